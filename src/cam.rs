@@ -1,0 +1,1 @@
+//! The CAM family: what each method is, and its map.

@@ -1,0 +1,18 @@
+//! See why a neural network said what it said: class activation maps of image classifiers, in Rust on burn,
+//! natively and in the browser.
+
+#[cfg(feature = "engine")]
+pub mod cam;
+mod error;
+pub mod heatmap;
+pub mod image;
+#[cfg(feature = "engine")]
+pub mod network;
+#[cfg(feature = "engine")]
+pub mod onnx;
+pub mod overlay;
+pub mod preprocess;
+#[cfg(target_family = "wasm")]
+mod web;
+
+pub use error::{Error, ErrorKind, Result};

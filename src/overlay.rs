@@ -1,0 +1,1 @@
+//! The heatmap over the picture: colormaps and blending.
