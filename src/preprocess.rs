@@ -1,1 +1,258 @@
 //! From the user's picture to the network's input, and back: everything geometric hides behind [`Placement`].
+//!
+//! Pixels are resized exactly as Pillow and torchvision do, because networks were trained on such pixels and a
+//! different filter changes scores.
+
+use std::str::FromStr;
+
+use crate::image::MAX_SIDE;
+use crate::{Error, ErrorKind, Result};
+
+/// How a picture becomes the network's input. A model's manifest says this.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preprocess {
+    /// Of the network's input, in pixels.
+    pub width: u32,
+    /// Of the network's input, in pixels.
+    pub height: u32,
+    /// How the picture is fitted to the input.
+    pub resize: Resize,
+    /// What is subtracted from each channel, in input order, where samples run over 0..=1. One number serves all
+    /// channels.
+    pub mean: Vec<f32>,
+    /// What each channel is then divided by: positive. One number serves all channels.
+    pub std: Vec<f32>,
+    /// Which colour comes first.
+    pub order: ChannelOrder,
+}
+
+/// torchvision's usual evaluation transform for ImageNet networks: a centre crop of 224 × 224, normalised by ImageNet's
+/// mean and standard deviation.
+impl Default for Preprocess {
+    fn default() -> Self {
+        Preprocess {
+            width: 224,
+            height: 224,
+            resize: Resize::Crop,
+            mean: vec![0.485, 0.456, 0.406],
+            std: vec![0.229, 0.224, 0.225],
+            order: ChannelOrder::Rgb,
+        }
+    }
+}
+
+impl Preprocess {
+    /// Whether these numbers can serve a network with so many input channels.
+    ///
+    /// # Errors
+    /// `UnsupportedError` if the network takes neither 1 nor 3 channels. `ModelError` if a side is zero or over
+    /// [`MAX_SIDE`], if `mean` or `std` has neither 1 nor `channels` numbers, if one of them is not finite, or if a
+    /// `std` is not positive.
+    pub fn check(&self, channels: usize) -> Result<()> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::Model, message));
+        if channels != 1 && channels != 3 {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the network takes {channels} channels; networks for pictures take 3 (colour) or 1 (grey)"),
+            ));
+        }
+        let (width, height) = (self.width, self.height);
+        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
+            return refuse(format!(
+                "preprocess: an input of {width} × {height}; sides of 1 to {MAX_SIDE} are accepted"
+            ));
+        }
+        for (name, values) in [("mean", &self.mean), ("std", &self.std)] {
+            if values.len() != channels && values.len() != 1 {
+                let n = values.len();
+                return refuse(format!(
+                    "preprocess: `{name}` has {n} numbers, but the network takes {channels} channels"
+                ));
+            }
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                return refuse(format!("preprocess: `{name}` has {value}, which is not a finite number"));
+            }
+        }
+        if let Some(value) = self.std.iter().find(|&&value| value <= 0.) {
+            return refuse(format!("preprocess: `std` has {value}, but must be positive"));
+        }
+        Ok(())
+    }
+}
+
+/// How a picture is fitted to the network's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// The whole picture, its sides scaled independently.
+    Stretch,
+    /// The largest part around the centre that has the input's proportions: torchvision's `Resize` of the shorter side
+    /// and `CenterCrop`.
+    Crop,
+    /// The whole picture in its own proportions, with padding of the mean colour (0 after normalisation) around it.
+    Letterbox,
+}
+
+impl Resize {
+    /// Every way of fitting.
+    pub const ALL: [Resize; 3] = [Resize::Stretch, Resize::Crop, Resize::Letterbox];
+
+    /// The name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Resize::Stretch => "stretch",
+            Resize::Crop => "crop",
+            Resize::Letterbox => "letterbox",
+        }
+    }
+}
+
+/// The name in manifests; others are a `TargetError`.
+impl FromStr for Resize {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Resize::ALL.into_iter().find(|resize| resize.name() == name).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Target,
+                format!("`{name}` is no way of resizing; stretch, crop and letterbox are accepted"),
+            )
+        })
+    }
+}
+
+/// The order of a colour network's input channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelOrder {
+    /// Red, green, blue.
+    Rgb,
+    /// Blue, green, red, as networks from Caffe and OpenCV take it.
+    Bgr,
+}
+
+impl ChannelOrder {
+    /// The name in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            ChannelOrder::Rgb => "RGB",
+            ChannelOrder::Bgr => "BGR",
+        }
+    }
+}
+
+/// The name in manifests; others are a `TargetError`.
+impl FromStr for ChannelOrder {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "RGB" => Ok(ChannelOrder::Rgb),
+            "BGR" => Ok(ChannelOrder::Bgr),
+            _ => Err(Error::new(
+                ErrorKind::Target,
+                format!("`{name}` is no order of channels; RGB and BGR are accepted"),
+            )),
+        }
+    }
+}
+
+/// Which rectangle of the image the network's input covers.
+///
+/// Points are in pixels with the origin at the top left corner, so that pixel `i` covers `i..i + 1` and its centre is
+/// at `i + 0.5`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Placement {
+    rect: [f64; 4],
+    input: (u32, u32),
+}
+
+impl Placement {
+    /// Where an input of `input` (width, height) lies on an upright image of `image` (width, height).
+    ///
+    /// # Panics
+    /// If a side is zero: neither an image nor a checked [`Preprocess`] has such a side.
+    pub fn new(resize: Resize, image: (u32, u32), input: (u32, u32)) -> Self {
+        let fit = Fit::new(resize, image, input);
+        // Image pixels in one pixel of the resized picture. The two differ a little, because its sides are whole.
+        let scale_x = f64::from(image.0) / f64::from(fit.resized.0);
+        let scale_y = f64::from(image.1) / f64::from(fit.resized.1);
+        let rect = [
+            -fit.offset.0 as f64 * scale_x,
+            -fit.offset.1 as f64 * scale_y,
+            f64::from(input.0) * scale_x,
+            f64::from(input.1) * scale_y,
+        ];
+        Placement { rect, input }
+    }
+
+    /// The placement of an input of `input` (width, height) whose [`rect`](Self::rect) is known.
+    pub fn from_rect(rect: [f64; 4], input: (u32, u32)) -> Self {
+        Placement { rect, input }
+    }
+
+    /// x, y, width, height of the whole input in pixels of the image. With a letterbox, it reaches beyond the image.
+    pub fn rect(&self) -> [f64; 4] {
+        self.rect
+    }
+
+    /// Where a point of the input is on the image.
+    pub fn image_from_input(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let [left, top, width, height] = self.rect;
+        (left + x * width / f64::from(self.input.0), top + y * height / f64::from(self.input.1))
+    }
+
+    /// Where a point of the image is on the input.
+    pub fn input_from_image(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let [left, top, width, height] = self.rect;
+        ((x - left) * f64::from(self.input.0) / width, (y - top) * f64::from(self.input.1) / height)
+    }
+}
+
+/// The picture resized as a whole, and where its top left corner lies in the input: negative where it is cropped,
+/// positive where it is padded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Fit {
+    resized: (u32, u32),
+    offset: (i64, i64),
+}
+
+impl Fit {
+    fn new(resize: Resize, (w, h): (u32, u32), (width, height): (u32, u32)) -> Fit {
+        assert!(w > 0 && h > 0 && width > 0 && height > 0, "{w} × {h} into {width} × {height}");
+        match resize {
+            Resize::Stretch => Fit { resized: (width, height), offset: (0, 0) },
+            Resize::Crop => {
+                let (short, long) = (u64::from(w.min(h)), u64::from(w.max(h)));
+                // torchvision's `Resize(side)` truncates the longer side. `side` is the smallest that covers the input.
+                let mut side = u64::from(width.min(height));
+                let resized = loop {
+                    let other = side * long / short;
+                    let (x, y) = if w <= h { (side, other) } else { (other, side) };
+                    if x >= u64::from(width) && y >= u64::from(height) {
+                        break (x as u32, y as u32);
+                    }
+                    side += 1;
+                };
+                let offset = |resized: u32, input: u32| -half_to_even(i64::from(resized - input));
+                Fit { resized, offset: (offset(resized.0, width), offset(resized.1, height)) }
+            }
+            Resize::Letterbox => {
+                let scale = (f64::from(width) / f64::from(w)).min(f64::from(height) / f64::from(h));
+                let side = |side: u32, input: u32| ((f64::from(side) * scale + 0.5) as u32).clamp(1, input);
+                let resized = (side(w, width), side(h, height));
+                let offset = (i64::from(width - resized.0) / 2, i64::from(height - resized.1) / 2);
+                Fit { resized, offset }
+            }
+        }
+    }
+}
+
+/// `n / 2`, halves to the even neighbour: Python's `round`, which places torchvision's `CenterCrop`.
+fn half_to_even(n: i64) -> i64 {
+    let down = n / 2;
+    if n % 2 == 1 && down % 2 == 1 { down + 1 } else { down }
+}
+
+#[cfg(feature = "decode")]
+mod input;
+#[cfg(feature = "decode")]
+pub use input::input_from_image;

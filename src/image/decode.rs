@@ -1,0 +1,231 @@
+//! From the bytes of a file to pixels.
+
+use std::io::Cursor;
+
+use image::error::ImageError;
+use image::metadata::Orientation;
+use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::{Image, check_size, refuse};
+use crate::Result;
+
+const ACCEPTED: &str = "PNG, JPEG, WebP, GIF and BMP are accepted";
+
+/// What decoders may allocate, in bytes: 64 megapixels of 16-bit RGBA, twice.
+const MAX_ALLOCATION: u64 = 1 << 30;
+
+impl Image {
+    /// Whether `bytes` begin like a file that [`Image::decode`] reads: PNG, JPEG, WebP, GIF or BMP.
+    pub fn is_known_format(bytes: &[u8]) -> bool {
+        known_format(bytes).is_some()
+    }
+
+    /// Reads a PNG, JPEG, WebP, GIF (its first frame) or BMP file.
+    ///
+    /// The picture is turned upright as its EXIF data asks. 16-bit samples are rounded to 8 bits, grey becomes equal
+    /// red, green and blue; embedded colour profiles are ignored, as Pillow does.
+    ///
+    /// # Errors
+    /// `ImageError` if the bytes are something else, which is then named; if they are damaged or end too early; or if
+    /// the picture is larger than [`MAX_SIDE`](super::MAX_SIDE) or [`MAX_PIXELS`](super::MAX_PIXELS).
+    pub fn decode(bytes: &[u8]) -> Result<Image> {
+        let Some(format) = known_format(bytes) else {
+            return Err(refuse(format!("{}; {ACCEPTED}", describe_unknown(bytes))));
+        };
+        let name = format_name(format);
+        let damaged = |error: ImageError| match error {
+            ImageError::Unsupported(error) => {
+                refuse(format!("this {name} image is of a kind that is not supported: {error}"))
+            }
+            ImageError::Limits(_) => refuse(format!("this {name} image needs too much memory to decode")),
+            error => refuse(format!("this {name} image is damaged: {error}")),
+        };
+
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(MAX_ALLOCATION);
+        reader.limits(limits);
+        let mut decoder = reader.into_decoder().map_err(damaged)?;
+        let (width, height) = decoder.dimensions();
+        check_size(&format!("this {name} image"), width, height)?;
+        if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+            return Err(refuse("this JPEG image is damaged: its data ends too early"));
+        }
+
+        // Damaged EXIF data is no reason to refuse the picture.
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let color = decoder.color_type();
+        let mut samples = vec![0; decoder.total_bytes() as usize];
+        decoder.read_image(&mut samples).map_err(damaged)?;
+        let rgba = rgba_from_samples(samples, color)
+            .ok_or_else(|| refuse(format!("this {name} image has {color:?} pixels, which are not supported")))?;
+        Ok(upright(Image { width, height, rgba }, orientation))
+    }
+}
+
+fn known_format(bytes: &[u8]) -> Option<ImageFormat> {
+    let at = |offset: usize, magic: &[u8]| bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic));
+    if at(0, b"\x89PNG\r\n\x1a\n") {
+        Some(ImageFormat::Png)
+    } else if at(0, b"\xff\xd8\xff") {
+        Some(ImageFormat::Jpeg)
+    } else if at(0, b"RIFF") && at(8, b"WEBP") {
+        Some(ImageFormat::WebP)
+    } else if at(0, b"GIF87a") || at(0, b"GIF89a") {
+        Some(ImageFormat::Gif)
+    } else if at(0, b"BM") && matches!(bytes.get(14..18), Some([12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0])) {
+        // Two letters alone would also match a text; the size of the header that follows does not.
+        Some(ImageFormat::Bmp)
+    } else {
+        None
+    }
+}
+
+fn format_name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Gif => "GIF",
+        _ => "BMP",
+    }
+}
+
+/// What the bytes seem to be, as the beginning of a sentence.
+fn describe_unknown(bytes: &[u8]) -> String {
+    // The brand of an ISO media file (HEIC, AVIF, MP4) stands behind `ftyp`.
+    const SIGNATURES: [(usize, &[u8], &str); 25] = [
+        (4, b"ftypavi", "an AVIF image"),
+        (4, b"ftyphei", "a HEIC image"),
+        (4, b"ftyphev", "a HEIC image"),
+        (4, b"ftypmif1", "a HEIF image"),
+        (4, b"ftypmsf1", "a HEIF image"),
+        (4, b"ftyp", "a video"),
+        (0, b"\x1a\x45\xdf\xa3", "a video"),
+        (0, b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+        (0, b"\xff\x0a", "a JPEG XL image"),
+        (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+        (0, b"II*\0", "a TIFF image"),
+        (0, b"MM\0*", "a TIFF image"),
+        (0, b"8BPS", "a Photoshop document"),
+        (0, b"\0\0\x01\0", "an icon"),
+        (0, b"%PDF", "a PDF document, not an image"),
+        (0, b"PK\x03\x04", "a ZIP archive or an office document, not an image"),
+        (0, b"\x1f\x8b", "a gzip archive, not an image"),
+        (0, b"RIFF", "a sound or video file, not an image"),
+        (0, b"ID3", "a sound file, not an image"),
+        (0, b"OggS", "a sound or video file, not an image"),
+        (0, b"<svg", "an SVG drawing"),
+        (0, b"<?xml", "an XML file, not an image of pixels"),
+        (0, b"<!doctype html", "a web page, not an image"),
+        (0, b"<!DOCTYPE html", "a web page, not an image"),
+        (0, b"<html", "a web page, not an image"),
+    ];
+    if bytes.is_empty() {
+        return "the file is empty".into();
+    }
+    for (offset, magic, name) in SIGNATURES {
+        if bytes.get(offset..).is_some_and(|rest| rest.starts_with(magic)) {
+            return format!("this is {name}");
+        }
+    }
+    let head = &bytes[..bytes.len().min(512)];
+    let is_text = match std::str::from_utf8(head) {
+        Ok(text) => !text.contains('\0'),
+        // The cut may have split the last character.
+        Err(error) => error.error_len().is_none() && !head.contains(&0),
+    };
+    if is_text { "this is a text file, not an image".into() } else { "this is not an image of a known format".into() }
+}
+
+/// Whether a JPEG file has the end marker of its own picture.
+///
+/// The decoder fills what is missing with grey. Segments are skipped by their length, because the thumbnail in EXIF
+/// data is a complete JPEG with an end marker of its own.
+fn jpeg_is_complete(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: u8 = 0xda;
+    const END_OF_IMAGE: u8 = 0xd9;
+    let mut at = 2;
+    while at + 1 < bytes.len() {
+        let (first, marker) = (bytes[at], bytes[at + 1]);
+        match marker {
+            // Between segments and within a scan: fill bytes, stuffed zeros, restart markers, entropy-coded data.
+            _ if first != 0xff => at += 1,
+            0xff => at += 1,
+            0 | 1 | 0xd0..=0xd8 => at += 2,
+            END_OF_IMAGE => return true,
+            _ => {
+                let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+                at += 2 + usize::from(u16::from_be_bytes([high, low]));
+                if marker == START_OF_SCAN && at >= bytes.len() {
+                    return false;
+                }
+            }
+        }
+    }
+    false
+}
+
+/// `None` for samples that none of the five formats has.
+fn rgba_from_samples(samples: Vec<u8>, color: ColorType) -> Option<Vec<u8>> {
+    fn grey([l]: [u8; 1]) -> [u8; 4] {
+        [l, l, l, 255]
+    }
+    fn grey_alpha([l, a]: [u8; 2]) -> [u8; 4] {
+        [l, l, l, a]
+    }
+    fn rgb([r, g, b]: [u8; 3]) -> [u8; 4] {
+        [r, g, b, 255]
+    }
+    fn each<const N: usize>(samples: &[u8], pixel: impl Fn([u8; N]) -> [u8; 4]) -> Vec<u8> {
+        samples.as_chunks::<N>().0.iter().flat_map(|&samples| pixel(samples)).collect()
+    }
+    Some(match color {
+        ColorType::Rgba8 => samples,
+        ColorType::L8 => each(&samples, grey),
+        ColorType::La8 => each(&samples, grey_alpha),
+        ColorType::Rgb8 => each(&samples, rgb),
+        ColorType::L16 => each(&eight_bits(&samples), grey),
+        ColorType::La16 => each(&eight_bits(&samples), grey_alpha),
+        ColorType::Rgb16 => each(&eight_bits(&samples), rgb),
+        ColorType::Rgba16 => eight_bits(&samples),
+        _ => return None,
+    })
+}
+
+/// 16-bit samples in native byte order, rounded to the nearest of the 256 levels.
+fn eight_bits(samples: &[u8]) -> Vec<u8> {
+    let round = |&pair: &[u8; 2]| ((u32::from(u16::from_ne_bytes(pair)) * 255 + 32_767) / 65_535) as u8;
+    samples.as_chunks::<2>().0.iter().map(round).collect()
+}
+
+fn upright(image: Image, orientation: Orientation) -> Image {
+    if orientation == Orientation::NoTransforms {
+        return image;
+    }
+    let (w, h) = (image.width as usize, image.height as usize);
+    let swapped = matches!(
+        orientation,
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+    );
+    let (width, height) = if swapped { (h, w) } else { (w, h) };
+    let pixels = image.rgba.as_chunks::<4>().0;
+    let mut rgba = Vec::with_capacity(image.rgba.len());
+    for y in 0..height {
+        for x in 0..width {
+            // Where the file has the pixel that is at (x, y) of the upright picture.
+            let (stored_x, stored_y) = match orientation {
+                Orientation::NoTransforms => (x, y),
+                Orientation::FlipHorizontal => (w - 1 - x, y),
+                Orientation::Rotate180 => (w - 1 - x, h - 1 - y),
+                Orientation::FlipVertical => (x, h - 1 - y),
+                Orientation::Rotate90FlipH => (y, x),
+                Orientation::Rotate90 => (y, h - 1 - x),
+                Orientation::Rotate270FlipH => (w - 1 - y, h - 1 - x),
+                Orientation::Rotate270 => (w - 1 - y, x),
+            };
+            rgba.extend_from_slice(&pixels[stored_y * w + stored_x]);
+        }
+    }
+    Image { width: width as u32, height: height as u32, rgba }
+}

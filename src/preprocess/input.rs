@@ -1,0 +1,180 @@
+//! The picture's pixels as the network's input.
+
+use super::{ChannelOrder, Fit, Placement, Preprocess};
+use crate::Result;
+use crate::image::Image;
+
+/// What the network sees of `image`: NCHW values `(sample / 255 - mean) / std`, and where they lie on it.
+///
+/// Transparent pixels are laid over white first. A network of one channel gets Pillow's luma (ITU-R 601-2). The picture
+/// is resized by Pillow's antialiased bilinear filter, to the same bytes.
+///
+/// # Shapes
+/// - output: `[1, channels, preprocess.height, preprocess.width]`, row-major
+///
+/// # Errors
+/// Those of [`Preprocess::check`].
+pub fn input_from_image(image: &Image, preprocess: &Preprocess, channels: usize) -> Result<(Vec<f32>, Placement)> {
+    preprocess.check(channels)?;
+    let input = (preprocess.width, preprocess.height);
+    let size = (image.width(), image.height());
+    let fit = Fit::new(preprocess.resize, size, input);
+    let placement = Placement::new(preprocess.resize, size, input);
+    let values = if channels == 1 {
+        let luma: Vec<u8> = image.rgba().as_chunks::<4>().0.iter().map(|&pixel| luma(over_white(pixel))).collect();
+        planes::<1>(&luma, size, fit, preprocess, [0])
+    } else {
+        let order = match preprocess.order {
+            ChannelOrder::Rgb => [0, 1, 2],
+            ChannelOrder::Bgr => [2, 1, 0],
+        };
+        // Four bytes a pixel are the quicker width to resize.
+        if image.rgba().as_chunks::<4>().0.iter().all(|pixel| pixel[3] == 255) {
+            planes::<4>(image.rgba(), size, fit, preprocess, order)
+        } else {
+            let opaque: Vec<u8> = image.rgba().as_chunks::<4>().0.iter().flat_map(|&pixel| over_white(pixel)).collect();
+            planes::<4>(&opaque, size, fit, preprocess, order)
+        }
+    };
+    Ok((values, placement))
+}
+
+/// Resizes pixels of `N` bytes and writes the samples `order` of each, normalised, plane by plane.
+fn planes<const N: usize>(
+    pixels: &[u8],
+    size: (u32, u32),
+    fit: Fit,
+    preprocess: &Preprocess,
+    order: impl IntoIterator<Item = usize>,
+) -> Vec<f32> {
+    let (width, height) = (preprocess.width as usize, preprocess.height as usize);
+    let visible = |offset: i64, resized: u32, input: usize| {
+        let start = (-offset).max(0) as usize;
+        start..(resized as usize).min(start + input)
+    };
+    let columns = visible(fit.offset.0, fit.resized.0, width);
+    let rows = visible(fit.offset.1, fit.resized.1, height);
+    let (left, top) = (fit.offset.0.max(0) as usize, fit.offset.1.max(0) as usize);
+    let across = columns.len();
+    let resized = resize::<N>(
+        pixels,
+        (size.0 as usize, size.1 as usize),
+        &Taps::new(size.0 as usize, fit.resized.0 as usize, columns),
+        &Taps::new(size.1 as usize, fit.resized.1 as usize, rows),
+    );
+
+    let mut values = Vec::with_capacity(3 * width * height);
+    for (channel, sample) in order.into_iter().enumerate() {
+        let of = |numbers: &[f32]| *numbers.get(channel).unwrap_or(&numbers[0]);
+        let (mean, std) = (of(&preprocess.mean), of(&preprocess.std));
+        let normalised: [f32; 256] = std::array::from_fn(|level| (level as f32 / 255. - mean) / std);
+        let plane = values.len();
+        values.resize(plane + width * height, 0.);
+        for (y, row) in resized.chunks_exact(across * N).enumerate() {
+            let start = plane + (top + y) * width + left;
+            for (value, pixel) in values[start..start + across].iter_mut().zip(row.as_chunks::<N>().0) {
+                *value = normalised[usize::from(pixel[sample])];
+            }
+        }
+    }
+    values
+}
+
+fn over_white([r, g, b, a]: [u8; 4]) -> [u8; 4] {
+    let alpha = u32::from(a);
+    let blend = |level: u8| ((u32::from(level) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
+    [blend(r), blend(g), blend(b), 255]
+}
+
+/// Pillow's conversion to `L`, in its fixed-point numbers.
+fn luma([r, g, b, _]: [u8; 4]) -> u8 {
+    ((u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471 + 0x8000) >> 16) as u8
+}
+
+/// Bits behind the point of a tap's weight, as in Pillow: the sum of 255 times all weights stays within 30 bits.
+const PRECISION: u32 = 22;
+
+/// For a range of output positions along one axis, the source positions and weights that make each of them.
+struct Taps {
+    /// First source position and number of taps of each output position.
+    spans: Vec<(usize, usize)>,
+    /// All weights one after the other; those of a position add up to `1 << PRECISION`, give or take rounding.
+    weights: Vec<i32>,
+}
+
+impl Taps {
+    /// Pillow's triangle filter, widened by the scale when shrinking (`precompute_coeffs` and `normalize_coeffs_8bpc`
+    /// of its `Resample.c`), for the positions `window` of an axis resized from `source` to `resized`.
+    fn new(source: usize, resized: usize, window: std::ops::Range<usize>) -> Taps {
+        let scale = source as f64 / resized as f64;
+        let support = scale.max(1.);
+        let mut taps = Taps { spans: Vec::with_capacity(window.len()), weights: Vec::new() };
+        for position in window {
+            let center = (position as f64 + 0.5) * scale;
+            let start = (center - support + 0.5).max(0.) as usize;
+            let end = ((center + support + 0.5) as usize).min(source);
+            let distances = (start..end).map(|tap| ((tap as f64 - center + 0.5) * (1. / support)).abs());
+            let weights: Vec<f64> = distances.map(|distance| (1. - distance).max(0.)).collect();
+            let sum: f64 = weights.iter().sum();
+            let fixed = |weight: f64| (0.5 + weight / sum * f64::from(1 << PRECISION)) as i32;
+            taps.weights.extend(weights.into_iter().map(fixed));
+            taps.spans.push((start, end - start));
+        }
+        taps
+    }
+
+    /// First source position and weights of each output position.
+    fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
+        let mut rest = self.weights.as_slice();
+        self.spans.iter().map(move |&(start, count)| {
+            let (weights, after) = rest.split_at(count);
+            rest = after;
+            (start, weights)
+        })
+    }
+
+    /// From the first source position that is needed to behind the last.
+    fn sources(&self) -> std::ops::Range<usize> {
+        let start = self.spans.first().map_or(0, |&(start, _)| start);
+        start..self.spans.last().map_or(start, |&(start, count)| start + count)
+    }
+}
+
+/// Resizes rows first and then columns, rounding to bytes between the two as Pillow does.
+fn resize<const N: usize>(pixels: &[u8], (width, height): (usize, usize), columns: &Taps, rows: &Taps) -> Vec<u8> {
+    const HALF: i32 = 1 << (PRECISION - 1);
+    debug_assert_eq!(pixels.len(), width * height * N);
+    let across = columns.spans.len();
+    let needed = rows.sources();
+    let mut narrowed = Vec::with_capacity(needed.len() * across * N);
+    for row in pixels[needed.start * width * N..needed.end * width * N].chunks_exact(width * N) {
+        let row = row.as_chunks::<N>().0;
+        for (start, weights) in columns.iter() {
+            let mut sums = [HALF; N];
+            for (pixel, &weight) in row[start..start + weights.len()].iter().zip(weights) {
+                for (sum, &level) in sums.iter_mut().zip(pixel) {
+                    *sum += weight * i32::from(level);
+                }
+            }
+            narrowed.extend_from_slice(&sums.map(level));
+        }
+    }
+
+    let mut resized = Vec::with_capacity(rows.spans.len() * across * N);
+    let mut sums = vec![0; across * N];
+    for (start, weights) in rows.iter() {
+        sums.fill(HALF);
+        let from = (start - needed.start) * across * N;
+        for (row, &weight) in narrowed[from..].chunks_exact(across * N).zip(weights) {
+            for (sum, &level) in sums.iter_mut().zip(row) {
+                *sum += weight * i32::from(level);
+            }
+        }
+        resized.extend(sums.iter().map(|&sum| level(sum)));
+    }
+    resized
+}
+
+fn level(sum: i32) -> u8 {
+    (sum >> PRECISION).clamp(0, 255) as u8
+}
