@@ -1,0 +1,5 @@
+//! Whole parts of the crate against values from elsewhere: Pillow, torchvision, pytorch-grad-cam, onnxruntime.
+
+mod fixtures;
+#[cfg(feature = "decode")]
+mod pictures;
