@@ -265,3 +265,131 @@ pub(crate) fn resampled_extremes(grid: &Grid, columns: &Axis, rows: &Axis) -> (f
     }
     (min, max)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(actual: &Grid, width: u32, height: u32, expected: &[f32]) {
+        assert_eq!((actual.width(), actual.height()), (width, height));
+        for (a, e) in actual.values().iter().zip(expected) {
+            assert!((a - e).abs() <= 1e-6, "{:?} instead of {expected:?}", actual.values());
+        }
+        assert_eq!(actual.values().len(), expected.len());
+    }
+
+    #[test]
+    fn half_pixel_centres_put_a_quarter_and_three_quarters_between_two_cells() {
+        // Centres of four pixels over two cells: -0.25, 0.25, 0.75 and 1.25 cells from the first centre.
+        let grid = Grid::new(2, 1, vec![0., 10.]);
+        check(&grid.resized(4, 1), 4, 1, &[0., 2.5, 7.5, 10.]);
+        check(&Grid::new(1, 2, vec![0., 10.]).resized(1, 4), 1, 4, &[0., 2.5, 7.5, 10.]);
+    }
+
+    #[test]
+    fn rows_and_columns_are_not_mixed_up() {
+        // 3 × 2 doubled in height only: rows at -0.25, 0.25, 0.75, 1.25.
+        let grid = Grid::new(3, 2, vec![0., 1., 2., 4., 5., 6.]);
+        check(&grid.resized(3, 4), 3, 4, &[0., 1., 2., 1., 2., 3., 3., 4., 5., 4., 5., 6.]);
+    }
+
+    #[test]
+    fn shrinking_takes_the_two_nearest_cells_without_antialiasing() {
+        // Centres at 0.5 and 2.5 cells.
+        check(&Grid::new(4, 1, vec![0., 10., 20., 40.]).resized(2, 1), 2, 1, &[5., 30.]);
+    }
+
+    #[test]
+    fn the_same_size_gives_the_same_grid() {
+        let grid = Grid::new(3, 2, vec![-1., 2., 0.5, 7., -3., 1.]);
+        assert_eq!(grid.resized(3, 2), grid);
+    }
+
+    #[test]
+    fn negative_numbers_become_zero_before_the_stretch() {
+        check(Grid::new(2, 2, vec![-8., 1., 2., 4.]).heatmap().grid(), 2, 2, &[0., 0.25, 0.5, 1.]);
+        // All positive: the least becomes 0.
+        check(Grid::new(2, 1, vec![3., 5.]).heatmap().grid(), 2, 1, &[0., 1.]);
+    }
+
+    #[test]
+    fn a_faint_map_stays_faint_because_of_the_epsilon() {
+        // 1e-7 / (1e-7 + 1e-7)
+        check(Grid::new(2, 1, vec![0., 1e-7]).heatmap().grid(), 2, 1, &[0., 0.5]);
+    }
+
+    #[test]
+    fn resampled_heatmaps_equal_those_of_pytorch_grad_cam() {
+        // Raw maps of captum's hand-worked network, layers relu1 and conv1, and the library's 4 × 4 heatmaps.
+        let relu1 = Grid::new(2, 2, vec![0., 4., 28., 32.5]).heatmap().resampled(4, 4);
+        #[rustfmt::skip]
+        check(relu1.grid(), 4, 4, &[
+            0.0, 0.030769, 0.092308, 0.123077,
+            0.215385, 0.247115, 0.310577, 0.342308,
+            0.646154, 0.679808, 0.747115, 0.780769,
+            0.861538, 0.896154, 0.965385, 1.0,
+        ]);
+        let conv1 = Grid::new(2, 2, vec![11.25, 13.5, 20.25, 22.5]).heatmap().resampled(4, 4);
+        #[rustfmt::skip]
+        check(conv1.grid(), 4, 4, &[
+            0.0, 0.05, 0.15, 0.2,
+            0.2, 0.25, 0.35, 0.4,
+            0.6, 0.65, 0.75, 0.8,
+            0.8, 0.85, 0.95, 1.0,
+        ]);
+    }
+
+    #[test]
+    fn resampling_stretches_again() {
+        // The sampled centres of two pixels over four cells, 0.25 and 0.75 before the second stretch.
+        let heatmap = Grid::new(4, 1, vec![0., 0.5, 0.5, 1.]).heatmap();
+        check(heatmap.resampled(2, 1).grid(), 2, 1, &[0., 1.]);
+    }
+
+    #[test]
+    fn each_dead_map_is_told_apart() {
+        let state = |values: [f32; 2]| Grid::new(2, 1, values.to_vec()).state();
+        assert_eq!(state([0., 1.]), MapState::Normal);
+        assert_eq!(state([-1., 1.]), MapState::Normal);
+        assert_eq!(state([2., 1.]), MapState::Normal);
+        assert_eq!(state([0., 0.]), MapState::Zero);
+        assert_eq!(state([0., -1.]), MapState::NoPositiveEvidence);
+        assert_eq!(state([3., 3.]), MapState::Constant);
+        assert_eq!(state([3., 3.000_001]), MapState::Constant);
+        assert_eq!(state([1., f32::NAN]), MapState::NotFinite);
+        assert_eq!(state([1., f32::INFINITY]), MapState::NotFinite);
+    }
+
+    #[test]
+    fn no_map_makes_a_heatmap_outside_0_to_1() {
+        for values in [
+            [0., 0.],
+            [-1., -2.],
+            [3., 3.],
+            [f32::NAN, 1.],
+            [f32::INFINITY, 1.],
+            [f32::MAX, -f32::MAX],
+            [f32::MIN_POSITIVE, 0.],
+        ] {
+            let heatmap = Grid::new(2, 1, values.to_vec()).heatmap();
+            for heatmap in [heatmap.resampled(7, 3), heatmap] {
+                assert!(heatmap.grid().values().iter().all(|value| (0. ..=1.).contains(value)), "{values:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn extremes_are_found_without_computing_every_pixel() {
+        let values = (0..35).map(|i| (i * 23 % 31) as f32).collect();
+        let grid = Grid::new(7, 5, values);
+        for (width, height) in [(1, 1), (3, 2), (7, 5), (50, 33), (224, 8)] {
+            let (columns, rows) = (Axis::stretched(7, width), Axis::stretched(5, height));
+            assert_eq!(
+                resampled_extremes(&grid, &columns, &rows),
+                extremes(grid.resized(width, height).values()),
+                "{width} × {height}"
+            );
+        }
+    }
+}

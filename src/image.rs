@@ -80,3 +80,28 @@ fn refuse(message: impl Into<String>) -> Error {
 
 #[cfg(feature = "decode")]
 mod decode;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_that_do_not_fill_the_size_are_refused() {
+        let error = Image::from_rgba(3, 2, vec![0; 23]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Image);
+        assert_eq!(error.message(), "an image of 3 × 2 pixels takes 24 bytes of RGBA, but there are 23");
+        assert!(Image::from_rgba(3, 2, vec![0; 24]).is_ok());
+    }
+
+    #[test]
+    fn empty_and_huge_sizes_are_refused_with_size_and_limit() {
+        assert_eq!(check_size("it", 0, 5).unwrap_err().message(), "it is empty (0 × 5 pixels)");
+        assert_eq!(
+            check_size("it", 16_385, 1).unwrap_err().message(),
+            "it is too large: 16385 × 1 pixels; at most 16384 pixels a side and 64 megapixels are accepted"
+        );
+        assert!(check_size("it", 8_000, 8_001).is_err());
+        assert!(check_size("it", 8_000, 8_000).is_ok());
+        assert!(check_size("it", u32::MAX, u32::MAX).is_err());
+    }
+}

@@ -2,10 +2,11 @@
 //!
 //! Colours are mixed in integers, row by row, so that moving an opacity slider keeps up with the hand.
 
+use std::ops::Range;
 use std::str::FromStr;
 
 use crate::heatmap::{Axis, Heatmap, Normalise, resampled_extremes};
-use crate::image::Image;
+use crate::image::{Image, MAX_SIDE};
 use crate::preprocess::Placement;
 use crate::{Error, ErrorKind, Result};
 
@@ -153,47 +154,271 @@ pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &St
     let rows = Axis::new(grid.height(), top, down, frame_y.clone());
     let range = Normalise::new(resampled_extremes(grid, &columns, &rows));
     // The part of the image that the network saw, and how much of the frame lies before it.
-    let seen_x = frame_x.start.clamp(0, width as i64) as usize..frame_x.end.clamp(0, width as i64) as usize;
-    let seen_y = frame_y.start.clamp(0, height as i64) as usize..frame_y.end.clamp(0, height as i64) as usize;
-    let skipped_x = (-frame_x.start).max(0) as usize;
-    let skipped_y = (-frame_y.start).max(0) as usize;
-
+    let visible = |frame: &Range<i64>, side: usize| {
+        let inside = |at: i64| at.clamp(0, side as i64);
+        (
+            inside(frame.start) as usize..inside(frame.end) as usize,
+            (-frame.start).clamp(0, frame.end - frame.start) as usize,
+        )
+    };
+    let (seen_x, skipped_x) = visible(&frame_x, width);
+    let (seen_y, skipped_y) = visible(&frame_y, height);
+    // Written out for a whole row: one plain loop over bytes then makes vectors.
+    let image_share = 256 - opacity;
+    let shares = vec![[image_share, image_share, image_share, 256]; width];
     let mut blended = Vec::new();
     let mut numbers = vec![0.; columns.len()];
+    let mut levels = vec![0; seen_x.len()];
     let mut tinted: Vec<Tint> = vec![outside; width];
     for (y, pixels) in rgba.chunks_exact_mut(width * 4).enumerate() {
         if seen_y.contains(&y) {
             grid.row_at(&rows, y - seen_y.start + skipped_y, &mut blended);
             columns.interpolate(&blended, &mut numbers);
-            for (tint, &number) in tinted[seen_x.clone()].iter_mut().zip(&numbers[skipped_x..]) {
-                let level = (range.apply(number) * 255. + 0.5) as i32;
+            // Two loops, because the first one makes vectors and a look-up does not.
+            for (level, &number) in levels.iter_mut().zip(&numbers[skipped_x..]) {
+                *level = (range.apply(number) * 255. + 0.5) as i32;
+            }
+            for (tint, &level) in tinted[seen_x.clone()].iter_mut().zip(&levels) {
                 *tint = tints[(level & 255) as usize];
             }
         } else {
             tinted.fill(outside);
         }
-        mix(pixels, tinted.as_flattened(), 256 - opacity);
+        mix(pixels, shares.as_flattened(), tinted.as_flattened());
     }
     rgba
 }
 
-/// The pixels whose centres lie within `start..start + length`.
-fn pixels_within(start: f64, length: f64) -> std::ops::Range<i64> {
+/// The pixels whose centres lie within `start..start + length`; none if that is no sensible place for an input.
+fn pixels_within(start: f64, length: f64) -> Range<i64> {
+    // Far more than a letterbox around the longest image.
+    const FARTHEST: f64 = 64. * MAX_SIDE as f64;
+    if !(start.abs() <= FARTHEST && length > 0. && length <= FARTHEST) {
+        return 0..0;
+    }
     (start - 0.5).ceil() as i64..(start + length - 0.5).ceil() as i64
 }
 
-/// Multiplies colour by `share` 256ths, leaves alpha, adds the tint.
-fn mix(pixels: &mut [u8], tints: &[u16], share: u16) {
-    // Sixteen bytes at a time make one vector. `255 * 256 + 128` still fits 16 bits.
-    let shares: [u16; 16] = std::array::from_fn(|lane| if lane % 4 == 3 { 256 } else { share });
-    let (chunks, rest) = pixels.as_chunks_mut::<16>();
-    let (tint_chunks, tint_rest) = tints.as_chunks::<16>();
-    for (chunk, tints) in chunks.iter_mut().zip(tint_chunks) {
-        for lane in 0..16 {
-            chunk[lane] = ((u16::from(chunk[lane]) * shares[lane] + tints[lane]) >> 8) as u8;
+/// Multiplies each byte by its share in 256ths and adds its tint: at most `255 * 256 + 128`, which fits 16 bits.
+fn mix(pixels: &mut [u8], shares: &[u16], tints: &[u16]) {
+    for ((byte, &share), &tint) in pixels.iter_mut().zip(shares).zip(tints) {
+        *byte = ((u16::from(*byte) * share + tint) >> 8) as u8;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heatmap::Grid;
+    use crate::preprocess::Resize;
+
+    fn gradient(width: u32, height: u32) -> Image {
+        let pixel = |i: u32| [(i * 7) as u8, (i * 13) as u8, (255 - i % 256) as u8, (i * 31) as u8];
+        Image::from_rgba(width, height, (0..width * height).flat_map(pixel).collect()).unwrap()
+    }
+
+    fn plain(width: u32, height: u32, color: [u8; 4]) -> Image {
+        Image::from_rgba(width, height, color.repeat((width * height) as usize)).unwrap()
+    }
+
+    fn gray(opacity: f32) -> Style {
+        Style::new(Colormap::Gray, opacity).unwrap()
+    }
+
+    /// The gray levels of a picture, row by row.
+    fn reds(rgba: &[u8]) -> Vec<u8> {
+        rgba.iter().step_by(4).copied().collect()
+    }
+
+    fn stretch(image: &Image) -> Placement {
+        Placement::new(Resize::Stretch, (image.width(), image.height()), (224, 224))
+    }
+
+    #[test]
+    fn opacity_0_gives_the_image_back_byte_for_byte() {
+        let heatmap = Grid::new(2, 2, vec![0., 1., 2., 3.]).heatmap();
+        // Widths that fill vectors and widths that do not.
+        for (width, height) in [(1, 1), (3, 2), (16, 3), (37, 11)] {
+            let image = gradient(width, height);
+            for resize in Resize::ALL {
+                let placement = Placement::new(resize, (width, height), (224, 224));
+                let style = Style::new(Colormap::Turbo, 0.).unwrap();
+                assert_eq!(blend(&image, &heatmap, &placement, &style), image.rgba(), "{width} × {height} {resize:?}");
+            }
         }
     }
-    for ((byte, &tint), &share) in rest.iter_mut().zip(tint_rest).zip(&shares) {
-        *byte = ((u16::from(*byte) * share + tint) >> 8) as u8;
+
+    #[test]
+    fn opacity_1_shows_the_colours_and_the_images_own_alpha() {
+        let image = plain(2, 1, [9, 90, 200, 77]);
+        let heatmap = Grid::new(2, 1, vec![0., 1.]).heatmap();
+        let style = Style::new(Colormap::Jet, 1.).unwrap();
+        assert_eq!(blend(&image, &heatmap, &stretch(&image), &style), [0, 0, 128, 77, 128, 0, 0, 77]);
+    }
+
+    #[test]
+    fn colours_mix_by_opacity_rounded_to_the_nearest_level() {
+        // A quarter of 255 and three quarters of 100: 138.75. Of 0: 75.
+        let image = plain(2, 1, [100, 100, 100, 255]);
+        let heatmap = Grid::new(2, 1, vec![0., 1.]).heatmap();
+        assert_eq!(reds(&blend(&image, &heatmap, &stretch(&image), &gray(0.25))), [75, 139]);
+        // Half of 255 and half of 100 is 177.5: halves go up.
+        assert_eq!(reds(&blend(&image, &heatmap, &stretch(&image), &gray(0.5))), [50, 178]);
+    }
+
+    #[test]
+    fn every_mix_is_within_one_level_of_the_exact_one() {
+        let image = gradient(256, 3);
+        let heatmap = Grid::new(2, 1, vec![0., 1.]).heatmap();
+        let numbers = heatmap.resampled(256, 3);
+        for opacity in [0.1, 0.37, 0.5, 0.77, 0.999] {
+            let style = Style::new(Colormap::Viridis, opacity).unwrap();
+            let blended = blend(&image, &heatmap, &stretch(&image), &style);
+            for (at, (actual, original)) in
+                blended.as_chunks::<4>().0.iter().zip(image.rgba().as_chunks::<4>().0).enumerate()
+            {
+                let color = Colormap::Viridis.colors()[(numbers.grid().values()[at] * 255. + 0.5) as usize];
+                for channel in 0..3 {
+                    let exact = (1. - opacity) * f32::from(original[channel]) + opacity * f32::from(color[channel]);
+                    assert!((f32::from(actual[channel]) - exact).abs() <= 1., "{actual:?}, {exact}, at {opacity}");
+                }
+                assert_eq!(actual[3], original[3]);
+            }
+        }
+    }
+
+    #[test]
+    fn stretched_over_the_image_the_numbers_are_those_of_the_resampled_heatmap() {
+        let image = plain(101, 67, [0, 0, 0, 255]);
+        let heatmap = Grid::new(7, 5, (0..35).map(|i| (i * 23 % 31) as f32 - 4.).collect()).heatmap();
+        let numbers = heatmap.resampled(101, 67);
+        let expected: Vec<u8> = numbers.grid().values().iter().map(|value| (value * 255. + 0.5) as u8).collect();
+        assert_eq!(reds(&blend(&image, &heatmap, &stretch(&image), &gray(1.))), expected);
+    }
+
+    #[test]
+    fn a_crop_dims_what_the_network_did_not_see() {
+        // The centre 2 × 2 of 6 × 2: black at half opacity on both sides, one cell a pixel between them.
+        let image = plain(6, 2, [100, 100, 100, 255]);
+        let heatmap = Grid::new(2, 2, vec![0., 1., 1., 0.]).heatmap();
+        let placement = Placement::new(Resize::Crop, (6, 2), (2, 2));
+        let blended = blend(&image, &heatmap, &placement, &gray(0.5));
+        assert_eq!(reds(&blended), [50, 50, 50, 178, 50, 50, 50, 50, 178, 50, 50, 50]);
+        // And an upright picture, where whole rows lie outside.
+        let image = plain(2, 6, [100, 100, 100, 255]);
+        let placement = Placement::new(Resize::Crop, (2, 6), (2, 2));
+        let blended = blend(&image, &heatmap, &placement, &gray(0.5));
+        assert_eq!(reds(&blended), [50, 50, 50, 50, 50, 178, 178, 50, 50, 50, 50, 50]);
+    }
+
+    #[test]
+    fn a_letterbox_drops_the_padding() {
+        // 4 × 2 in 4 × 4: the first and the last row of cells are padding.
+        let image = plain(4, 2, [0, 0, 0, 255]);
+        #[rustfmt::skip]
+        let map = Grid::new(4, 4, vec![
+            5., 5., 5., 5.,
+            0., 1., 2., 3.,
+            4., 5., 0., 0.,
+            5., 5., 5., 5.,
+        ]);
+        let placement = Placement::new(Resize::Letterbox, (4, 2), (4, 4));
+        let blended = blend(&image, &map.heatmap(), &placement, &gray(1.));
+        assert_eq!(reds(&blended), [0, 51, 102, 153, 204, 255, 0, 0]);
+        // Upright: the first and the last column.
+        let image = plain(2, 4, [0, 0, 0, 255]);
+        let placement = Placement::new(Resize::Letterbox, (2, 4), (4, 4));
+        let blended = blend(&image, &map.heatmap(), &placement, &gray(1.));
+        assert_eq!(reds(&blended), [255, 255, 51, 102, 255, 0, 255, 255]);
+    }
+
+    #[test]
+    fn a_hot_spot_in_padding_does_not_make_the_image_hot() {
+        // All that the image's rows have is a fifth of the evidence, and that is what they show.
+        let image = plain(2, 1, [0, 0, 0, 255]);
+        let heatmap = Grid::new(2, 2, vec![0., 1., 5., 5.]).heatmap();
+        let placement = Placement::from_rect([0., 0., 2., 2.], (2, 2));
+        assert_eq!(reds(&blend(&image, &heatmap, &placement, &gray(1.))), [0, 51]);
+    }
+
+    #[test]
+    fn a_hot_corner_stays_in_its_corner() {
+        let (width, height) = (90, 40);
+        let image = plain(width, height, [0, 0, 0, 255]);
+        for resize in Resize::ALL {
+            let input = (48, 32);
+            let placement = Placement::new(resize, (width, height), input);
+            for (x, y) in [(0, 0), (5, 0), (0, 3), (5, 3)] {
+                let mut values = vec![0.; 24];
+                values[y * 6 + x] = 1.;
+                let rgba = blend(&image, &Grid::new(6, 4, values).heatmap(), &placement, &gray(1.));
+                // The middle of the hot cell, moved from the input to the image, and into it from a letterbox's padding.
+                let cell = ((x as f64 + 0.5) * 8., (y as f64 + 0.5) * 8.);
+                let (hot_x, hot_y) = placement.image_from_input(cell);
+                let clamp = |at: f64, side: u32| at.clamp(0., f64::from(side) - 1.) as usize;
+                let at = |x: f64, y: f64| rgba[(clamp(y, height) * width as usize + clamp(x, width)) * 4];
+                let (hot, opposite) = (at(hot_x, hot_y), at(90. - hot_x, 40. - hot_y));
+                assert!(hot > 100 && opposite == 0, "{resize:?} {x}, {y}: {hot} here, {opposite} at the other corner");
+            }
+        }
+    }
+
+    #[test]
+    fn odd_rectangles_do_no_harm() {
+        let image = gradient(5, 3);
+        let heatmap = Grid::new(2, 2, vec![0., 1., 2., 3.]).heatmap();
+        for rect in [
+            [100., 100., 4., 4.],
+            [-100., -100., 4., 4.],
+            [0., 0., 0., 0.],
+            [1., 1., -3., 2.],
+            [0.2, 0.2, 0.1, 0.1],
+            [f64::NAN; 4],
+            [0., 0., f64::INFINITY, 3.],
+            [-1e300, -1e300, 2e300, 2e300],
+        ] {
+            let rgba = blend(&image, &heatmap, &Placement::from_rect(rect, (2, 2)), &gray(0.5));
+            assert_eq!(rgba.len(), image.rgba().len());
+        }
+    }
+
+    #[test]
+    fn colormaps_have_the_published_ends() {
+        for (colormap, first, last) in [
+            (Colormap::Turbo, [48, 18, 59], [122, 4, 3]),
+            (Colormap::Viridis, [68, 1, 84], [253, 231, 37]),
+            (Colormap::Inferno, [0, 0, 4], [252, 255, 164]),
+            (Colormap::Magma, [0, 0, 4], [252, 253, 191]),
+            (Colormap::Cividis, [0, 34, 78], [254, 232, 56]),
+            (Colormap::Jet, [0, 0, 128], [128, 0, 0]),
+            (Colormap::Gray, [0, 0, 0], [255, 255, 255]),
+        ] {
+            let colors = colormap.colors();
+            assert_eq!((colors.len(), colors[0], colors[255]), (256, first, last), "{colormap:?}");
+        }
+        // matplotlib's jet has [125, 255, 122] there.
+        assert_eq!(Colormap::Jet.colors()[128], [130, 255, 126]);
+    }
+
+    #[test]
+    fn names_lead_back_to_colormaps_and_others_are_refused_with_the_list() {
+        for colormap in Colormap::ALL {
+            assert_eq!(colormap.name().parse(), Ok(colormap));
+        }
+        let error = "rainbow".parse::<Colormap>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Target);
+        assert_eq!(
+            error.message(),
+            "there is no colormap `rainbow`; there are turbo, viridis, inferno, magma, cividis, jet, gray"
+        );
+    }
+
+    #[test]
+    fn an_opacity_outside_0_to_1_is_refused() {
+        for opacity in [-0.01, 1.01, f32::NAN, f32::INFINITY] {
+            let error = Style::new(Colormap::Turbo, opacity).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Target, "{opacity}");
+            assert!(error.message().contains("from 0 to 1"), "{error}");
+        }
     }
 }

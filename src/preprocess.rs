@@ -256,3 +256,106 @@ fn half_to_even(n: i64) -> i64 {
 mod input;
 #[cfg(feature = "decode")]
 pub use input::input_from_image;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(resize: Resize, image: (u32, u32), input: (u32, u32), resized: (u32, u32), offset: (i64, i64)) {
+        assert_eq!(Fit::new(resize, image, input), Fit { resized, offset }, "{resize:?} {image:?} {input:?}");
+    }
+
+    #[test]
+    fn stretching_fits_both_sides() {
+        check(Resize::Stretch, (371, 250), (64, 48), (64, 48), (0, 0));
+    }
+
+    #[test]
+    fn cropping_truncates_the_longer_side_and_halves_to_even() {
+        // 64 · 371 / 250 = 94.976, and (94 - 64) / 2 = 15.
+        check(Resize::Crop, (371, 250), (64, 64), (94, 64), (-15, 0));
+        check(Resize::Crop, (250, 371), (64, 64), (64, 94), (0, -15));
+        // Python rounds 0.5 to 0, 1.5 and 2.5 to 2.
+        check(Resize::Crop, (65, 64), (64, 64), (65, 64), (0, 0));
+        check(Resize::Crop, (67, 64), (64, 64), (67, 64), (-2, 0));
+        check(Resize::Crop, (69, 64), (64, 64), (69, 64), (-2, 0));
+    }
+
+    #[test]
+    fn cropping_to_an_oblong_covers_it() {
+        // A shorter side of 64 is the smallest whose longer one is 64 or more; 48 would be 48 × 71.
+        check(Resize::Crop, (250, 371), (64, 48), (64, 94), (0, -23));
+        check(Resize::Crop, (371, 250), (64, 48), (71, 48), (-4, 0));
+    }
+
+    #[test]
+    fn a_letterbox_keeps_proportions_and_is_at_least_one_pixel_wide() {
+        // 64 · 250 / 371 = 43.13, and (48 - 43) / 2 rounded down is 2.
+        check(Resize::Letterbox, (371, 250), (64, 48), (64, 43), (0, 2));
+        check(Resize::Letterbox, (250, 371), (64, 48), (32, 48), (16, 0));
+        check(Resize::Letterbox, (1000, 1), (10, 10), (10, 1), (0, 4));
+    }
+
+    #[test]
+    fn corners_of_the_input_are_where_the_image_has_them() {
+        for (resize, corner, opposite) in [
+            // The whole image.
+            (Resize::Stretch, (0., 0.), (400., 200.)),
+            // The middle square.
+            (Resize::Crop, (100., 0.), (300., 200.)),
+            // A square around the image.
+            (Resize::Letterbox, (0., -100.), (400., 300.)),
+        ] {
+            let placement = Placement::new(resize, (400, 200), (48, 48));
+            assert_eq!(placement.image_from_input((0., 0.)), corner, "{resize:?}");
+            assert_eq!(placement.image_from_input((48., 48.)), opposite, "{resize:?}");
+            assert_eq!(placement.input_from_image(corner), (0., 0.), "{resize:?}");
+            assert_eq!(placement.input_from_image(opposite), (48., 48.), "{resize:?}");
+            assert_eq!(Placement::from_rect(placement.rect(), (48, 48)), placement);
+        }
+    }
+
+    #[test]
+    fn there_and_back_is_the_same_point() {
+        for resize in Resize::ALL {
+            let placement = Placement::new(resize, (371, 250), (64, 48));
+            let (x, y) = placement.input_from_image(placement.image_from_input((12.5, 31.25)));
+            assert!((x - 12.5).abs() < 1e-9 && (y - 31.25).abs() < 1e-9, "{resize:?}");
+        }
+    }
+
+    #[test]
+    fn names_lead_back_and_others_are_refused_with_the_list() {
+        for resize in Resize::ALL {
+            assert_eq!(resize.name().parse(), Ok(resize));
+        }
+        for order in [ChannelOrder::Rgb, ChannelOrder::Bgr] {
+            assert_eq!(order.name().parse(), Ok(order));
+        }
+        let error = "squash".parse::<Resize>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Target);
+        assert_eq!(error.message(), "`squash` is no way of resizing; stretch, crop and letterbox are accepted");
+        let error = "rgb".parse::<ChannelOrder>().unwrap_err();
+        assert_eq!(error.message(), "`rgb` is no order of channels; RGB and BGR are accepted");
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused_by_name() {
+        let fine = Preprocess::default();
+        assert_eq!(fine.check(3), Ok(()));
+        let one = Preprocess { mean: vec![0.5], std: vec![0.5], ..fine.clone() };
+        assert_eq!((one.check(1), one.check(3)), (Ok(()), Ok(())));
+        for (preprocess, channels, kind, message) in [
+            (fine.clone(), 4, ErrorKind::Unsupported, "4 channels"),
+            (fine.clone(), 1, ErrorKind::Model, "`mean` has 3 numbers, but the network takes 1 channel"),
+            (Preprocess { width: 0, ..fine.clone() }, 3, ErrorKind::Model, "0 × 224"),
+            (Preprocess { std: vec![0.2, 0., 0.2], ..fine.clone() }, 3, ErrorKind::Model, "`std` has 0"),
+            (Preprocess { mean: vec![f32::NAN], ..fine.clone() }, 3, ErrorKind::Model, "`mean` has NaN"),
+        ] {
+            let error = preprocess.check(channels).unwrap_err();
+            assert_eq!(error.kind(), kind);
+            assert!(error.message().contains(message), "{error}");
+        }
+    }
+}

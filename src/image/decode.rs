@@ -229,3 +229,108 @@ fn upright(image: Image, orientation: Orientation) -> Image {
     }
     Image { width: width as u32, height: height as u32, rgba }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[track_caller]
+    fn check_refused(bytes: &[u8], message: &str) {
+        let error = Image::decode(bytes).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Image);
+        assert_eq!(error.message(), message);
+    }
+
+    #[test]
+    fn other_files_are_called_by_their_name() {
+        for (bytes, message) in [
+            (&b""[..], "the file is empty"),
+            (b"hello", "this is a text file, not an image"),
+            ("smörgåsbord".as_bytes(), "this is a text file, not an image"),
+            (b"%PDF-1.7", "this is a PDF document, not an image"),
+            (b"\0\0\0\x1cftypheic", "this is a HEIC image"),
+            (b"\0\0\0\x1cftypavif", "this is an AVIF image"),
+            (b"\0\0\0\x1cftypmp42", "this is a video"),
+            (b"<svg xmlns", "this is an SVG drawing"),
+            (b"PK\x03\x04", "this is a ZIP archive or an office document, not an image"),
+            (b"RIFF\0\0\0\0WAVEfmt ", "this is a sound or video file, not an image"),
+            (b"BMW is a maker of cars", "this is a text file, not an image"),
+            (b"\x08\x07\x12\x07pytorch", "this is a text file, not an image"),
+            (b"\x00\x01\xfe\xff", "this is not an image of a known format"),
+        ] {
+            assert!(!Image::is_known_format(bytes));
+            check_refused(bytes, &format!("{message}; PNG, JPEG, WebP, GIF and BMP are accepted"));
+        }
+    }
+
+    #[test]
+    fn huge_sizes_are_refused_by_what_the_header_says() {
+        // Headers alone: nothing but their size could be wrong with them yet.
+        let png = [
+            b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".as_slice(),
+            &20_000u32.to_be_bytes(),
+            &10_000u32.to_be_bytes(),
+            b"\x08\x06\0\0\0\xf9\x24\x48\xa2\0\0\0\0IDAT",
+        ];
+        let jpeg = [
+            b"\xff\xd8\xff\xc0\0\x11\x08".as_slice(),
+            &10_000u16.to_be_bytes(),
+            &20_000u16.to_be_bytes(),
+            b"\x03\x01\x11\0\x02\x11\0\x03\x11\0\xff\xda\0\x0c\x03\x01\0\x02\0\x03\0\0\x3f\0",
+        ];
+        let gif = [
+            b"GIF89a".as_slice(),
+            &20_000u16.to_le_bytes(),
+            &10_000u16.to_le_bytes(),
+            b"\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0;",
+        ];
+        for (name, header) in [("PNG", png.concat()), ("JPEG", jpeg.concat()), ("GIF", gif.concat())] {
+            check_refused(
+                &header,
+                &format!(
+                    "this {name} image is too large: 20000 × 10000 pixels; at most 16384 pixels a side and 64 \
+                     megapixels are accepted"
+                ),
+            );
+        }
+    }
+
+    #[test]
+    fn sixteen_bits_are_rounded_to_eight() {
+        // 65535 / 255 = 257 a level: 128 is nearer to 0 and 129 to 1.
+        let samples: Vec<u8> = [0u16, 128, 129, 65_535, 65_406, 25_700].iter().flat_map(|v| v.to_ne_bytes()).collect();
+        assert_eq!(eight_bits(&samples), [0, 0, 1, 255, 254, 100]);
+    }
+
+    #[test]
+    fn the_end_of_a_thumbnail_is_not_the_end_of_the_picture() {
+        let thumbnail = b"\xff\xe1\0\x06\xff\xd8\xff\xd9";
+        let scan = b"\xff\xda\0\x02\x12\xff\0\x34\xff\xd0\x56";
+        let whole = [b"\xff\xd8", thumbnail.as_slice(), scan, b"\xff\xd9"].concat();
+        assert!(jpeg_is_complete(&whole));
+        for end in 0..whole.len() {
+            assert!(!jpeg_is_complete(&whole[..end]), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn each_orientation_brings_the_stored_corners_upright() {
+        // A file of two pixels beside each other, 1 and 2; the table is the EXIF standard's.
+        for (orientation, width, height, expected) in [
+            (1, 2, 1, [1, 2]),
+            (2, 2, 1, [2, 1]),
+            (3, 2, 1, [2, 1]),
+            (4, 2, 1, [1, 2]),
+            (5, 1, 2, [1, 2]),
+            (6, 1, 2, [1, 2]),
+            (7, 1, 2, [2, 1]),
+            (8, 1, 2, [2, 1]),
+        ] {
+            let stored = Image::from_rgba(2, 1, vec![1, 1, 1, 1, 2, 2, 2, 2]).unwrap();
+            let image = upright(stored, Orientation::from_exif(orientation).unwrap());
+            assert_eq!((image.width(), image.height()), (width, height), "{orientation}");
+            assert_eq!([image.rgba()[0], image.rgba()[4]], expected, "{orientation}");
+        }
+    }
+}

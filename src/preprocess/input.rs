@@ -178,3 +178,85 @@ fn resize<const N: usize>(pixels: &[u8], (width, height): (usize, usize), column
 fn level(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preprocess::Resize;
+
+    /// Values are the levels 0..=255 themselves.
+    fn levels(width: u32, height: u32, resize: Resize) -> Preprocess {
+        let (mean, std) = (vec![0.], vec![1. / 255.]);
+        Preprocess { width, height, resize, mean, std, order: ChannelOrder::Rgb }
+    }
+
+    #[track_caller]
+    fn check(image: &Image, preprocess: &Preprocess, channels: usize, expected: &[f32]) {
+        let (values, _) = input_from_image(image, preprocess, channels).unwrap();
+        assert_eq!(values.len(), expected.len());
+        let close = values.iter().zip(expected).all(|(a, e)| (a - e).abs() < 1e-4);
+        assert!(close, "{values:?} instead of {expected:?}");
+    }
+
+    #[test]
+    fn pixels_become_planes_in_the_asked_order() {
+        let image = Image::from_rgba(2, 1, vec![1, 2, 3, 255, 4, 5, 6, 255]).unwrap();
+        let rgb = levels(2, 1, Resize::Stretch);
+        check(&image, &rgb, 3, &[1., 4., 2., 5., 3., 6.]);
+        check(&image, &Preprocess { order: ChannelOrder::Bgr, ..rgb }, 3, &[3., 6., 2., 5., 1., 4.]);
+    }
+
+    #[test]
+    fn mean_and_std_belong_to_the_channels_in_input_order() {
+        let image = Image::from_rgba(1, 1, vec![255, 51, 0, 255]).unwrap();
+        let (mean, std) = (vec![0.5, 0.25, 0.], vec![0.5, 0.25, 2.]);
+        let rgb = Preprocess { mean, std, ..levels(1, 1, Resize::Stretch) };
+        // (1 - 0.5) / 0.5, (0.2 - 0.25) / 0.25, (0 - 0) / 2.
+        check(&image, &rgb, 3, &[1., -0.2, 0.]);
+        // Blue 0 meets the first mean: (0 - 0.5) / 0.5; red the last: 1 / 2.
+        check(&image, &Preprocess { order: ChannelOrder::Bgr, ..rgb }, 3, &[-1., -0.2, 0.5]);
+    }
+
+    #[test]
+    fn transparent_pixels_lie_over_white() {
+        // Opaque, three fifths, and nothing of it: 0.6 · 100 + 0.4 · 255 = 162.
+        let image = Image::from_rgba(3, 1, vec![100, 0, 0, 255, 100, 0, 0, 153, 100, 0, 0, 0]).unwrap();
+        check(&image, &levels(3, 1, Resize::Stretch), 3, &[100., 162., 255., 0., 102., 255., 0., 102., 255.]);
+    }
+
+    #[test]
+    fn a_network_of_one_channel_gets_pillows_luma() {
+        // 0.299 · 255, 0.587 · 255, 0.114 · 255 rounded.
+        let image = Image::from_rgba(
+            4,
+            1,
+            [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255; 3]].map(|[r, g, b]| [r, g, b, 255]).concat(),
+        );
+        check(&image.unwrap(), &levels(4, 1, Resize::Stretch), 1, &[76., 150., 29., 255.]);
+    }
+
+    #[test]
+    fn shrinking_averages_under_a_triangle() {
+        // Four pixels to two: for each output, weights of the distances 1.5, 0.5, 0.5, 1.5 over a support of 2, those of
+        // them inside: 0.75, 0.75, 0.25 of their sum 1.75.
+        let image = Image::from_rgba(4, 1, [0, 70, 140, 210].map(|level| [level, level, level, 255]).concat()).unwrap();
+        // (0.75 · 70 + 0.25 · 140) / 1.75 = 50, and (0.25 · 70 + 0.75 · 140 + 0.75 · 210) / 1.75 = 160.
+        check(&image, &levels(2, 1, Resize::Stretch), 1, &[50., 160.]);
+    }
+
+    #[test]
+    fn a_letterbox_is_padded_with_the_mean() {
+        let image = Image::from_rgba(2, 1, vec![255; 8]).unwrap();
+        let preprocess = Preprocess { mean: vec![0.5], std: vec![0.5], ..levels(2, 3, Resize::Letterbox) };
+        check(&image, &preprocess, 1, &[0., 0., 1., 1., 0., 0.]);
+    }
+
+    #[test]
+    fn a_strip_needs_no_more_memory_than_its_middle() {
+        // Resized as a whole it would be 224 × 16384 · 224 pixels.
+        let image = Image::from_rgba(16_384, 1, vec![255; 4 * 16_384]).unwrap();
+        let (values, placement) = input_from_image(&image, &Preprocess::default(), 3).unwrap();
+        assert_eq!(values.len(), 3 * 224 * 224);
+        assert_eq!(placement.rect(), [8_191.5, 0., 1., 1.]);
+    }
+}
