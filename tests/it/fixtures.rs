@@ -1,7 +1,7 @@
 //! What the tests read: the safetensors files that `tests/data/make_*.py` wrote, and what lies beside the project.
 #![allow(dead_code, reason = "which parts are used depends on the features that are on")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use safetensors::tensor::{Dtype, SafeTensors};
@@ -10,7 +10,7 @@ use serde_json::Value;
 /// A file of reference values.
 pub struct Fixture {
     file: String,
-    tensors: HashMap<String, Tensor>,
+    tensors: BTreeMap<String, Tensor>,
     facts: HashMap<String, Value>,
 }
 
@@ -44,6 +44,11 @@ impl Fixture {
     #[track_caller]
     pub fn tensor(&self, name: &str) -> &Tensor {
         self.tensors.get(name).unwrap_or_else(|| panic!("{}: no tensor `{name}`", self.file))
+    }
+
+    /// The names of all tensors, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
     }
 
     /// Whether there is a tensor of that name.
