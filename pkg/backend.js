@@ -1,0 +1,87 @@
+import { EngineWorker } from "./engine.js";
+import { GradCamError } from "./errors.js";
+
+/** @typedef {"webgpu" | "cpu"} Backend */
+/** @typedef {{ worker: EngineWorker, backend: Backend, reason: string }} Engine */
+
+/** What `loadModel` and the element accept as `backend`. */
+export const BACKENDS = Object.freeze(["auto", "webgpu", "cpu"]);
+
+/** One worker for each backend that is in use on this page, shared by every model. @type {Map<Backend, Promise<EngineWorker>>} */
+const workers = new Map();
+
+/** Why `auto` no longer tries the GPU on this page, once that is known. @type {string | undefined} */
+let gpuRefused;
+
+/**
+ * The page's running worker for the wanted backend, started if need be.
+ *
+ * @param {"auto" | Backend} wanted
+ * @param {(fraction: number) => void} [onProgress] of the engine's download
+ * @returns {Promise<Engine>}
+ * @throws {GradCamError} `DeviceError` if the backend can't be had
+ */
+export async function openEngine(wanted, onProgress) {
+  if (wanted === "cpu") return openOn("cpu", "asked for", onProgress);
+  if (wanted === "auto" && gpuRefused) return openOn("cpu", gpuRefused, onProgress);
+  const { obstacle, adapter } = await probe();
+  if (wanted === "webgpu") {
+    if (obstacle && obstacle !== SOFTWARE) throw new GradCamError("DeviceError", `WebGPU can't be had here: ${obstacle}. The backend "cpu" works everywhere.`);
+    return openOn("webgpu", `asked for; ${adapter}`, onProgress);
+  }
+  if (!obstacle) {
+    try {
+      return await openOn("webgpu", adapter, onProgress);
+    } catch (error) {
+      gpuRefused ??= `the GPU failed its start: ${error.message}`;
+    }
+  }
+  gpuRefused ??= obstacle;
+  return openOn("cpu", gpuRefused, onProgress);
+}
+
+/** @returns {Promise<Engine>} */
+async function openOn(backend, reason, onProgress) {
+  let starting = workers.get(backend);
+  if (!starting) {
+    starting = EngineWorker.start(backend, (crash) => {
+      workers.delete(backend);
+      if (backend === "webgpu") gpuRefused = `the GPU failed: ${crash}`;
+    });
+    workers.set(backend, starting);
+    starting.catch(() => workers.delete(backend));
+  }
+  if (onProgress) EngineWorker.watchDownload(backend, onProgress);
+  return { worker: await starting, backend, reason };
+}
+
+const SOFTWARE = "software adapter";
+
+/** @type {Promise<{ obstacle?: string, adapter?: string }> | undefined} */
+let probing;
+
+/** What stands against WebGPU here, in a few plain words, and the adapter's name if there is one. */
+function probe() {
+  return (probing ??= probeAdapter());
+}
+
+async function probeAdapter() {
+  if (!globalThis.isSecureContext) return { obstacle: "no WebGPU without https" };
+  if (!navigator.gpu) return { obstacle: "no WebGPU in this browser" };
+  let adapter;
+  try {
+    adapter = await navigator.gpu.requestAdapter();
+  } catch (error) {
+    return { obstacle: `no WebGPU adapter (${error.message})` };
+  }
+  if (!adapter) return { obstacle: "no WebGPU adapter" };
+  const info = adapter.info ?? {};
+  const name = [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(" ");
+  // Without timestamp queries the engine's first command panics instead of failing.
+  if (!adapter.features.has("timestamp-query")) return { obstacle: "the WebGPU adapter has no timestamp queries", adapter: name };
+  // A processor that plays GPU is some thirty times slower than the CPU build.
+  if (info.isFallbackAdapter || adapter.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|software|basic render/i.test(name)) {
+    return { obstacle: SOFTWARE, adapter: `${SOFTWARE} ${name}`.trim() };
+  }
+  return { adapter: name ? `WebGPU on ${name}` : "WebGPU" };
+}

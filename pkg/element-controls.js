@@ -1,0 +1,102 @@
+import { METHODS } from "./tables.js";
+
+/** How many classes are listed. */
+const CLASSES = 5;
+
+/** @param {string} tag @param {object} [properties] @param {...(Node | string)} children */
+export function create(tag, { part, attributes = {}, ...properties } = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  if (part) node.part.add(...part.split(" "));
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+/** "93 %", with a decimal where it matters. @param {number} probability */
+export function percent(probability) {
+  const digits = probability > 0 && probability < 0.0995 ? 1 : 0;
+  return `${(100 * probability).toFixed(digits)} %`;
+}
+
+/** What `controls` shows: the classes, the method and the opacity. It changes nothing but the element's own attributes. */
+export class Controls {
+  #host;
+  #classes = create("ol", { part: "classes", attributes: { "aria-label": "Classes" } });
+  #method = create("select", { part: "method" });
+  #opacity = create("input", { part: "opacity", type: "range", min: "0", max: "1", step: "0.01" });
+  #peek = create("button", { part: "peek", type: "button", textContent: "Original", title: "Hold to see the image alone" });
+
+  /** @param {import("./element.js").GradCamElement} host */
+  constructor(host) {
+    this.#host = host;
+    this.#method.append(...METHODS.map(({ name, title }) => new Option(title, name)));
+    this.#method.addEventListener("change", () => (host.method = this.#method.value));
+    this.#opacity.addEventListener("input", () => (host.opacity = this.#opacity.valueAsNumber));
+    holdable(this.#peek, (held) => host.showOriginal(held));
+    this.root = create("div", { part: "controls" },
+      this.#classes,
+      create("div", { part: "settings" },
+        create("label", {}, "Method ", this.#method),
+        create("label", {}, "Opacity ", this.#opacity),
+        this.#peek));
+  }
+
+  /** Shows the element's present state. */
+  update() {
+    const { prediction, explanation, method, opacity } = this.#host;
+    this.#method.value = method;
+    this.#opacity.valueAsNumber = opacity;
+    if (!prediction) return this.#classes.replaceChildren();
+    const rows = prediction.top(CLASSES);
+    const target = explanation?.targetClass;
+    if (target !== undefined && !rows.some(({ index }) => index === target)) {
+      rows.push({ index: target, label: prediction.model.labels[target], probability: prediction.probabilities[target] });
+    }
+    // Rows are kept, so that the one with the focus does not lose it.
+    while (this.#classes.children.length > rows.length) this.#classes.lastElementChild.remove();
+    while (this.#classes.children.length < rows.length) this.#classes.append(this.#createRow());
+    rows.forEach(({ index, label, probability }, i) => {
+      const row = this.#classes.children[i].firstElementChild;
+      const [name, number, bar] = row.children;
+      row.value = index;
+      row.title = label;
+      row.setAttribute("aria-pressed", String(index === target));
+      name.textContent = label;
+      number.textContent = percent(probability);
+      bar.style.setProperty("--_probability", probability);
+    });
+  }
+
+  #createRow() {
+    const row = create("button", { part: "class", type: "button" },
+      create("span", { part: "class-label" }),
+      create("span", { part: "class-probability" }),
+      create("span", { part: "class-bar", attributes: { "aria-hidden": "true" } }));
+    row.addEventListener("click", () => (this.#host.targetClass = Number(row.value)));
+    return create("li", {}, row);
+  }
+}
+
+/**
+ * Calls `onHold(true)` while a button is held down, by pointer or key, and `onHold(false)` after.
+ * @param {HTMLElement} button @param {(held: boolean) => void} onHold
+ */
+export function holdable(button, onHold) {
+  let held = false;
+  const set = (value) => {
+    if (held !== value) onHold((held = value));
+  };
+  button.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    button.setPointerCapture(event.pointerId);
+    set(true);
+  });
+  for (const type of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) button.addEventListener(type, () => set(false));
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== " " && event.key !== "Enter") return;
+    event.preventDefault();
+    set(true);
+  });
+  button.addEventListener("keyup", () => set(false));
+  button.addEventListener("contextmenu", (event) => event.preventDefault());
+}

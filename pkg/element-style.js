@@ -1,0 +1,67 @@
+/** The element's own style. Everything that shows has a `part`; the custom properties are listed in custom-elements.json. */
+export const STYLE = `
+:host {
+  --_accent: var(--grad-cam-accent, #2f6fed);
+  --_surface: var(--grad-cam-surface, Canvas);
+  --_text: var(--grad-cam-text, inherit);
+  --_muted: color-mix(in srgb, currentColor 62%, transparent);
+  --_line: color-mix(in srgb, currentColor 18%, transparent);
+  --_radius: var(--grad-cam-radius, 0);
+  --_gap: var(--grad-cam-gap, 0.75rem);
+  display: block;
+  color: var(--_text);
+}
+:host([hidden]) { display: none; }
+* { box-sizing: border-box; }
+[hidden] { display: none !important; }
+
+[part~="figure"] { margin: 0; display: grid; gap: var(--_gap); }
+[part~="stage"] { position: relative; width: fit-content; max-width: 100%; border-radius: var(--_radius); overflow: clip; }
+[part~="canvas"], [part~="image"], ::slotted(img) { display: block; max-width: 100%; height: auto; }
+[part~="canvas"] { touch-action: pan-x pan-y pinch-zoom; user-select: none; -webkit-user-select: none; -webkit-touch-callout: none; }
+
+[part~="progress"] {
+  position: absolute; inset: auto 0 0; height: 4px; background: rgb(0 0 0 / 35%);
+  opacity: 0; transition: opacity 0.15s 0.2s;
+}
+[part~="progress"][data-busy] { opacity: 1; }
+[part~="progress-bar"] { height: 100%; width: 100%; background: var(--_accent); transform-origin: 0 50%; transform: scaleX(var(--_progress, 0)); }
+
+[part~="value"] {
+  position: absolute; left: 0; top: 0; pointer-events: none; padding: 0.1em 0.45em; border-radius: 0.35em;
+  font: 600 0.75rem/1.4 system-ui, sans-serif; font-variant-numeric: tabular-nums; color: #fff; background: rgb(0 0 0 / 72%);
+}
+[part~="message"] {
+  margin: 0; padding: 0.6em 0.8em; border-radius: 0.4em; overflow-wrap: anywhere;
+  color: var(--grad-cam-error-text, #7a1212); background: var(--grad-cam-error-surface, #fdeaea);
+  border-inline-start: 4px solid var(--grad-cam-error, #c62828);
+}
+
+[part~="controls"] { display: grid; gap: var(--_gap); font-size: 0.9em; max-width: 36rem; }
+[part~="classes"] { list-style: none; margin: 0; padding: 0; display: grid; gap: 2px; }
+[part~="class"] {
+  display: grid; grid-template-columns: minmax(0, 1fr) auto; align-items: baseline; gap: 0.15em 1em; width: 100%;
+  padding: 0.35em 0.6em 0.45em; border: 0; border-radius: 0.4em; background: none; color: inherit; font: inherit; text-align: start; cursor: pointer;
+}
+[part~="class"]:hover { background: color-mix(in srgb, currentColor 7%, transparent); }
+[part~="class"][aria-pressed="true"] { background: color-mix(in srgb, var(--_accent) 16%, transparent); font-weight: 600; }
+[part~="class-label"] { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+[part~="class-probability"] { font-variant-numeric: tabular-nums; color: var(--_muted); }
+[part~="class-bar"] { grid-column: 1 / -1; height: 4px; border-radius: 2px; background: var(--_line); overflow: hidden; }
+[part~="class-bar"]::before {
+  content: ""; display: block; height: 100%; background: var(--_accent);
+  transform-origin: 0 50%; transform: scaleX(var(--_probability, 0)); transition: transform 0.2s;
+}
+[part~="settings"] { display: flex; flex-wrap: wrap; gap: var(--_gap) 1.25em; align-items: center; }
+label { display: inline-flex; align-items: center; gap: 0.5em; }
+select, [part~="peek"] {
+  font: inherit; color: inherit; padding: 0.3em 0.6em; border: 1px solid var(--_line); border-radius: 0.4em;
+  background: var(--_surface); cursor: pointer; user-select: none; -webkit-user-select: none;
+}
+input[type="range"] { accent-color: var(--_accent); width: 8rem; }
+:focus-visible { outline: 2px solid var(--_accent); outline-offset: 2px; }
+
+.announcer { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+
+@media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
+`;

@@ -1,0 +1,169 @@
+import { GradCamError, aborted } from "./errors.js";
+
+/** The worker under a request died; the request may be tried again on a fresh one. */
+export class WorkerCrash extends Error {
+  /** @param {string} message @param {boolean} guilty whether it died while working on this very request */
+  constructor(message, guilty) {
+    super(message);
+    this.guilty = guilty;
+  }
+}
+
+/**
+ * Runs a task that needs a worker, again if the worker dies under it.
+ *
+ * The task is to find everything the worker needs by itself: after a crash nothing of it is there any more.
+ * @template T @param {() => Promise<T>} task @returns {Promise<T>}
+ */
+export async function survive(task) {
+  for (let failures = 0; ; ) {
+    try {
+      return await task();
+    } catch (error) {
+      if (!(error instanceof WorkerCrash)) throw error;
+      // Requests that only waited in the same worker are not to blame.
+      if (error.guilty && ++failures === 2) {
+        throw new GradCamError("DeviceError", `The computation broke down twice, the last time with: ${error.message}`, { cause: error });
+      }
+    }
+  }
+}
+
+/** @type {Map<string, { fraction: number, watchers: Set<(fraction: number) => void> }>} */
+const downloads = new Map();
+
+/**
+ * A worker with an engine on one device. It answers one request after the other, and dies as a whole:
+ * a panic in WebAssembly leaves nothing that could be used further.
+ */
+export class EngineWorker {
+  /** @type {Worker} */ #worker;
+  /** In the order in which the worker takes them up. @type {Map<number, { resolve: Function, reject: Function, onProgress?: Function }>} */
+  #pending = new Map();
+  /** @type {string | undefined} */ #crash;
+  #onCrash;
+  #lastId = 0;
+
+  /**
+   * @param {"webgpu" | "cpu"} backend
+   * @param {(message: string) => void} onCrash called once, when the worker dies after it had started
+   * @returns {Promise<EngineWorker>}
+   * @throws {GradCamError} `DeviceError` if the device does not open or computes wrongly
+   */
+  static async start(backend, onCrash) {
+    const engine = new EngineWorker();
+    const download = { fraction: 0, watchers: downloads.get(backend)?.watchers ?? new Set() };
+    downloads.set(backend, download);
+    try {
+      await engine.request("start", { backend }, {
+        onProgress: (fraction) => {
+          download.fraction = fraction;
+          for (const watcher of download.watchers) watcher(fraction);
+        },
+      });
+    } catch (error) {
+      engine.#die(error.message);
+      if (error instanceof WorkerCrash) throw new GradCamError("DeviceError", `The engine did not start: ${error.message}`, { cause: error });
+      throw error;
+    } finally {
+      download.watchers.clear();
+    }
+    engine.#onCrash = onCrash;
+    return engine;
+  }
+
+  /** Reports how much of a backend's engine has been downloaded, until it has started. */
+  static watchDownload(backend, onProgress) {
+    const download = downloads.get(backend);
+    if (!download || download.fraction === 1) return onProgress(1);
+    download.watchers.add(onProgress);
+    onProgress(download.fraction);
+  }
+
+  constructor() {
+    this.#worker = openWorker(new URL("./worker.js", import.meta.url));
+    this.#worker.onmessage = ({ data }) => this.#receive(data);
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#die(event.message || "the worker's script could not be loaded");
+    };
+    this.#worker.onmessageerror = () => this.#die("an unreadable message came from the worker");
+  }
+
+  /** Whether it still answers. */
+  get alive() {
+    return this.#crash === undefined;
+  }
+
+  /**
+   * @param {string} op
+   * @param {object} args
+   * @param {{ transfer?: Transferable[], signal?: AbortSignal, onProgress?: (fraction: number) => void }} [options]
+   * @returns {Promise<any>}
+   * @throws {WorkerCrash} if the worker is or becomes dead
+   */
+  request(op, args, { transfer = [], signal, onProgress } = {}) {
+    return new Promise((resolve, reject) => {
+      if (!this.alive) return reject(new WorkerCrash(this.#crash, false));
+      if (signal?.aborted) return reject(aborted());
+      const id = ++this.#lastId;
+      const stop = () => {
+        this.#worker.postMessage({ op: "abort", id });
+        this.#settle(id)?.reject(aborted());
+      };
+      const finish = (settle) => (value) => {
+        signal?.removeEventListener("abort", stop);
+        settle(value);
+      };
+      signal?.addEventListener("abort", stop, { once: true });
+      this.#pending.set(id, { resolve: finish(resolve), reject: finish(reject), onProgress });
+      this.#worker.postMessage({ id, op, args }, transfer);
+    });
+  }
+
+  /** Tells the worker something that has no answer. */
+  tell(op, args) {
+    if (this.alive) this.#worker.postMessage({ op, args });
+  }
+
+  #receive({ id, result, error, progress, crash, lock }) {
+    if (crash !== undefined) this.#die(crash, id);
+    else if (lock) this.#watch(lock);
+    else if (progress !== undefined) this.#pending.get(id)?.onProgress?.(progress);
+    else if (error) this.#settle(id)?.reject(new GradCamError(error.name, error.message));
+    else this.#settle(id)?.resolve(result);
+  }
+
+  #settle(id) {
+    const request = this.#pending.get(id);
+    this.#pending.delete(id);
+    return request;
+  }
+
+  /** A worker that ends without a word (closed, or killed by the browser) gives up the lock that it holds. */
+  #watch(lock) {
+    navigator.locks?.request(lock, () => this.#die("the worker was ended from outside")).catch(() => {});
+  }
+
+  /** @param {number} [running] the request it was working on; if it could not say, the oldest */
+  #die(message, running = this.#pending.keys().next().value) {
+    if (!this.alive) return;
+    this.#crash = message;
+    this.#worker.terminate();
+    this.#onCrash?.(message);
+    for (const [id, { reject }] of this.#pending) reject(new WorkerCrash(message, id === running));
+    this.#pending.clear();
+  }
+}
+
+/** Browsers start workers from the page's own origin only: for a package on a CDN a small local module imports it. */
+function openWorker(url) {
+  const options = { type: "module", name: "gradcam-web" };
+  if (url.origin === location.origin) return new Worker(url, options);
+  const bootstrap = URL.createObjectURL(new Blob([`import ${JSON.stringify(url.href)};`], { type: "text/javascript" }));
+  try {
+    return new Worker(bootstrap, options);
+  } finally {
+    setTimeout(() => URL.revokeObjectURL(bootstrap), 60_000);
+  }
+}

@@ -1,0 +1,136 @@
+import { download } from "./download.js";
+import { GradCamError, throwIfAborted } from "./errors.js";
+
+/**
+ * An image as the engine takes it, kept so that it can be handed over again after a crash.
+ *
+ * `bytes` is an encoded file that the engine decodes, so that every browser sees the same pixels; `rgba` are pixels
+ * that only the browser could give; `tensor` is the network's input as it is.
+ * @typedef {{ bytes: Blob } | { width: number, height: number, rgba: Blob } | { tensor: Float32Array, shape: number[] }} Source
+ */
+
+/** Pictures with more pixels are refused: two copies of one would fill a phone's memory. */
+const MAX_PIXELS = 100e6;
+
+/**
+ * @param {unknown} image see `ImageSource` in index.d.ts
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Source>}
+ * @throws {GradCamError} `ImageError`
+ */
+export async function readSource(image, signal) {
+  if (typeof image === "string" || image instanceof URL) {
+    return fromFile(await download(image, { kind: "ImageError", what: "the image", signal }));
+  }
+  if (image instanceof Blob) return fromFile(image);
+  if (isTensor(image)) return { tensor: Float32Array.from(image.tensor), shape: Array.from(image.shape) };
+  if (is(image, "ImageData")) return fromPixels(image.width, image.height, image.data);
+  if (is(image, "HTMLImageElement")) return fromImageElement(image, signal);
+  if (is(image, "HTMLVideoElement")) {
+    if (image.readyState < 2) throw new GradCamError("ImageError", "The video has no frame to show yet.");
+    return fromDrawable(image, image.videoWidth, image.videoHeight);
+  }
+  if (is(image, "VideoFrame")) return fromDrawable(image, image.displayWidth, image.displayHeight);
+  if (is(image, "HTMLCanvasElement") || is(image, "OffscreenCanvas") || is(image, "ImageBitmap")) {
+    return fromDrawable(image, image.width, image.height);
+  }
+  throw new GradCamError(
+    "ImageError",
+    `${describe(image)} is no image. Accepted are an address, a Blob, an img, canvas or video element, a VideoFrame, an ImageBitmap, ImageData, or { tensor, shape }.`,
+  );
+}
+
+/** Elements of another frame have that frame's constructors, and some constructors are missing in some browsers. */
+function is(value, constructorName) {
+  return Object.prototype.toString.call(value) === `[object ${constructorName}]`;
+}
+
+function isTensor(image) {
+  return typeof image === "object" && image !== null && "tensor" in image && Array.isArray(image.shape);
+}
+
+function describe(value) {
+  if (value === null || value === undefined) return String(value);
+  return typeof value === "object" ? `A value of type ${value.constructor?.name ?? "object"}` : `The ${typeof value} ${String(value)}`;
+}
+
+/** @param {Blob} blob @returns {Promise<Source>} */
+async function fromFile(blob) {
+  const head = new Uint8Array(await blob.slice(0, 512).arrayBuffer().catch((cause) => {
+    throw new GradCamError("ImageError", "The image file can't be read.", { cause });
+  }));
+  if (engineDecodes(head)) return { bytes: blob };
+  const decoded = await decodeInBrowser(blob, head);
+  // What the browser can't read either, the engine refuses with its reason.
+  return decoded ?? { bytes: blob };
+}
+
+/** Whether the file begins like PNG, JPEG, GIF, BMP or WebP. @param {Uint8Array} head */
+function engineDecodes(head) {
+  const text = String.fromCharCode(...head.subarray(0, 12));
+  return /^(\x89PNG|\xff\xd8\xff|GIF8|BM|RIFF[^]{4}WEBP)/.test(text);
+}
+
+/** @returns {Promise<Source | undefined>} */
+async function decodeInBrowser(blob, head) {
+  if (typeof document === "undefined") return undefined;
+  const isSvg = /<svg[\s>]/.test(new TextDecoder().decode(head)) || blob.type === "image/svg+xml";
+  const typed = isSvg && blob.type !== "image/svg+xml" ? new Blob([blob], { type: "image/svg+xml" }) : blob;
+  const address = URL.createObjectURL(typed);
+  try {
+    const image = new Image();
+    image.src = address;
+    await image.decode();
+    return await fromDrawable(image, image.naturalWidth || 512, image.naturalHeight || 512);
+  } catch (error) {
+    if (error instanceof GradCamError) throw error;
+    return undefined;
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+}
+
+/** @param {HTMLImageElement} image @returns {Promise<Source>} */
+async function fromImageElement(image, signal) {
+  const address = image.currentSrc || image.src;
+  if (!address) throw new GradCamError("ImageError", "The img element has no src.");
+  try {
+    return await fromFile(await download(address, { kind: "ImageError", what: "the image", signal }));
+  } catch (error) {
+    throwIfAborted(signal);
+    // Its file can't be read again (a revoked blob: address, a server that forbids it); its pixels perhaps can.
+    await image.decode().catch(() => {
+      throw error;
+    });
+    return fromDrawable(image, image.naturalWidth, image.naturalHeight);
+  }
+}
+
+/** @returns {Promise<Source>} */
+async function fromDrawable(drawable, width, height) {
+  if (!(width > 0 && height > 0)) throw new GradCamError("ImageError", "The image has no pixels.");
+  refuseLarge(width, height);
+  const canvas = typeof OffscreenCanvas === "undefined" ? document.createElement("canvas") : new OffscreenCanvas(width, height);
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  try {
+    context.drawImage(drawable, 0, 0, width, height);
+    return fromPixels(width, height, context.getImageData(0, 0, width, height).data);
+  } catch (cause) {
+    const reason = cause.name === "SecurityError" ? "it comes from another site, which does not allow reading it (CORS)" : cause.message;
+    throw new GradCamError("ImageError", `The image's pixels can't be read: ${reason}.`, { cause });
+  }
+}
+
+/** @returns {Source} */
+function fromPixels(width, height, rgba) {
+  refuseLarge(width, height);
+  return { width, height, rgba: new Blob([rgba]) };
+}
+
+function refuseLarge(width, height) {
+  if (width * height > MAX_PIXELS) {
+    throw new GradCamError("ImageError", `The image has ${width} × ${height} pixels; up to ${MAX_PIXELS / 1e6} million can be handled.`);
+  }
+}

@@ -1,0 +1,101 @@
+// What a bare ONNX file leaves open: how to prepare an image for it, and what its classes are called.
+
+/** @typedef {import("./index.js").Preprocess} Preprocess */
+/** @typedef {{ input: { width: number, height: number, channels: number }, classes: number, metadata: Map<string, string> }} NetworkInfo */
+
+const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+
+/**
+ * How to prepare images: as the caller says, else the manifest, else the file, else by a guess.
+ *
+ * @param {NetworkInfo} info
+ * @param {Preprocess | undefined} fromOptions
+ * @param {Preprocess | undefined} fromManifest
+ * @returns {{ preprocess: Required<Preprocess>, reason: string, guessed: boolean }}
+ */
+export function choosePreprocess(info, fromOptions, fromManifest) {
+  const guess = guessFor(info);
+  if (fromOptions) return { preprocess: complete(fromOptions, guess, info), reason: "as given", guessed: false };
+  if (fromManifest) return { preprocess: complete(fromManifest, guess, info), reason: "from the model's manifest", guessed: false };
+  const fromFile = readMetadata(info);
+  if (fromFile) return { preprocess: complete(fromFile, guess, info), reason: "from the file's metadata", guessed: false };
+  const shown = `mean ${guess.mean.join(", ")}; std ${guess.std.join(", ")}; ${guess.resize}`;
+  return { preprocess: complete({}, guess, info), reason: `a guess, because the file does not say: ${shown}`, guessed: true };
+}
+
+/** What most files without a word about it were trained with. @param {NetworkInfo} info */
+function guessFor({ input, classes }) {
+  // torchvision's evaluation transform for its 1000 classes; other networks mostly see the whole picture.
+  const resize = classes === 1000 ? "crop" : "stretch";
+  return input.channels === 3 ? { ...IMAGENET, resize } : { mean: [0], std: [1], resize };
+}
+
+function complete({ width, height, resize, mean, std, order }, guess, { input }) {
+  // The file's own size counts where it has one: a network with fixed sides takes no other.
+  return {
+    width: width ?? input.width,
+    height: height ?? input.height,
+    resize: resize ?? guess.resize,
+    mean: mean ?? guess.mean,
+    std: std ?? guess.std,
+    order: order ?? "RGB",
+  };
+}
+
+/** @param {NetworkInfo} info @returns {Preprocess | undefined} */
+function readMetadata({ metadata }) {
+  const text = metadata.get("preprocess") ?? metadata.get("preprocessing");
+  if (text === undefined && !metadata.has("mean")) return undefined;
+  const json = parseObject(text);
+  if (json) return pickFields(json);
+  const prose = text ?? "";
+  const mean = numbers(metadata.get("mean")) ?? numbers(/mean\b[\s:=[(]*([-\d.,\s]+)/i.exec(prose)?.[1]);
+  const std = numbers(metadata.get("std")) ?? numbers(/std\b[\s:=[(]*([-\d.,\s]+)/i.exec(prose)?.[1]);
+  const order = /\bBGR\b/.test(prose) ? "BGR" : "RGB";
+  const resize = /\b(stretch|crop|letterbox)\b/.exec(prose)?.[1];
+  if (mean && std) return { mean, std, order, resize };
+  if (/127\.5\s*-\s*1\b/.test(prose)) return { mean: [0.5], std: [0.5], order, resize };
+  if (/\b0\s*(\.\.=?|-|to)\s*1\b/.test(prose)) return { mean: [0], std: [1], order, resize };
+  return undefined;
+}
+
+function pickFields({ width, height, resize, mean, std, order }) {
+  return { width, height, resize, mean, std, order };
+}
+
+function parseObject(text) {
+  if (!text?.trim().startsWith("{")) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The numbers in "0.485, 0.456 .406", if there is one or one for each colour. */
+function numbers(text) {
+  const found = (text?.match(/-?\d*\.?\d+/g) ?? []).map(Number);
+  return found.length === 1 || found.length === 3 ? found : undefined;
+}
+
+/** The file's own names of its classes, if they are in its metadata and there is one for each. @param {NetworkInfo} info */
+export function labelsFromMetadata({ metadata, classes }) {
+  for (const key of ["labels", "classes", "class_names", "names"]) {
+    const text = metadata.get(key);
+    if (!text) continue;
+    for (const names of readings(text)) if (names.length === classes) return names;
+  }
+  return undefined;
+}
+
+/** The ways in which exporters write a list of names, the surest first. */
+function* readings(text) {
+  try {
+    const json = JSON.parse(text);
+    yield (Array.isArray(json) ? json : Object.values(json)).map(String);
+  } catch {
+    // Python's `{0: 'cat', 1: "dog's"}`.
+    yield Array.from(text.matchAll(/\d+\s*:\s*(['"])(.*?)\1\s*(?=[,}])/g), (match) => match[2]);
+  }
+  for (const separator of [/\r?\n/, /\s*[,;|]\s*/, /\s+/]) yield text.trim().split(separator);
+}

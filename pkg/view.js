@@ -1,0 +1,102 @@
+// What happens on the page's own thread: numbers of a heatmap, and drawing. A small wasm of its own makes them synchronous.
+
+import { GradCamError, asGradCamError } from "./errors.js";
+
+/** @type {typeof import("./view/gradcam_web.js") | undefined} */
+let glue;
+/** @type {Promise<void> | undefined} */
+let loading;
+
+/** Loads the drawing code, once for the page. */
+export function loadView() {
+  loading ??= import("./view/gradcam_web.js").then(
+    async (module) => {
+      await module.default({ module_or_path: new URL("./view/gradcam_web_bg.wasm", import.meta.url) });
+      glue = module;
+    },
+  ).catch((cause) => {
+    loading = undefined;
+    throw new GradCamError("DeviceError", `The drawing code can't be loaded: ${cause.message}`, { cause });
+  });
+  return loading;
+}
+
+/** @typedef {{ width: number, height: number, values: Float32Array }} Grid */
+/** @typedef {{ width: number, height: number, rgba: Uint8Array }} Picture */
+
+/** @template T @param {Grid} grid @param {(map: any) => T} use @returns {T} */
+function withMap({ width, height, values }, use) {
+  const map = new glue.Map(width, height, values);
+  try {
+    return use(map);
+  } catch (error) {
+    throw asGradCamError(error, "TargetError");
+  } finally {
+    map.free();
+  }
+}
+
+/** @param {Grid} map @returns {Grid} */
+export function heatmapOf(map) {
+  return { width: map.width, height: map.height, values: withMap(map, (map) => map.heatmap()) };
+}
+
+/** @param {Grid} map @returns {Grid} */
+export function heatmapAt(map, width, height) {
+  if (![width, height].every((side) => Number.isInteger(side) && side > 0)) {
+    throw new GradCamError("TargetError", `A heatmap of ${width} × ${height} can't be had: whole numbers above 0 are accepted.`);
+  }
+  return { width, height, values: withMap(map, (map) => map.heatmapAt(width, height)) };
+}
+
+/** What there is to see in a map, for a person. @param {Grid} map */
+export function sentenceOf(map) {
+  return withMap(map, (map) => map.sentence());
+}
+
+/** A colormap's 256 colours: red, green and blue one after the other, 0..=255. @param {string} colormap */
+export async function colors(colormap) {
+  await loadView();
+  try {
+    return glue.colors(colormap);
+  } catch (error) {
+    throw asGradCamError(error, "TargetError");
+  }
+}
+
+/**
+ * The picture that was drawn last stays in wasm memory, so that a slider moves without copying it,
+ * and no other one does, so that a page with many explanations holds one copy.
+ * @type {{ picture: Picture, map: Grid, overlay: any } | undefined}
+ */
+let current;
+
+/** @param {{ picture: Picture, rect: Float64Array, map: Grid }} explained */
+function overlayOf({ picture, rect, map }) {
+  if (current?.picture === picture && current.map === map) return current.overlay;
+  const previous = current;
+  current = undefined;
+  const overlay = withMap(map, (wasmMap) => {
+    if (previous?.picture === picture) return previous.overlay.withMap(wasmMap);
+    previous?.overlay.free();
+    return new glue.Overlay(picture.width, picture.height, picture.rgba, rect, wasmMap);
+  });
+  current = { picture, map, overlay };
+  return overlay;
+}
+
+/** Draws the heatmap over its picture, at the picture's size. */
+export function draw(explained, canvas, { colormap = "turbo", opacity = 0.5 } = {}) {
+  if (typeof opacity !== "number") throw new GradCamError("TargetError", `The opacity is ${opacity}; a number from 0 to 1 is accepted.`);
+  const overlay = overlayOf(explained);
+  try {
+    overlay.draw(canvas, String(colormap), opacity);
+  } catch (error) {
+    throw asGradCamError(error, "TargetError");
+  }
+}
+
+/** The heatmap's number in a pixel of the picture, 0..=1; undefined where the network did not look. */
+export function valueAt(explained, x, y) {
+  return overlayOf(explained).valueAt(x, y);
+}

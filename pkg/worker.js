@@ -1,0 +1,220 @@
+// The engine's own thread: one wasm instance on one device, one request after the other.
+//
+// Requests: `{ id, op, args }`, answered by `{ id, result }` or `{ id, error: { name, message } }`, with
+// `{ id, progress }` before; `{ op: "abort", id }`. Whatever goes wrong outside of a request's own error is a crash:
+// `{ crash, id }` with the request that ran. The page then ends this worker and starts another.
+
+import { counter, plainLength } from "./download.js";
+
+/** How many predictions keep their activations: a page with more asks again with the image, which costs a forward pass. */
+const PREDICTIONS_KEPT = 8;
+
+let glue, engine, wasm;
+let lastId = 0;
+/** @type {Map<number, { network: object, preprocess?: object }>} */ const networks = new Map();
+/** From the least to the most recently used. @type {Map<number, { prediction: object, network: object }>} */
+const predictions = new Map();
+
+const queue = [];
+let running = null;
+let panicOnProgress = false;
+
+const BUILDS = {
+  cpu: { glue: () => import("./cpu/gradcam_web.js"), wasm: new URL("./cpu/gradcam_web_bg.wasm", import.meta.url) },
+  webgpu: { glue: () => import("./gpu/gradcam_web.js"), wasm: new URL("./gpu/gradcam_web_bg.wasm", import.meta.url) },
+};
+
+const operations = {
+  async start({ backend }, { progress }) {
+    holdLock();
+    if (backend === "webgpu") watchDevices();
+    const build = BUILDS[backend];
+    const [module, response] = await Promise.all([build.glue(), fetch(build.wasm)]);
+    if (!response.ok) throw named("DeviceError", `${build.wasm} answered ${response.status} ${response.statusText}`.trim());
+    const headers = { "content-type": response.headers.get("content-type") ?? "" };
+    const body = response.body.pipeThrough(counter(plainLength(response), (fraction) => progress(fraction * 0.9)));
+    wasm = await module.default({ module_or_path: new Response(body, { headers }) });
+    glue = module;
+    progress(0.9);
+    engine = await glue.Engine.start();
+    progress(1);
+    return {};
+  },
+
+  load({ bytes, width, height }) {
+    const network = engine.load(new Uint8Array(bytes), width, height);
+    networks.set(++lastId, { network });
+    const layers = network.layerNames().map((name, i) => ({
+      name,
+      operator: network.layerOperators()[i],
+      shape: Array.from(network.layerShapes().subarray(3 * i, 3 * i + 3)),
+    }));
+    return {
+      network: lastId,
+      info: {
+        input: { width: network.inputWidth, height: network.inputHeight, channels: network.inputChannels },
+        classes: network.classes,
+        layers,
+        defaultLayer: network.defaultLayer,
+        metadata: new Map(network.metadata()),
+      },
+    };
+  },
+
+  /** Says how the network wants its images, once that is settled. */
+  prepare({ network: id, preprocess: { width, height, resize, mean, std, order } }) {
+    const seat = networks.get(id);
+    const numbers = (values) => Float32Array.from(values);
+    seat.preprocess = seat.network.preprocess(width, height, resize, numbers(mean), numbers(std), order);
+  },
+
+  async classify({ network: id, image }, { stopped }) {
+    const { network, preprocess } = networks.get(id);
+    const started = performance.now();
+    const picture = image.tensor ? undefined : openPicture(image);
+    stopped();
+    const input = picture ? network.inputFromPicture(picture, preprocess) : network.inputFromTensor(image.tensor);
+    const prepared = performance.now();
+    const prediction = await network.classify(input);
+    const classified = performance.now();
+    predictions.set(++lastId, { prediction, network });
+    for (const [id, old] of predictions) {
+      if (predictions.size <= PREDICTIONS_KEPT) break;
+      old.prediction.free();
+      predictions.delete(id);
+    }
+    const shown = picture ? { width: picture.width, height: picture.height, rgba: picture.rgba() } : undefined;
+    picture?.free();
+    return {
+      result: {
+        prediction: lastId,
+        scores: prediction.scores,
+        probabilities: prediction.probabilities,
+        rect: prediction.rect,
+        picture: shown,
+        timings: { preprocess: prepared - started, forward: classified - prepared },
+        stepsRun: network.stepsRun,
+      },
+      transfer: shown ? [shown.rgba.buffer] : [],
+    };
+  },
+
+  async explain({ prediction: id, method, targetClass, layers }, { progress, isStopped }) {
+    const kept = predictions.get(id);
+    if (!kept) return { forgotten: true };
+    predictions.delete(id);
+    predictions.set(id, kept);
+    const started = performance.now();
+    const explanation = await kept.prediction.explain(method, targetClass, layers, progress, isStopped);
+    const result = {
+      map: { width: explanation.width, height: explanation.height, values: explanation.values },
+      method: explanation.method,
+      targetClass: explanation.targetClass,
+      targetLayer: explanation.targetLayer,
+      explain: performance.now() - started,
+      stepsRun: kept.network.stepsRun,
+    };
+    explanation.free();
+    return result;
+  },
+
+  forget({ network: id }) {
+    const seat = networks.get(id);
+    networks.delete(id);
+    for (const [key, kept] of predictions) {
+      if (kept.network !== seat?.network) continue;
+      kept.prediction.free();
+      predictions.delete(key);
+    }
+    seat?.preprocess?.free();
+    seat?.network.free();
+  },
+};
+
+/** Internal, for tests of survival: the next report of progress panics inside the engine, in mid-run. */
+operations.panic = () => {
+  panicOnProgress = true;
+};
+
+self.onmessage = ({ data }) => {
+  if (data.op !== "abort") {
+    queue.push({ ...data, stopped: false });
+    if (!running) void work();
+    return;
+  }
+  if (running?.id === data.id) running.stopped = true;
+  const waiting = queue.findIndex((request) => request.id === data.id);
+  if (waiting >= 0) queue.splice(waiting, 1);
+};
+
+async function work() {
+  while ((running = queue.shift())) {
+    const request = running;
+    const { id, op, args } = request;
+    const hooks = {
+      progress(fraction) {
+        postMessage({ id, progress: fraction });
+        if (panicOnProgress && op !== "start") glue.panicForTest();
+      },
+      isStopped: () => request.stopped,
+      stopped() {
+        if (request.stopped) throw named("AbortError", "The request was stopped by its caller.");
+      },
+    };
+    try {
+      const answer = await operations[op](args, hooks);
+      const { result, transfer } = answer?.transfer ? answer : { result: answer, transfer: [] };
+      if (id !== undefined) postMessage({ id, result }, transfer);
+    } catch (error) {
+      // After a panic nothing in this instance may be touched again.
+      if (error instanceof WebAssembly.RuntimeError) return crash(error);
+      postMessage({ id, error: { name: error?.name, message: error?.message ?? String(error) } });
+    }
+    // A turn of the event loop lets a message that stops the next request come first.
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+}
+
+function crash(error) {
+  // The engine leaves its last words here: it can no longer be asked for them.
+  const message = self.gradcamPanic ?? error?.message ?? String(error);
+  postMessage({ crash: message, id: running?.id });
+  queue.length = 0;
+}
+
+self.addEventListener("error", (event) => {
+  event.preventDefault();
+  crash(event.error ?? event);
+});
+self.addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  crash(event.reason);
+});
+
+/** The page waits for this lock: it gets it when this worker ends, however that comes about. */
+function holdLock() {
+  const lock = `gradcam-web ${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
+  navigator.locks?.request(lock, () => {
+    postMessage({ lock });
+    return new Promise(() => {});
+  });
+}
+
+/** The engine keeps its device to itself; a lost or failing one is noticed where it is opened. */
+function watchDevices() {
+  const { requestDevice } = GPUAdapter.prototype;
+  GPUAdapter.prototype.requestDevice = async function (...args) {
+    const device = await requestDevice.apply(this, args);
+    device.lost.then(({ reason, message }) => crash(new Error(`the GPU device was lost (${message || reason})`)));
+    device.addEventListener("uncapturederror", ({ error }) => crash(new Error(`the GPU refused a command (${error.message})`)));
+    return device;
+  };
+}
+
+function openPicture({ bytes, width, height, rgba }) {
+  return bytes ? glue.Picture.decode(new Uint8Array(bytes)) : glue.Picture.fromRgba(width, height, new Uint8Array(rgba));
+}
+
+function named(name, message) {
+  return Object.assign(new Error(message), { name });
+}

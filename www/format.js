@@ -1,0 +1,52 @@
+// Numbers and settings in words.
+
+/** "12.3 ms" or "1.20 s". @param {number} time in milliseconds */
+export function milliseconds(time) {
+  if (time >= 1000) return `${(time / 1000).toFixed(2)} s`;
+  return `${time < 100 ? time.toFixed(1) : Math.round(time)} ms`;
+}
+
+/** "features.29 · 7 × 7 · 512 channels (Conv)" */
+export function layerText({ name, operator, shape: [channels, height, width] }, defaultLayer) {
+  return `${name} · ${width} × ${height} · ${channels} channels (${operator})${name === defaultLayer ? ", default" : ""}`;
+}
+
+/** What there is to know about the network and how it ran: term, value, and whether that needs attention. */
+export function facts(model, explanation) {
+  const { input, labels, preprocess } = model;
+  const rows = [
+    ["Network", model.name ?? "unnamed"],
+    ["Input", `${input.width} × ${input.height}, ${input.channels === 1 ? "grey" : "colour"}, ${preprocess.resize}`],
+    ["Classes", labels.length.toLocaleString("en")],
+    ["Preprocessing", model.preprocessReason, model.preprocessGuessed],
+    ["Backend", `${model.backend === "webgpu" ? "WebGPU" : "CPU"}: ${model.backendReason}`],
+  ];
+  if (explanation) {
+    const { preprocess, forward, explain, total } = explanation.timings;
+    rows.push(["Times", `preprocess ${milliseconds(preprocess)}, forward ${milliseconds(forward)}, explain ${milliseconds(explain)}, total ${milliseconds(total)}`]);
+  }
+  return rows;
+}
+
+/** A name for the saved picture. */
+export function fileName({ src, fileName }) {
+  const name = fileName ?? (typeof src === "string" ? src.split(/[?#]/)[0].split("/").pop() : "");
+  return name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}._-]+/gu, "-") || "photo";
+}
+
+/** The lines that put the present view on another page. */
+export function embedCode(state) {
+  const src = typeof state.src === "string" ? state.src : "photo.jpg";
+  const quoted = (text) => text.replaceAll("&", "&amp;").replaceAll('"', "&quot;");
+  const attributes = [
+    ["src", src],
+    ["alt", "…"],
+    ["model", state.model],
+    ["method", state.method],
+    ["target-class", state.class],
+    ["target-layer", state.layer],
+    ["colormap", state.colormap === "turbo" ? undefined : state.colormap],
+    ["opacity", state.opacity === "0.5" ? undefined : state.opacity],
+  ].filter(([, value]) => value !== undefined).map(([name, value]) => `${name}="${quoted(String(value))}"`);
+  return `<script type="module" src="gradcam-web/index.js"></script>\n<grad-cam ${attributes.join(" ")} controls>\n  <img src="${quoted(src)}" alt="…">\n</grad-cam>`;
+}

@@ -1,0 +1,47 @@
+// What the colours mean: the legend under the picture, and the choice of colormaps.
+
+import { colors } from "./gradcam-web/index.js";
+
+const $ = (id) => document.getElementById(id);
+
+/** A CSS gradient of a colormap, from left to right. */
+async function gradient(colormap) {
+  const rgb = await colors(colormap);
+  const stops = Array.from({ length: 18 }, (_, i) => {
+    const at = 3 * Math.round((i / 17) * 255);
+    return `rgb(${rgb[at]} ${rgb[at + 1]} ${rgb[at + 2]})`;
+  });
+  return `linear-gradient(to right, ${stops.join(", ")})`;
+}
+
+export class Legend {
+  #shown;
+
+  async show(colormap) {
+    if (this.#shown === colormap) return;
+    this.#shown = colormap;
+    // A colormap that does not exist is the element's to refuse.
+    const image = await gradient(colormap).catch(() => "none");
+    if (this.#shown === colormap) $("legend-strip").style.backgroundImage = image;
+  }
+
+  /** Shows where a number of the heatmap is. @param {number | undefined} value 0..=1 */
+  mark(value) {
+    $("legend-mark").hidden = value === undefined;
+    $("legend-value").textContent = value === undefined ? "" : value.toFixed(2);
+    if (value !== undefined) $("legend-mark").style.left = `${100 * value}%`;
+  }
+}
+
+/** @param {HTMLElement} container @param {readonly string[]} colormaps @param {(colormap: string) => void} onChoose */
+export function createColormapChoice(container, colormaps, onChoose) {
+  for (const colormap of colormaps) {
+    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "colormap", value: colormap });
+    radio.addEventListener("change", () => onChoose(colormap));
+    const strip = Object.assign(document.createElement("span"), { className: "strip" });
+    const label = document.createElement("label");
+    label.append(radio, strip, colormap);
+    container.append(label);
+    gradient(colormap).then((image) => (strip.style.backgroundImage = image), () => {});
+  }
+}

@@ -1,0 +1,276 @@
+// The page: wires `<grad-cam>` and the package to the panel, the address bar and everything that is dropped.
+
+import { COLORMAPS, DEFAULT_MODEL, METHODS, loadModel } from "./gradcam-web/index.js";
+import { readAddress, writeAddress } from "./address.js";
+import { ClassPanel } from "./classes.js";
+import { embedCode, facts, fileName, layerText } from "./format.js";
+import { watchIntake } from "./intake.js";
+import { Legend, createColormapChoice } from "./legend.js";
+
+const $ = (id) => document.getElementById(id);
+
+const picture = $("picture");
+const state = readAddress();
+/** A dropped model is not in the address: its bytes are only here. @type {import("./intake.js").ModelFiles | undefined} */
+let ownModel;
+/** @type {AbortController | undefined} */
+let loading;
+let model;
+
+const classes = new ClassPanel((index) => choose({ class: String(index) }));
+const legend = new Legend();
+
+// Settings: the address bar, the element and the panel always say the same.
+
+/** Takes over a choice, by its name in the address. */
+function choose(change) {
+  Object.assign(state, change);
+  apply();
+}
+
+function apply() {
+  writeAddress({ ...state, src: typeof state.src === "string" && !state.src.startsWith("blob:") ? state.src : undefined });
+  picture.method = state.method;
+  picture.targetClass = state.class ?? null;
+  picture.targetLayer = state.layer ?? null;
+  picture.colormap = state.colormap;
+  picture.opacity = state.opacity;
+  $("method").value = state.method;
+  const method = METHODS.find(({ name }) => name === state.method);
+  $("method-summary").replaceChildren(...(method ? [method.summary, " ", link(method.paper, "Paper")] : []));
+  $("layer").value = state.layer ?? model?.defaultLayer ?? "";
+  $("opacity").value = state.opacity;
+  $("opacity-value").textContent = `${Math.round(100 * Number(state.opacity))} %`;
+  $("backend-choice").value = state.backend;
+  const radio = document.querySelector(`#colormaps input[value="${CSS.escape(state.colormap)}"]`);
+  if (radio) radio.checked = true;
+  legend.show(state.colormap);
+}
+
+function link(href, text) {
+  return Object.assign(document.createElement("a"), { href, textContent: text, rel: "noreferrer" });
+}
+
+// The model.
+
+function startModel() {
+  loading?.abort();
+  const { signal } = (loading = new AbortController());
+  const previous = model;
+  model = undefined;
+  hideError();
+  const source = ownModel?.file ?? state.model ?? DEFAULT_MODEL;
+  const options = { backend: state.backend, preprocess: ownModel?.preprocess, labels: ownModel?.labels, signal };
+  showProgress("Getting the network ready", 0);
+  const promise = loadModel(source, { ...options, onProgress: (fraction) => !signal.aborted && showProgress("Getting the network ready", fraction) });
+  picture.model = promise;
+  promise.then(
+    (loaded) => {
+      if (signal.aborted) return loaded.dispose();
+      previous?.dispose();
+      model = loaded;
+      showModel();
+      if (!state.src) hideProgress();
+    },
+    (error) => !signal.aborted && showError(error),
+  );
+}
+
+function showModel() {
+  const select = $("layer");
+  select.replaceChildren(...model.layers.map((layer) => new Option(layerText(layer, model.defaultLayer), layer.name)));
+  select.disabled = false;
+  select.value = state.layer ?? model.defaultLayer;
+  $("default-model").hidden = !ownModel && !state.model;
+  classes.expect(model.labels.length);
+  showEngine();
+}
+
+function showEngine(explanation) {
+  $("backend").hidden = false;
+  $("backend").dataset.backend = model.backend;
+  $("backend-name").textContent = model.backend === "webgpu" ? "WebGPU" : "CPU";
+  $("backend-reason").textContent = model.backendReason;
+  $("facts").replaceChildren(...facts(model, explanation).flatMap(([term, value, attention]) => [
+    Object.assign(document.createElement("dt"), { textContent: term }),
+    Object.assign(document.createElement("dd"), { textContent: value, className: attention ? "attention" : "" }),
+  ]));
+}
+
+// The picture.
+
+function openImage(image, name) {
+  hideError();
+  if (state.src !== image) state.class = undefined;
+  state.src = image;
+  state.fileName = name;
+  apply();
+  $("stage").dataset.state = "busy";
+  $("empty").hidden = true;
+  picture.hidden = false;
+  picture.alt = name ?? "";
+  $("stage").style.removeProperty("--ratio");
+  classes.clear();
+  showProgress(model ? "Reading the photo" : "Getting the network ready", 0);
+  picture.src = null;
+  picture.src = image;
+}
+
+picture.addEventListener("progress", ({ detail: { totalProgress } }) => {
+  if (model) showProgress(totalProgress < 0.85 ? "Running the network" : "Explaining", totalProgress);
+});
+
+picture.addEventListener("load", ({ detail: prediction }) => {
+  $("stage").style.setProperty("--ratio", prediction.image.width / prediction.image.height);
+  classes.show(prediction);
+});
+
+picture.addEventListener("explain", ({ detail: explanation }) => {
+  hideProgress();
+  hideError();
+  $("stage").dataset.state = "ready";
+  for (const id of ["under", "note"]) $(id).hidden = false;
+  $("save").disabled = false;
+  $("note").textContent = explanation.note;
+  classes.mark(explanation.targetClass);
+  showEngine(explanation);
+  document.body.dataset.backend = picture.prediction.model.backend;
+});
+
+picture.addEventListener("error", ({ detail }) => showError(detail));
+
+picture.addEventListener("pointermove", ({ clientX, clientY }) => legend.mark(picture.valueAt(clientX, clientY)));
+picture.addEventListener("pointerleave", () => legend.mark(undefined));
+
+// Progress and errors.
+
+function showProgress(text, fraction) {
+  const percent = Math.round(100 * fraction);
+  $("progress").hidden = false;
+  $("progress").setAttribute("aria-valuenow", percent);
+  $("progress-bar").style.transform = `scaleX(${fraction})`;
+  $("progress-text").textContent = `${text} … ${percent} %`;
+}
+
+function hideProgress() {
+  $("progress").hidden = true;
+}
+
+function showError({ name, message }) {
+  hideProgress();
+  $("error").hidden = false;
+  $("error").dataset.name = name;
+  $("error-name").textContent = name;
+  $("error-message").textContent = message;
+  if ($("stage").dataset.state === "busy") $("stage").dataset.state = "error";
+}
+
+function hideError() {
+  $("error").hidden = true;
+}
+
+// Controls.
+
+$("method").append(...METHODS.map(({ name, title }) => new Option(title, name)));
+$("method").addEventListener("change", ({ target }) => choose({ method: target.value }));
+$("layer").addEventListener("change", ({ target }) => choose({ layer: target.value === model.defaultLayer ? undefined : target.value }));
+$("opacity").addEventListener("input", ({ target }) => choose({ opacity: target.value }));
+$("backend-choice").addEventListener("change", ({ target }) => {
+  choose({ backend: target.value });
+  startModel();
+});
+$("default-model").addEventListener("click", () => {
+  ownModel = undefined;
+  choose({ model: undefined, class: undefined, layer: undefined });
+  startModel();
+});
+$("error-close").addEventListener("click", hideError);
+createColormapChoice($("colormaps"), COLORMAPS, (colormap) => choose({ colormap }));
+
+let holding = false;
+function hold(on) {
+  if (holding === on) return;
+  holding = on;
+  picture.showOriginal(on);
+  $("peek").classList.toggle("held", on);
+}
+$("peek").addEventListener("pointerdown", (event) => {
+  $("peek").setPointerCapture(event.pointerId);
+  hold(true);
+});
+for (const type of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) $("peek").addEventListener(type, () => hold(false));
+$("peek").addEventListener("contextmenu", (event) => event.preventDefault());
+const holds = ({ key, target, ctrlKey, metaKey, altKey }) => {
+  if (ctrlKey || metaKey || altKey) return false;
+  if (target === $("peek")) return [" ", "Enter", "o", "O"].includes(key);
+  return (key === "o" || key === "O") && !target.closest("input[type=search], select, textarea");
+};
+addEventListener("keydown", (event) => {
+  if (!holds(event)) return;
+  event.preventDefault();
+  hold(true);
+});
+addEventListener("keyup", () => hold(false));
+addEventListener("blur", () => hold(false));
+
+$("save").addEventListener("click", async () => {
+  const blob = await picture.toBlob();
+  const anchor = Object.assign(document.createElement("a"), {
+    href: URL.createObjectURL(blob),
+    download: `${fileName(state)}-${state.method}.png`,
+  });
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+  tell("action-status", `Saved at ${picture.prediction.image.width} × ${picture.prediction.image.height} pixels.`);
+});
+$("link").addEventListener("click", async () => {
+  const local = [state.src instanceof Blob && "the photo", ownModel && "the model"].filter(Boolean).join(" and ");
+  await copy(location.href, "action-status", local ? `Link copied. ${local[0].toUpperCase()}${local.slice(1)} stayed on this device and is not in it.` : "Link copied.");
+});
+$("embed").addEventListener("click", () => {
+  $("embed-code").textContent = embedCode(state);
+  $("embed-status").textContent = "";
+  $("embed-dialog").showModal();
+});
+$("embed-copy").addEventListener("click", () => copy($("embed-code").textContent, "embed-status", "Copied."));
+
+async function copy(text, statusId, done) {
+  try {
+    await navigator.clipboard.writeText(text);
+    tell(statusId, done);
+  } catch {
+    tell(statusId, `The browser does not allow copying here: ${text}`);
+  }
+}
+
+function tell(id, text) {
+  $(id).textContent = text;
+}
+
+watchIntake({
+  image: (image) => openImage(image, image.name),
+  model: (files) => {
+    ownModel = files;
+    choose({ model: undefined, class: undefined, layer: undefined });
+    startModel();
+  },
+  error: showError,
+});
+
+async function showSamples() {
+  const samples = await fetch("samples/samples.json").then((response) => (response.ok ? response.json() : []), () => []);
+  $("samples").hidden = samples.length === 0;
+  $("samples").querySelector("ul").replaceChildren(...samples.map(({ file, title }) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", title });
+    button.append(Object.assign(new Image(), { src: `samples/${file}`, alt: title, loading: "lazy" }));
+    button.addEventListener("click", () => openImage(new URL(`samples/${file}`, location.href).href, title));
+    const item = document.createElement("li");
+    item.append(button);
+    return item;
+  }));
+}
+
+apply();
+startModel();
+if (state.src) openImage(state.src);
+void showSamples();
