@@ -189,6 +189,24 @@ pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &St
     rgba
 }
 
+/// The number that [`blend`] colours the pixel (x, y) of the image by, 0..=1; nothing outside of what the network saw.
+pub fn value_at(heatmap: &Heatmap, placement: &Placement, (x, y): (u32, u32)) -> Option<f32> {
+    let [left, top, across, down] = placement.rect();
+    let grid = heatmap.grid();
+    let (frame_x, frame_y) = (pixels_within(left, across), pixels_within(top, down));
+    let (x, y) = (i64::from(x), i64::from(y));
+    if !frame_x.contains(&x) || !frame_y.contains(&y) {
+        return None;
+    }
+    let columns = Axis::new(grid.width(), left, across, frame_x.clone());
+    let rows = Axis::new(grid.height(), top, down, frame_y.clone());
+    let range = Normalise::new(resampled_extremes(grid, &columns, &rows));
+    let (mut row, mut numbers) = (Vec::new(), vec![0.; columns.len()]);
+    grid.row_at(&rows, (y - frame_y.start) as usize, &mut row);
+    columns.interpolate(&row, &mut numbers);
+    Some(range.apply(numbers[(x - frame_x.start) as usize]))
+}
+
 /// The pixels whose centres lie within `start..start + length`; none if that is no sensible place for an input.
 fn pixels_within(start: f64, length: f64) -> Range<i64> {
     // Far more than a letterbox around the longest image.
@@ -246,6 +264,24 @@ mod tests {
                 assert_eq!(blend(&image, &heatmap, &placement, &style), image.rgba(), "{width} × {height} {resize:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_value_under_a_pixel_is_the_resampled_heatmaps() {
+        let heatmap = Grid::new(3, 2, vec![0., 4., 1., 2., -3., 6.]).heatmap();
+        let placement = Placement::new(Resize::Stretch, (7, 5), (224, 224));
+        for (i, &expected) in heatmap.resampled(7, 5).grid().values().iter().enumerate() {
+            assert_eq!(value_at(&heatmap, &placement, (i as u32 % 7, i as u32 / 7)), Some(expected), "pixel {i}");
+        }
+    }
+
+    #[test]
+    fn what_the_network_did_not_see_has_no_value() {
+        let heatmap = Grid::new(2, 2, vec![0., 1., 2., 3.]).heatmap();
+        // Of 8 × 4 pixels, a square crop sees the columns 2 to 5.
+        let placement = Placement::new(Resize::Crop, (8, 4), (4, 4));
+        let seen = |x| value_at(&heatmap, &placement, (x, 0)).is_some();
+        assert_eq!([0, 1, 2, 5, 6, 7].map(seen), [false, false, true, true, false, false]);
     }
 
     #[test]
