@@ -9,7 +9,7 @@ import { counter, plainLength } from "./download.js";
 /** How many predictions keep their activations: a page with more asks again with the image, which costs a forward pass. */
 const PREDICTIONS_KEPT = 8;
 
-let glue, engine, wasm;
+let glue, engine;
 let lastId = 0;
 /** @type {Map<number, { network: object, preprocess?: object }>} */ const networks = new Map();
 /** From the least to the most recently used. @type {Map<number, { prediction: object, network: object }>} */
@@ -33,7 +33,7 @@ const operations = {
     if (!response.ok) throw named("DeviceError", `${build.wasm} answered ${response.status} ${response.statusText}`.trim());
     const headers = { "content-type": response.headers.get("content-type") ?? "" };
     const body = response.body.pipeThrough(counter(plainLength(response), (fraction) => progress(fraction * 0.9)));
-    wasm = await module.default({ module_or_path: new Response(body, { headers }) });
+    await module.default({ module_or_path: new Response(body, { headers }) });
     glue = module;
     progress(0.9);
     engine = await glue.Engine.start();
@@ -44,10 +44,11 @@ const operations = {
   load({ bytes, width, height }) {
     const network = engine.load(new Uint8Array(bytes), width, height);
     networks.set(++lastId, { network });
+    const [operators, shapes] = [network.layerOperators(), network.layerShapes()];
     const layers = network.layerNames().map((name, i) => ({
       name,
-      operator: network.layerOperators()[i],
-      shape: Array.from(network.layerShapes().subarray(3 * i, 3 * i + 3)),
+      operator: operators[i],
+      shape: Array.from(shapes.subarray(3 * i, 3 * i + 3)),
     }));
     return {
       network: lastId,
@@ -56,7 +57,7 @@ const operations = {
         classes: network.classes,
         layers,
         defaultLayer: network.defaultLayer,
-        metadata: new Map(network.metadata()),
+        metadata: pairs(network.metadata()),
       },
     };
   },
@@ -213,6 +214,13 @@ function watchDevices() {
 
 function openPicture({ bytes, width, height, rgba }) {
   return bytes ? glue.Picture.decode(new Uint8Array(bytes)) : glue.Picture.fromRgba(width, height, new Uint8Array(rgba));
+}
+
+/** @param {string[]} list keys and values in turn */
+function pairs(list) {
+  const map = new Map();
+  for (let i = 0; i < list.length; i += 2) map.set(list[i], list[i + 1]);
+  return map;
 }
 
 function named(name, message) {

@@ -1,1 +1,21 @@
 //! The boundary to JavaScript: the only module that names `wasm_bindgen`, `js_sys` or `web_sys`; no arithmetic.
+//!
+//! `view` draws on the page's main thread, where `draw` and `heatmapAt` have to answer at once. JavaScript sees a few immutable handles and typed arrays.
+//!
+//! **Invariants.** No exported function takes `&mut self`: a second call during an asynchronous one would throw. Errors
+//! cross here, once, as a JavaScript `Error` whose `name` is the kind.
+
+#[cfg(feature = "view")]
+mod view;
+
+use wasm_bindgen::JsValue;
+
+use crate::Error;
+
+impl From<Error> for JsValue {
+    fn from(error: Error) -> JsValue {
+        let thrown = js_sys::Error::new(error.message());
+        thrown.set_name(error.kind().name());
+        thrown.into()
+    }
+}

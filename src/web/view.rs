@@ -1,0 +1,118 @@
+//! Drawing, for the page's main thread.
+
+use wasm_bindgen::prelude::*;
+use wasm_bindgen::{Clamped, JsCast};
+use web_sys::{
+    CanvasRenderingContext2d, HtmlCanvasElement, ImageData, OffscreenCanvas, OffscreenCanvasRenderingContext2d,
+};
+
+use crate::heatmap::{Grid, Heatmap};
+use crate::image::{Image, check_size};
+use crate::overlay::{self, Colormap, Style};
+use crate::preprocess::Placement;
+use crate::{Error, ErrorKind};
+
+/// An image and a heatmap over it.
+#[wasm_bindgen]
+pub struct Overlay {
+    image: Image,
+    heatmap: Heatmap,
+    placement: Placement,
+}
+
+#[wasm_bindgen]
+impl Overlay {
+    /// `map` is the class activation map, `rect` where the network's whole input lies on the image:
+    /// x, y, width, height in pixels.
+    #[wasm_bindgen(constructor)]
+    pub fn new(width: u32, height: u32, rgba: Vec<u8>, rect: &[f64], map: &Map) -> Result<Overlay, JsValue> {
+        let image = Image::from_rgba(width, height, rgba)?;
+        let rect = rect.try_into().map_err(|_| Error::new(ErrorKind::Image, "a placement takes four numbers"))?;
+        // Only points of the input need its size, and none are asked for here.
+        let placement = Placement::from_rect(rect, (width, height));
+        Ok(Overlay { image, heatmap: map.0.heatmap(), placement })
+    }
+
+    /// The same image under another map.
+    #[wasm_bindgen(js_name = withMap)]
+    pub fn with_map(self, map: &Map) -> Overlay {
+        Overlay { heatmap: map.0.heatmap(), ..self }
+    }
+
+    /// Makes `canvas` as large as the image and draws image and heatmap on it.
+    pub fn draw(&self, canvas: &JsValue, colormap: &str, opacity: f32) -> Result<(), JsValue> {
+        let style = Style::new(colormap.parse::<Colormap>()?, opacity)?;
+        let pixels = overlay::blend(&self.image, &self.heatmap, &self.placement, &style);
+        let (width, height) = (self.image.width(), self.image.height());
+        let picture = ImageData::new_with_u8_clamped_array_and_sh(Clamped(&pixels), width, height)?;
+        put(canvas, width, height, &picture)
+    }
+
+    /// The heatmap's number in a pixel of the image, 0..=1; nothing where the network did not look.
+    #[wasm_bindgen(js_name = valueAt)]
+    pub fn value_at(&self, x: u32, y: u32) -> Option<f32> {
+        overlay::value_at(&self.heatmap, &self.placement, (x, y))
+    }
+}
+
+/// A class activation map.
+#[wasm_bindgen]
+pub struct Map(Grid);
+
+#[wasm_bindgen]
+impl Map {
+    /// Row-major numbers, as an explanation carries them.
+    #[wasm_bindgen(constructor)]
+    pub fn new(width: u32, height: u32, values: Vec<f32>) -> Map {
+        Map(Grid::new(width, height, values))
+    }
+
+    /// Rectified, stretched to 0..=1, at the map's own resolution.
+    pub fn heatmap(&self) -> Vec<f32> {
+        self.0.heatmap().grid().values().to_vec()
+    }
+
+    /// The heatmap at another size, stretched to 0..=1 again.
+    #[wasm_bindgen(js_name = heatmapAt)]
+    pub fn heatmap_at(&self, width: u32, height: u32) -> Result<Vec<f32>, JsValue> {
+        check_size("the heatmap", width, height)
+            .map_err(|error| Error::new(ErrorKind::Target, error.message().to_owned()))?;
+        Ok(self.0.heatmap().resampled(width, height).grid().values().to_vec())
+    }
+
+    /// What to tell a person who sees the heatmap.
+    pub fn sentence(&self) -> String {
+        self.0.state().sentence().to_owned()
+    }
+}
+
+/// The names of all colormaps.
+#[wasm_bindgen]
+pub fn colormaps() -> Vec<String> {
+    Colormap::ALL.iter().map(|colormap| colormap.name().to_owned()).collect()
+}
+
+/// A colormap's 256 colours, red, green, blue.
+#[wasm_bindgen]
+pub fn colors(colormap: &str) -> Result<Vec<u8>, JsValue> {
+    Ok(colormap.parse::<Colormap>()?.colors().as_flattened().to_vec())
+}
+
+fn put(canvas: &JsValue, width: u32, height: u32, picture: &ImageData) -> Result<(), JsValue> {
+    let no_canvas = || Error::new(ErrorKind::Target, "draw takes an HTMLCanvasElement or an OffscreenCanvas");
+    let no_context =
+        || Error::new(ErrorKind::Target, "the canvas already has a context of another kind; draw needs a 2d context");
+    if let Some(canvas) = canvas.dyn_ref::<HtmlCanvasElement>() {
+        let context = canvas.get_context("2d")?.ok_or_else(no_context)?;
+        canvas.set_width(width);
+        canvas.set_height(height);
+        context.unchecked_ref::<CanvasRenderingContext2d>().put_image_data(picture, 0., 0.)
+    } else if let Some(canvas) = canvas.dyn_ref::<OffscreenCanvas>() {
+        let context = canvas.get_context("2d")?.ok_or_else(no_context)?;
+        canvas.set_width(width);
+        canvas.set_height(height);
+        context.unchecked_ref::<OffscreenCanvasRenderingContext2d>().put_image_data(picture, 0., 0.)
+    } else {
+        Err(no_canvas().into())
+    }
+}
