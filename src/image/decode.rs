@@ -178,7 +178,7 @@ fn rgba_from_samples(samples: Vec<u8>, color: ColorType) -> Option<Vec<u8>> {
         [r, g, b, 255]
     }
     fn each<const N: usize>(samples: &[u8], pixel: impl Fn([u8; N]) -> [u8; 4]) -> Vec<u8> {
-        samples.as_chunks::<N>().0.iter().flat_map(|&samples| pixel(samples)).collect()
+        samples.as_chunks::<N>().0.iter().map(|&samples| pixel(samples)).collect::<Vec<_>>().into_flattened()
     }
     Some(match color {
         ColorType::Rgba8 => samples,
@@ -200,34 +200,36 @@ fn eight_bits(samples: &[u8]) -> Vec<u8> {
 }
 
 fn upright(image: Image, orientation: Orientation) -> Image {
-    if orientation == Orientation::NoTransforms {
-        return image;
-    }
     let (w, h) = (image.width as usize, image.height as usize);
-    let swapped = matches!(
-        orientation,
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
-    );
-    let (width, height) = if swapped { (h, w) } else { (w, h) };
-    let pixels = image.rgba.as_chunks::<4>().0;
-    let mut rgba = Vec::with_capacity(image.rgba.len());
-    for y in 0..height {
+    let (row, last) = (w as isize, (w * h) as isize - 1);
+    // Which stored pixel comes first in the upright picture, and how far it is from there to the next one in its row
+    // and in its column.
+    let (first, right, down) = match orientation {
+        Orientation::NoTransforms => return image,
+        Orientation::FlipHorizontal => (row - 1, -1, row),
+        Orientation::Rotate180 => (last, -1, -row),
+        Orientation::FlipVertical => (last - row + 1, 1, -row),
+        Orientation::Rotate90FlipH => (0, row, 1),
+        Orientation::Rotate90 => (last - row + 1, -row, 1),
+        Orientation::Rotate270FlipH => (last, -row, -1),
+        Orientation::Rotate270 => (row - 1, row, -1),
+    };
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    let turned = matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH);
+    let (width, height) = if turned { (h, w) } else { (w, h) };
+    let stored = image.rgba.as_chunks::<4>().0;
+    let mut pixels = vec![[0; 4]; w * h];
+    // A cache line holds 16 pixels: all of them are used while it is there, also where rows become columns.
+    for (band, rows) in pixels.chunks_mut(16 * width).enumerate() {
         for x in 0..width {
-            // Where the file has the pixel that is at (x, y) of the upright picture.
-            let (stored_x, stored_y) = match orientation {
-                Orientation::NoTransforms => (x, y),
-                Orientation::FlipHorizontal => (w - 1 - x, y),
-                Orientation::Rotate180 => (w - 1 - x, h - 1 - y),
-                Orientation::FlipVertical => (x, h - 1 - y),
-                Orientation::Rotate90FlipH => (y, x),
-                Orientation::Rotate90 => (y, h - 1 - x),
-                Orientation::Rotate270FlipH => (w - 1 - y, h - 1 - x),
-                Orientation::Rotate270 => (w - 1 - y, x),
-            };
-            rgba.extend_from_slice(&pixels[stored_y * w + stored_x]);
+            let mut at = first + right * x as isize + down * (16 * band) as isize;
+            for pixel in rows[x..].iter_mut().step_by(width) {
+                *pixel = stored[at as usize];
+                at += down;
+            }
         }
     }
-    Image { width: width as u32, height: height as u32, rgba }
+    Image { width: width as u32, height: height as u32, rgba: pixels.into_flattened() }
 }
 
 #[cfg(test)]
@@ -316,21 +318,24 @@ mod tests {
 
     #[test]
     fn each_orientation_brings_the_stored_corners_upright() {
-        // A file of two pixels beside each other, 1 and 2; the table is the EXIF standard's.
-        for (orientation, width, height, expected) in [
-            (1, 2, 1, [1, 2]),
-            (2, 2, 1, [2, 1]),
-            (3, 2, 1, [2, 1]),
-            (4, 2, 1, [1, 2]),
-            (5, 1, 2, [1, 2]),
-            (6, 1, 2, [1, 2]),
-            (7, 1, 2, [2, 1]),
-            (8, 1, 2, [2, 1]),
+        // Files of two pixels, 1 and 2, beside each other and one below the other, with the EXIF standard's transforms.
+        for (orientation, turned, from_row, from_column) in [
+            (1, false, [1, 2], [1, 2]),
+            (2, false, [2, 1], [1, 2]),
+            (3, false, [2, 1], [2, 1]),
+            (4, false, [1, 2], [2, 1]),
+            (5, true, [1, 2], [1, 2]),
+            (6, true, [1, 2], [2, 1]),
+            (7, true, [2, 1], [2, 1]),
+            (8, true, [2, 1], [1, 2]),
         ] {
-            let stored = Image::from_rgba(2, 1, vec![1, 1, 1, 1, 2, 2, 2, 2]).unwrap();
-            let image = upright(stored, Orientation::from_exif(orientation).unwrap());
-            assert_eq!((image.width(), image.height()), (width, height), "{orientation}");
-            assert_eq!([image.rgba()[0], image.rgba()[4]], expected, "{orientation}");
+            for (width, height, expected) in [(2, 1, from_row), (1, 2, from_column)] {
+                let stored = Image::from_rgba(width, height, vec![1, 1, 1, 1, 2, 2, 2, 2]).unwrap();
+                let image = upright(stored, Orientation::from_exif(orientation).unwrap());
+                let size = if turned { (height, width) } else { (width, height) };
+                assert_eq!((image.width(), image.height()), size, "{orientation}");
+                assert_eq!([image.rgba()[0], image.rgba()[4]], expected, "{orientation}, {width} × {height}");
+            }
         }
     }
 }
