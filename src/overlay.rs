@@ -120,6 +120,9 @@ impl Default for Style {
 /// Four 16-bit lanes of a pixel: the style's share of the result, in 256ths, with half a level added for rounding.
 type Tint = [u16; 4];
 
+/// Half a level, in 256ths.
+const HALF: u16 = 128;
+
 /// The heatmap over the image, as RGBA at the image's size: `(1 - opacity) * image + opacity * colour`.
 ///
 /// The heatmap is resampled once, from its own resolution straight to the image's pixels, over the rectangle that the
@@ -136,10 +139,8 @@ pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &St
     if opacity == 0 {
         return rgba;
     }
-    const HALF: u16 = 128;
-    let tint = |[r, g, b]: [u8; 3]| [r, g, b].map(|level| u16::from(level) * opacity + HALF);
     let tint = |color: [u8; 3]| -> Tint {
-        let [r, g, b] = tint(color);
+        let [r, g, b] = color.map(|level| u16::from(level) * opacity + HALF);
         [r, g, b, HALF]
     };
     let tints: [Tint; 256] = std::array::from_fn(|level| tint(style.colormap.colors()[level]));
