@@ -14,8 +14,8 @@ export function create(tag, { part, attributes = {}, ...properties } = {}, ...ch
 
 /** "93 %", with a decimal where it matters. @param {number} probability */
 export function percent(probability) {
-  const digits = probability > 0 && probability < 0.0995 ? 1 : 0;
-  return `${(100 * probability).toFixed(digits)} %`;
+  if (probability > 0 && probability < 0.001) return "< 0.1 %";
+  return `${(100 * probability).toFixed(probability < 0.0995 ? 1 : 0)} %`;
 }
 
 /** What `controls` shows: the classes, the method and the opacity. It changes nothing but the element's own attributes. */

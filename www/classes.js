@@ -1,14 +1,11 @@
 // The classes: the likeliest as bars, all of them on demand. Every row chooses its class.
 
+import { percent } from "./format.js";
+
 const SHOWN = 5;
 const FOUND = 40;
 
 const $ = (id) => document.getElementById(id);
-
-/** "93 %", with a decimal where it matters. @param {number} probability */
-function percent(probability) {
-  return `${(100 * probability).toFixed(probability > 0 && probability < 0.0995 ? 1 : 0)} %`;
-}
 
 export class ClassPanel {
   #prediction;

@@ -6,9 +6,15 @@ export function milliseconds(time) {
   return `${time < 100 ? time.toFixed(1) : Math.round(time)} ms`;
 }
 
-/** "features.29 · 7 × 7 · 512 channels (Conv)" */
+/** "93 %", with a decimal where it matters. @param {number} probability */
+export function percent(probability) {
+  if (probability > 0 && probability < 0.001) return "< 0.1 %";
+  return `${(100 * probability).toFixed(probability < 0.0995 ? 1 : 0)} %`;
+}
+
+/** "features.29 (Conv, 7 × 7, 512 channels)" */
 export function layerText({ name, operator, shape: [channels, height, width] }, defaultLayer) {
-  return `${name} · ${width} × ${height} · ${channels} channels (${operator})${name === defaultLayer ? ", default" : ""}`;
+  return `${name === defaultLayer ? "Default: " : ""}${name} (${operator}, ${width} × ${height}, ${channels} channels)`;
 }
 
 /** What there is to know about the network and how it ran: term, value, and whether that needs attention. */

@@ -162,7 +162,12 @@ function showError({ name, message }) {
   $("error").dataset.name = name;
   $("error-name").textContent = name;
   $("error-message").textContent = message;
-  if ($("stage").dataset.state === "busy") $("stage").dataset.state = "error";
+  // Without a heatmap there is nothing to read off a legend, and without a picture room for another one.
+  for (const id of ["under", "note"]) $(id).hidden = true;
+  const hasPicture = Boolean(picture.prediction);
+  $("stage").dataset.state = hasPicture ? "error" : "empty";
+  $("empty").hidden = hasPicture;
+  picture.hidden = !hasPicture;
 }
 
 function hideError() {
