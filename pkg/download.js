@@ -37,7 +37,7 @@ export async function download(url, { kind, what, bytes, signal, onProgress }) {
  * The number of bytes that will come out of `response`, if it says so: with a content encoding,
  * Content-Length counts the compressed bytes instead.
  */
-export function plainLength(response) {
+function plainLength(response) {
   if (response.headers.get("content-encoding")) return undefined;
   return Number(response.headers.get("content-length")) || undefined;
 }

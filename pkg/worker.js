@@ -4,7 +4,8 @@
 // `{ id, progress }` before; `{ op: "abort", id }`. Whatever goes wrong outside of a request's own error is a crash:
 // `{ crash, id }` with the request that ran. The page then ends this worker and starts another.
 
-import { counter, plainLength } from "./download.js";
+import { counter } from "./download.js";
+import { WASM_BYTES } from "./sizes.js";
 
 /** How many predictions keep their activations: a page with more asks again with the image, which costs a forward pass. */
 const PREDICTIONS_KEPT = 8;
@@ -20,8 +21,8 @@ let running = null;
 let panicOnProgress = false;
 
 const BUILDS = {
-  cpu: { glue: () => import("./cpu/gradcam_web.js"), wasm: new URL("./cpu/gradcam_web_bg.wasm", import.meta.url) },
-  webgpu: { glue: () => import("./gpu/gradcam_web.js"), wasm: new URL("./gpu/gradcam_web_bg.wasm", import.meta.url) },
+  cpu: { glue: () => import("./cpu/gradcam_web.js"), wasm: new URL("./cpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.cpu },
+  webgpu: { glue: () => import("./gpu/gradcam_web.js"), wasm: new URL("./gpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.gpu },
 };
 
 const operations = {
@@ -32,7 +33,7 @@ const operations = {
     const [module, response] = await Promise.all([build.glue(), fetch(build.wasm)]);
     if (!response.ok) throw named("DeviceError", `${build.wasm} answered ${response.status} ${response.statusText}`.trim());
     const headers = { "content-type": response.headers.get("content-type") ?? "" };
-    const body = response.body.pipeThrough(counter(plainLength(response), (fraction) => progress(fraction * 0.9)));
+    const body = response.body.pipeThrough(counter(build.bytes, (fraction) => progress(fraction * 0.9)));
     await module.default({ module_or_path: new Response(body, { headers }) });
     glue = module;
     progress(0.9);

@@ -1,0 +1,103 @@
+// The package where there is no browser: what it exports, and how it reads models, metadata and class names.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import * as gradcam from "../../pkg/index.js";
+import { readModel } from "../../pkg/manifest.js";
+import { findClass } from "../../pkg/model.js";
+import { choosePreprocess, labelsFromMetadata } from "../../pkg/preprocess.js";
+
+const json = (value) => `data:application/json,${encodeURIComponent(JSON.stringify(value))}`;
+const refuses = (name, message) => (error) => {
+  assert.ok(error instanceof gradcam.GradCamError);
+  assert.equal(error.name, name);
+  assert.match(error.message, message);
+  return true;
+};
+
+test("the package can be imported where there is no DOM", () => {
+  assert.equal(typeof gradcam.loadModel, "function");
+  assert.ok(gradcam.METHODS.some(({ name }) => name === "grad-cam"));
+  assert.ok(gradcam.COLORMAPS.includes("turbo"));
+});
+
+test("options that do not exist are refused by name", async () => {
+  await assert.rejects(gradcam.loadModel("x.onnx", { backend: "webgl" }), refuses("TargetError", /"webgl".*auto, webgpu, cpu/));
+  await assert.rejects(gradcam.loadModel("x.onnx", { preprocess: { resize: "squash" } }), refuses("TargetError", /"squash".*letterbox/));
+  await assert.rejects(gradcam.loadModel("x.onnx", { labels: [1, 2] }), refuses("TargetError", /labels/));
+  await assert.rejects(gradcam.loadModel("x.onnx", { signal: AbortSignal.abort() }), refuses("AbortError", /stopped/));
+});
+
+test("a manifest that can't serve is refused with its reason", async () => {
+  const check = (source, message) => assert.rejects(readModel(source, {}), refuses("ModelError", message));
+  await check("data:application/json,{\"file\":", /is not JSON/);
+  await check(json({ name: "no file" }), /names no "file"/);
+  await check(json({ file: "data:,model", sha256: "0".repeat(64) }), /SHA-256 is 9372c470eeadd5ecd9c3c74c2b3cb633f8e2f2fad799250a0f70d652b6b825e4/);
+  await check(json({ file: "data:,model", bytes: 4 }), /has 5 bytes; its manifest says 4/);
+  await check(json({ file: "data:,model", labels: "data:application/json,{}" }), /neither a JSON list/);
+  await check(json({ file: "data:,model", preprocess: { std: [1, 0, 1] } }), /a std of 0/);
+  await check(json({ file: "http://[" }), /is no address/);
+  await check(42, /A model is an address/);
+});
+
+test("a manifest brings its file, labels and preprocessing along", async () => {
+  const preprocess = { width: 64, height: 32, resize: "letterbox", mean: [0], std: [1] };
+  const model = await readModel(json({ name: "Two", file: "data:,model", labels: "data:,a%0Ab%0A", preprocess }), {});
+  assert.deepEqual({ ...model, bytes: await model.bytes.text() }, { name: "Two", bytes: "model", labels: ["a", "b"], preprocess, targetLayer: undefined });
+});
+
+const info = (metadata, { classes = 1000, channels = 3 } = {}) => ({
+  input: { width: 224, height: 224, channels },
+  classes,
+  metadata: new Map(Object.entries(metadata)),
+});
+
+test("preprocessing comes from the options, else the manifest, else the file, else a guess that says so", () => {
+  const file = info({ preprocess: "RGB, /255, mean 0.485,0.456,0.406 std 0.229,0.224,0.225, NCHW" });
+  const given = { mean: [0.5], std: [0.5], resize: "stretch" };
+  assert.equal(choosePreprocess(file, given, {}).reason, "as given");
+  assert.deepEqual(choosePreprocess(file, given).preprocess, { width: 224, height: 224, order: "RGB", ...given });
+  assert.equal(choosePreprocess(file, undefined, given).reason, "from the model's manifest");
+  const own = choosePreprocess(file);
+  assert.deepEqual([own.preprocess.mean, own.preprocess.std, own.guessed], [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225], false]);
+  const guess = choosePreprocess(info({}));
+  assert.ok(guess.guessed);
+  assert.match(guess.reason, /guess.*0\.485.*crop/);
+});
+
+test("the ways in which files say how they want their images are understood", () => {
+  const check = (metadata, expected) => {
+    const { preprocess, guessed } = choosePreprocess(info(metadata));
+    assert.equal(guessed, false, JSON.stringify(metadata));
+    for (const [field, value] of Object.entries(expected)) assert.deepEqual(preprocess[field], value, JSON.stringify(metadata));
+  };
+  check({ preprocess: "RGB x/127.5-1, NCHW" }, { mean: [0.5], std: [0.5], order: "RGB" });
+  check({ preprocess: "RGB 0..1, NCHW" }, { mean: [0], std: [1] });
+  check({ preprocess: "BGR /255, mean .1,.2,.3 std .4,.5,.6" }, { mean: [0.1, 0.2, 0.3], std: [0.4, 0.5, 0.6], order: "BGR" });
+  check({ mean: "[0.5, 0.5, 0.5]", std: "[0.25, 0.25, 0.25]" }, { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] });
+  check({ preprocess: '{"resize":"letterbox","mean":[0],"std":[1],"order":"BGR"}' }, { resize: "letterbox", order: "BGR" });
+  assert.ok(choosePreprocess(info({ preprocess: "as usual" })).guessed);
+});
+
+test("a file's own class names are found where there is one for each class", () => {
+  const check = (names, expected) => assert.deepEqual(labelsFromMetadata(info({ names }, { classes: 3 })), expected);
+  check('["a b", "c", "d"]', ["a b", "c", "d"]);
+  check("{0: 'cat', 1: \"dog's\", 2: 'ox'}", ["cat", "dog's", "ox"]);
+  check("a b\nc\nd", ["a b", "c", "d"]);
+  check("cat dog ox", ["cat", "dog", "ox"]);
+  check("imagenet 1000 synset order", undefined);
+});
+
+test("classes are found by index, label, or one of a label's names", () => {
+  const labels = ["tench, Tinca tinca", "goldfish", "7"];
+  const check = (wanted, index) => assert.equal(findClass(labels, wanted), index, String(wanted));
+  check(1, 1);
+  check("0", 0);
+  check("Goldfish", 1);
+  check("Tinca tinca", 0);
+  check("7", 2);
+  assert.throws(() => findClass(labels, 3), refuses("TargetError", /classes 0 to 2/));
+  assert.throws(() => findClass(labels, 0.5), refuses("TargetError", /no class 0.5/));
+  assert.throws(() => findClass(labels, "gold"), refuses("TargetError", /did you mean "goldfish"/));
+});
