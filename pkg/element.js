@@ -3,6 +3,7 @@ import { Controls, create, holdable, percent } from "./element-controls.js";
 import { STYLE } from "./element-style.js";
 import { GradCamError, asGradCamError } from "./errors.js";
 import { DEFAULT_MODEL } from "./manifest.js";
+import { drawForScreen } from "./model.js";
 import { borrowModel } from "./shared-models.js";
 import { METHODS } from "./tables.js";
 
@@ -98,9 +99,10 @@ export class GradCamElement extends Base {
     const { canvas } = this.#parts;
     if (!this.#explanation || canvas.hidden) return undefined;
     const box = canvas.getBoundingClientRect();
-    const x = Math.floor(((clientX - box.left) / box.width) * canvas.width);
-    const y = Math.floor(((clientY - box.top) / box.height) * canvas.height);
-    if (!(x >= 0 && y >= 0 && x < canvas.width && y < canvas.height)) return undefined;
+    const { width, height } = this.#prediction.image;
+    const x = Math.floor(((clientX - box.left) / box.width) * width);
+    const y = Math.floor(((clientY - box.top) / box.height) * height);
+    if (!(x >= 0 && y >= 0 && x < width && y < height)) return undefined;
     return this.#explanation.valueAt(x, y);
   }
 
@@ -260,7 +262,7 @@ export class GradCamElement extends Base {
     const explanation = await this.#prediction.explain({ ...options, signal, onProgress });
     if (signal.aborted) return undefined;
     // Drawing also proves colormap and opacity.
-    explanation.draw(this.#parts.canvas, this.#style());
+    explanation[drawForScreen](this.#parts.canvas, this.#style());
     this.#explanation = explanation;
     return () => {
       this.#setState("ready");
@@ -288,7 +290,7 @@ export class GradCamElement extends Base {
   #draw() {
     if (!this.#explanation) return;
     try {
-      this.#explanation.draw(this.#parts.canvas, this.#style());
+      this.#explanation[drawForScreen](this.#parts.canvas, this.#style());
       if (this.#dirty === STAGE.done) this.#setState("ready");
     } catch (error) {
       this.#fail(error);

@@ -10,7 +10,7 @@ import { GradCamError, throwIfAborted } from "./errors.js";
  */
 
 /** Pictures with more pixels are refused: two copies of one would fill a phone's memory. */
-const MAX_PIXELS = 100e6;
+const MAX_PIXELS = 64e6;
 
 /**
  * @param {unknown} image see `ImageSource` in index.d.ts

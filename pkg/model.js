@@ -46,6 +46,9 @@ const prepare = Symbol("prepare");
 const classifySource = Symbol("classifySource");
 const count = Symbol("count");
 
+/** Draws an explanation like `draw`, but no larger than a screen. */
+export const drawForScreen = Symbol("drawForScreen");
+
 /** See `Model` in index.d.ts. */
 export class Model {
   /** @type {import("./manifest.js").ModelFile} */ #file;
@@ -222,6 +225,8 @@ export class Prediction {
   #source;
   /** Where the network's activations are kept. @type {{ worker: EngineWorker, prediction: number }} */ #seat;
   #picture;
+  /** A smaller one where the picture has more pixels than a screen. */
+  #screen;
   #rect;
   #timings;
 
@@ -232,6 +237,7 @@ export class Prediction {
     this.probabilities = answer.probabilities;
     this.#source = source;
     this.#picture = answer.picture ?? blank(model.input);
+    this.#screen = answer.screen ?? this.#picture;
     this.#rect = answer.rect;
     this.#timings = answer.timings;
     this.#seat = answer;
@@ -272,7 +278,7 @@ export class Prediction {
       }
     });
     this.model[count](answer);
-    return new Explanation(construct, answer, { picture: this.#picture, rect: this.#rect, timings: this.#timings });
+    return new Explanation(construct, answer, { picture: this.#picture, screen: this.#screen, rect: this.#rect, timings: this.#timings });
   }
 }
 
@@ -303,11 +309,14 @@ export function findClass(labels, wanted) {
 /** See `Explanation` in index.d.ts. */
 export class Explanation {
   #explained;
+  #forScreen;
   /** @type {Grid | undefined} */ #heatmap;
 
-  constructor(key, { map, method, targetClass, targetLayer, explain }, { picture, rect, timings: { preprocess, forward } }) {
+  constructor(key, { map, method, targetClass, targetLayer, explain }, { picture, screen, rect, timings: { preprocess, forward } }) {
     if (key !== construct) throw new TypeError("Explanations come from a prediction's explain.");
     this.#explained = { picture, rect, map: Object.freeze(map) };
+    const scales = [screen.width / picture.width, screen.height / picture.height];
+    this.#forScreen = { picture: screen, rect: rect.map((side, i) => side * scales[i % 2]), map };
     this.method = method;
     this.targetClass = targetClass;
     this.targetLayer = targetLayer;
@@ -329,8 +338,16 @@ export class Explanation {
     draw(this.#explained, canvas, style);
   }
 
+  [drawForScreen](canvas, style) {
+    draw(this.#forScreen, canvas, style);
+  }
+
   valueAt(x, y) {
-    return valueAt(this.#explained, x, y);
+    // The same numbers in coarser pixels, of the picture that is held already.
+    const { picture } = this.#explained;
+    const screen = this.#forScreen.picture;
+    const scaled = (at, side, whole) => Math.floor(((at + 0.5) * side) / whole);
+    return valueAt(this.#forScreen, scaled(x, screen.width, picture.width), scaled(y, screen.height, picture.height));
   }
 
   async toBlob(style) {

@@ -10,6 +10,9 @@ import { WASM_BYTES } from "./sizes.js";
 /** How many predictions keep their activations: a page with more asks again with the image, which costs a forward pass. */
 const PREDICTIONS_KEPT = 8;
 
+/** What is drawn on a page, at most and about. */
+const SCREEN_PIXELS = 2.5e6;
+
 let glue, engine;
 let lastId = 0;
 /** @type {Map<number, { network: object, preprocess?: object }>} */ const networks = new Map();
@@ -87,6 +90,7 @@ const operations = {
     }
     const shown = picture ? { width: picture.width, height: picture.height, rgba: picture.rgba() } : undefined;
     picture?.free();
+    const screen = shown ? await shrink(shown) : undefined;
     return {
       result: {
         prediction: lastId,
@@ -94,10 +98,11 @@ const operations = {
         probabilities: prediction.probabilities,
         rect: prediction.rect,
         picture: shown,
+        screen,
         timings: { preprocess: prepared - started, forward: classified - prepared },
         stepsRun: network.stepsRun,
       },
-      transfer: shown ? [shown.rgba.buffer] : [],
+      transfer: [shown, screen].filter(Boolean).map(({ rgba }) => rgba.buffer),
     };
   },
 
@@ -211,6 +216,19 @@ function watchDevices() {
     device.addEventListener("uncapturederror", ({ error }) => crash(new Error(`the GPU refused a command (${error.message})`)));
     return device;
   };
+}
+
+/** A smaller copy of a picture with more pixels than a screen shows: drawing it all would make a slider stutter. */
+async function shrink({ width, height, rgba }) {
+  const scale = Math.sqrt(SCREEN_PIXELS / (width * height));
+  if (scale > 0.8 || typeof OffscreenCanvas === "undefined") return undefined;
+  const [resizeWidth, resizeHeight] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+  const pixels = new ImageData(new Uint8ClampedArray(rgba.buffer), width, height);
+  const bitmap = await createImageBitmap(pixels, { resizeWidth, resizeHeight, resizeQuality: "medium" });
+  const context = new OffscreenCanvas(resizeWidth, resizeHeight).getContext("2d", { willReadFrequently: true });
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return { width: resizeWidth, height: resizeHeight, rgba: new Uint8Array(context.getImageData(0, 0, resizeWidth, resizeHeight).data.buffer) };
 }
 
 function openPicture({ bytes, width, height, rgba }) {
