@@ -174,6 +174,8 @@ export class GradCamElement extends Base {
     } else {
       this.#draw();
       this.#show();
+      // What could not be drawn as it was asked for may now be.
+      if (!this.#explanation && !this.#run) this.#schedule(this.#dirty);
     }
   }
 

@@ -15,7 +15,10 @@ const state = readAddress();
 let ownModel;
 /** @type {AbortController | undefined} */
 let loading;
+/** The model in use. @type {import("gradcam-web").Model | undefined} */
 let model;
+/** The settings by which it was loaded. */
+let settled = { ownModel: undefined, model: undefined, backend: "auto" };
 
 const classes = new ClassPanel((index) => choose({ class: String(index) }));
 const legend = new Legend();
@@ -24,6 +27,7 @@ const legend = new Legend();
 
 /** Takes over a choice, by its name in the address. */
 function choose(change) {
+  hideError();
   Object.assign(state, change);
   apply();
 }
@@ -53,27 +57,38 @@ function link(href, text) {
 
 // The model.
 
-function startModel() {
+/** Loads the model that the settings name. Until it is there, and if it can't be had, the one before stays. */
+async function startModel() {
   loading?.abort();
   const { signal } = (loading = new AbortController());
-  const previous = model;
-  model = undefined;
-  hideError();
+  const wanted = { ownModel, model: state.model, backend: state.backend };
   const source = ownModel?.file ?? state.model ?? DEFAULT_MODEL;
-  const options = { backend: state.backend, preprocess: ownModel?.preprocess, labels: ownModel?.labels, signal };
-  showProgress("Getting the network ready", 0);
-  const promise = loadModel(source, { ...options, onProgress: (fraction) => !signal.aborted && showProgress("Getting the network ready", fraction) });
-  picture.model = promise;
-  promise.then(
-    (loaded) => {
-      if (signal.aborted) return loaded.dispose();
-      previous?.dispose();
-      model = loaded;
-      showModel();
-      if (!state.src) hideProgress();
-    },
-    (error) => !signal.aborted && showError(error),
-  );
+  const report = (fraction) => !signal.aborted && showProgress("Getting the network ready", fraction);
+  report(0);
+  const promise = loadModel(source, {
+    backend: state.backend, preprocess: ownModel?.preprocess, labels: ownModel?.labels, onProgress: report, signal,
+  });
+  // The first model: a photo may already be waiting for it.
+  if (!model) picture.model = promise;
+  try {
+    const loaded = await promise;
+    if (signal.aborted) return loaded.dispose();
+    const previous = model;
+    model = loaded;
+    settled = wanted;
+    if (previous) picture.model = model;
+    previous?.dispose();
+    showModel();
+    if (!state.src) hideProgress();
+  } catch (error) {
+    if (signal.aborted) return;
+    showError(error);
+    const isDefault = source === DEFAULT_MODEL && wanted.backend === "auto";
+    ownModel = settled.ownModel;
+    Object.assign(state, { model: settled.model, backend: settled.backend });
+    apply();
+    if (!model && !isDefault) void startModel();
+  }
 }
 
 function showModel() {
@@ -121,13 +136,14 @@ picture.addEventListener("progress", ({ detail: { totalProgress } }) => {
 });
 
 picture.addEventListener("load", ({ detail: prediction }) => {
+  $("empty").hidden = true;
+  picture.hidden = false;
   $("stage").style.setProperty("--ratio", prediction.image.width / prediction.image.height);
   classes.show(prediction);
 });
 
 picture.addEventListener("explain", ({ detail: explanation }) => {
   hideProgress();
-  hideError();
   $("stage").dataset.state = "ready";
   for (const id of ["under", "note"]) $(id).hidden = false;
   $("save").disabled = false;
@@ -137,7 +153,15 @@ picture.addEventListener("explain", ({ detail: explanation }) => {
   document.body.dataset.backend = picture.prediction.model.backend;
 });
 
-picture.addEventListener("error", ({ detail }) => showError(detail));
+picture.addEventListener("error", ({ detail }) => {
+  showError(detail);
+  // Without a heatmap there is nothing to read off a legend, and without a picture room for another one.
+  for (const id of ["under", "note"]) $(id).hidden = true;
+  const hasPicture = Boolean(picture.prediction);
+  $("stage").dataset.state = hasPicture ? "error" : "empty";
+  $("empty").hidden = hasPicture;
+  picture.hidden = !hasPicture;
+});
 
 picture.addEventListener("pointermove", ({ clientX, clientY }) => legend.mark(picture.valueAt(clientX, clientY)));
 picture.addEventListener("pointerleave", () => legend.mark(undefined));
@@ -162,12 +186,6 @@ function showError({ name, message }) {
   $("error").dataset.name = name;
   $("error-name").textContent = name;
   $("error-message").textContent = message;
-  // Without a heatmap there is nothing to read off a legend, and without a picture room for another one.
-  for (const id of ["under", "note"]) $(id).hidden = true;
-  const hasPicture = Boolean(picture.prediction);
-  $("stage").dataset.state = hasPicture ? "error" : "empty";
-  $("empty").hidden = hasPicture;
-  picture.hidden = !hasPicture;
 }
 
 function hideError() {
