@@ -1,4 +1,4 @@
-import { GradCamError, aborted } from "./errors.js";
+import { GradCamError, aborted, asGradCamError } from "./errors.js";
 
 /** The worker under a request died; the request may be tried again on a fresh one. */
 export class WorkerCrash extends Error {
@@ -130,7 +130,7 @@ export class EngineWorker {
     if (crash !== undefined) this.#die(crash, id);
     else if (lock) this.#watch(lock);
     else if (progress !== undefined) this.#pending.get(id)?.onProgress?.(progress);
-    else if (error) this.#settle(id)?.reject(new GradCamError(error.name, error.message));
+    else if (error) this.#settle(id)?.reject(asGradCamError(Object.assign(new Error(error.message), { name: error.name }), "DeviceError"));
     else this.#settle(id)?.resolve(result);
   }
 

@@ -8,7 +8,7 @@ import { counter } from "./download.js";
 import { WASM_BYTES } from "./sizes.js";
 
 /** How many predictions keep their activations: a page with more asks again with the image, which costs a forward pass. */
-const PREDICTIONS_KEPT = 8;
+const PREDICTIONS_KEPT = 4;
 
 /** What is drawn on a page, at most and about. */
 const SCREEN_PIXELS = 2.5e6;
@@ -183,8 +183,9 @@ async function work() {
 }
 
 function crash(error) {
-  // The engine leaves its last words here: it can no longer be asked for them.
-  const message = self.gradcamPanic ?? error?.message ?? String(error);
+  // The engine leaves its last words here: it can no longer be asked for them. It has none when it runs out of memory.
+  const silent = error instanceof WebAssembly.RuntimeError ? `memory ran out, or the engine failed (${error.message})` : undefined;
+  const message = self.gradcamPanic ?? silent ?? error?.message ?? String(error);
   postMessage({ crash: message, id: running?.id });
   queue.length = 0;
 }
