@@ -1,1 +1,71 @@
-fn main() {}
+//! The project's own commands: build the site and the package, serve the site, run every test.
+//!
+//! Each installs what it misses first, so that a fresh machine needs only rustup, Node.js and npm.
+
+mod serve;
+mod setup;
+mod shell;
+mod site;
+mod test;
+
+use std::{env, process::ExitCode};
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  build [--dev]                 write the static site to dist/ and the npm package to pkg/, and print their sizes
+  serve [--port 8080] [--dev]   build what is missing or out of date, then serve the site on 127.0.0.1
+  test [FILTER]                 run every test, or those whose name contains FILTER
+
+  --dev builds quickly and runs slowly: hardly optimised";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["build", ref options @ ..] => build(options),
+        ["serve", ref options @ ..] => serve(options),
+        ["test"] => test::run_all(""),
+        ["test", filter] if !filter.starts_with("--") => test::run_all(filter),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(USAGE.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("{sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build(options: &[&str]) -> shell::Result<()> {
+    let mode = match options {
+        [] => site::Mode::Release,
+        ["--dev"] => site::Mode::Dev,
+        _ => return Err(USAGE.into()),
+    };
+    site::build(mode)?;
+    site::print_sizes(mode)
+}
+
+fn serve(options: &[&str]) -> shell::Result<()> {
+    let (mut port, mut mode) = (8080, site::Mode::Release);
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        match *option {
+            "--dev" => mode = site::Mode::Dev,
+            "--port" => {
+                let value = options.next().ok_or("--port needs a number, such as --port 8080")?;
+                port = value.parse().map_err(|_| format!("--port {value}: a port is a number from 0 to 65535"))?;
+            }
+            _ => return Err(USAGE.into()),
+        }
+    }
+    // Before the build: whoever has to choose another port should not wait for minutes to learn it.
+    let listener = serve::listen(port)?;
+    site::build(mode)?;
+    serve::serve(listener, shell::root().join("dist"))
+}
