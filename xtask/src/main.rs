@@ -17,7 +17,7 @@ usage: cargo xtask <command>
   serve [--port 8080] [--dev]   build what is missing or out of date, then serve the site on 127.0.0.1
   test [FILTER]                 run every test, or those whose name contains FILTER
 
-  --dev builds quickly and runs slowly: hardly optimised";
+  --dev compiles again in seconds after a change to the crate, but the result is large and slow";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -130,11 +130,6 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     paths.into_iter().flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
-/// Reads a text file.
-pub fn read_text(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|error| format!("can't read {}: {error}", path.display()))
-}
-
 fn describe(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = [program].into_iter().chain(command.get_args()).map(|word| word.to_string_lossy());

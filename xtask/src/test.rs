@@ -2,10 +2,11 @@
 
 use crate::{
     setup,
-    shell::{Result, cargo, command, each_line, files_below, read_text, root, run},
+    shell::{Result, cargo, command, each_line, files_below, root, run},
     site,
 };
 use std::{
+    fs,
     ops::AddAssign,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -104,19 +105,31 @@ fn clippy(arguments: &[&str]) -> Command {
 /// The tests of the crate and of this program, on the machine itself.
 fn native(filter: &str) -> Count {
     let name = "native";
+    let whole = name.contains(filter);
+    let sources = ["src", "tests/it", "xtask/src"].into_iter().flat_map(|folder| files_below(&root().join(folder)));
+    if !whole && !sources.into_iter().any(|file| mentions(&file, filter)) {
+        return Count::default();
+    }
     println!("\n{name}");
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
-    if !name.contains(filter) {
-        command.arg(filter);
-    }
+    command.args((!whole).then_some(filter));
     let (mut count, mut without_material) = (Count::default(), 0);
+    // What each test printed comes under `---- its name ----`, those that passed first, then their names once more.
+    let (mut in_successes, mut may_skip) = (false, false);
     let outcome = each_line(command.stdout(Stdio::piped()), |line| {
+        in_successes =
+            line == "successes:" || (in_successes && line != "failures:" && !line.starts_with("test result: "));
         if let Some(result) = line.strip_prefix("test result: ") {
             count += rust_result(result);
+        } else if line.starts_with("---- ") {
+            may_skip = in_successes;
+        } else if may_skip && line.starts_with("skipped: ") {
+            // A test that misses its material says so and returns, which Rust counts as passed.
+            may_skip = false;
+            without_material += 1;
         }
-        // A test that misses its material says so and returns, which Rust counts as passed.
-        without_material += usize::from(line.starts_with("skipped: "));
-        if !line.is_empty() && line != "running 0 tests" {
+        let is_name = in_successes && line.starts_with("    ");
+        if !is_name && !["", "successes:", "running 0 tests"].contains(&line) {
             println!("{line}");
         }
     });
@@ -155,8 +168,7 @@ fn javascript(folder: &str, filter: &str, prepare: impl FnOnce() -> Result<Vec<(
     // A file whose name matches runs as a whole, of the others those tests whose names do.
     let (whole, others): (Vec<String>, Vec<String>) =
         files.filter(|file| file.ends_with(".test.js")).partition(|file| file.contains(filter));
-    let mentions = |file: &String| read_text(&root().join(file)).is_ok_and(|text| text.contains(filter));
-    let parts: Vec<String> = others.into_iter().filter(mentions).collect();
+    let parts: Vec<String> = others.into_iter().filter(|file| mentions(&root().join(file), filter)).collect();
     if whole.is_empty() && parts.is_empty() {
         return Count::default();
     }
@@ -184,6 +196,13 @@ fn javascript(folder: &str, filter: &str, prepare: impl FnOnce() -> Result<Vec<(
         sum += count;
     }
     sum
+}
+
+/// Whether a test of that name may be in the file: what contains none need not be built.
+fn mentions(file: &Path, filter: &str) -> bool {
+    // The last part of a path such as `cam::tests::weights` is the function's name.
+    let name = filter.rsplit("::").next().unwrap_or(filter);
+    fs::read_to_string(file).is_ok_and(|text| text.contains(name))
 }
 
 fn relative(file: &Path) -> String {
