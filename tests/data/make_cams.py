@@ -717,12 +717,9 @@ def report(name, tensors, classes, modules):
             print(f"  {name}: nothing positive in {key}")
 
 
-def main():
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore")
-    logging.getLogger().setLevel(logging.ERROR)
-    noise = torch.randn(1009, generator=torch.Generator().manual_seed(7))
-    networks = [
+def networks():
+    """(name, network, input, options of the export, exports otherwise) of the seeded networks."""
+    kinds = [
         ("gap", Gap, (1, 3, 24, 36), 2.0, {}, [("gap_dynamo.onnx", {"dynamo": True, "opset": 18})]),
         ("squeeze", Squeeze, (1, 3, 32, 44), 3.0, {}, []),
         ("vgg", Vgg, (1, 3, 24, 24), 2.0, {"symbolic_batch": True}, []),
@@ -737,12 +734,21 @@ def main():
         ("flatten", Flatten, (1, 1, 20, 28), 2.0, {}, []),
         ("single", Single, (1, 3, 24, 32), 1.5, {}, []),
     ]
-    for seed, (name, network, shape, spread, options, others) in enumerate(networks):
+    for seed, (name, network, shape, spread, options, others) in enumerate(kinds):
         generator = torch.Generator().manual_seed(100 + seed)
         torch.manual_seed(100 + seed)
         model = network().eval()
         x = smooth_random_input(shape, generator)
         scale_to_input(model, x, generator, spread)
+        yield name, model, x, options, others
+
+
+def main():
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    logging.getLogger().setLevel(logging.ERROR)
+    noise = torch.randn(1009, generator=torch.Generator().manual_seed(7))
+    for name, model, x, options, others in networks():
         build(name, model, x, options, OCCLUSION, noise, others)
     x = torch.arange(16.0).view(1, 1, 4, 4)
     build("golden_tiny", GoldenTiny().eval(), x, {"opset": 13}, OCCLUSION_TINY, noise)
