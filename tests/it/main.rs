@@ -1,6 +1,12 @@
 //! Whole parts of the crate against values from elsewhere: Pillow, torchvision, pytorch-grad-cam, onnxruntime.
 
+#[cfg(feature = "cpu")]
+mod cams;
 mod fixtures;
 mod heatmaps;
+#[cfg(feature = "cpu")]
+mod networks;
+#[cfg(feature = "cpu")]
+mod operators;
 #[cfg(feature = "decode")]
 mod pictures;

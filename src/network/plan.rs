@@ -1,0 +1,268 @@
+//! What a network computes, decided completely while loading: steps in order, shapes known, constants at hand.
+//!
+//! Plain data, no closures, so that the same plan can be run, cut at a layer, searched for a pooling head, or compiled to
+//! something faster.
+//!
+//! **Invariants.** Steps are in topological order and each feeds the scores. A step's inputs and shapes were checked by the
+//! loader, so running a plan cannot fail. Shapes are those of one image; the first axis is the batch.
+
+/// A value that a step computes (or the network's input, which is value 0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ValueId(pub usize);
+
+/// Where a step takes an operand from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The result of an earlier step.
+    Value(ValueId),
+    /// A parameter, by its place in [`Plan::constants`].
+    Constant(usize),
+}
+
+/// How the axes of a value are laid out, as far as a map over the image is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `[N, K, h, w]`.
+    ChannelsFirst,
+    /// `[N, h, w, K]`, as inside ConvNeXt's blocks.
+    ChannelsLast,
+    /// Anything else.
+    Other,
+}
+
+/// A value: its name in the file and its shape for one image.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub layout: Layout,
+}
+
+/// A parameter in the device's four dimensions, with leading ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Constant {
+    pub shape: [usize; 4],
+    pub values: Vec<f32>,
+}
+
+/// One operation with everything but its operands.
+///
+/// Axes count in the four dimensions that every tensor has on the device (a value of rank two is `[1, 1, N, C]`).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Op {
+    /// Operands: input, weights `[O, I/groups, kh, kw]`, optionally bias `[1, 1, 1, O]`.
+    Convolution {
+        stride: [usize; 2],
+        padding: [(usize, usize); 2],
+        dilation: [usize; 2],
+        groups: usize,
+    },
+    /// Operands: input `[.., n, K]`, matrix `[.., K, m]` (`[.., m, K]` if `transposed`), optionally a bias that broadcasts.
+    Linear {
+        transposed: bool,
+    },
+    /// Padding reads as minus infinity.
+    MaxPool {
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        padding: [(usize, usize); 2],
+        dilation: [usize; 2],
+    },
+    /// Mean over windows of the zero-padded input; the optional second operand `[1, 1, oh, ow]` corrects the divisor
+    /// where a window holds padding that does not count.
+    AveragePool {
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        padding: [(usize, usize); 2],
+    },
+    /// Operands: input, scale, shift, both broadcasting: batch normalisation at inference.
+    Affine,
+    /// Normalised over `axes` to mean 0 and variance 1, then scale and shift (operands 1 and 2, if there).
+    Normalize {
+        axes: Vec<usize>,
+        epsilon: f32,
+    },
+    /// `x / (bias + alpha/size · Σ x²)^beta`, the sum over `size` neighbouring channels.
+    LocalResponse {
+        size: usize,
+        alpha: f32,
+        beta: f32,
+        bias: f32,
+    },
+    /// A function of each number.
+    Unary(Unary),
+    /// A function of two operands that broadcast.
+    Binary(Binary),
+    /// Operands: input, slope.
+    Prelu,
+    /// `[.., axis.., ..]`: over `axis`, or over all axes from `axis` on if `flatten` (opsets before 13).
+    Softmax {
+        axis: usize,
+        flatten: bool,
+        log: bool,
+    },
+    Reduce {
+        kind: Reduction,
+        axes: Vec<usize>,
+    },
+    /// To the shape of the step's value.
+    Reshape,
+    Permute([usize; 4]),
+    /// Reshape, permute and reshape through a rank above four, as in a channel shuffle; ends in the value's shape.
+    Rearrange {
+        dims: Vec<usize>,
+        permutation: Vec<usize>,
+    },
+    Concat {
+        axis: usize,
+    },
+    Slice {
+        axis: usize,
+        start: usize,
+        end: usize,
+        step: usize,
+    },
+    /// The given indices of an axis, in that order.
+    Select {
+        axis: usize,
+        indices: Vec<usize>,
+    },
+    /// Zero- or value-padding per axis, `(before, after)`.
+    Pad {
+        padding: [(usize, usize); 4],
+        value: f32,
+    },
+    PadEdge {
+        padding: [(usize, usize); 4],
+        reflect: bool,
+    },
+    /// Broadcast to the shape of the step's value.
+    Expand,
+    /// Operands: input, matrix `[1, 1, oh, h]`, matrix `[1, 1, w, ow]`: any separable resampling.
+    Resample,
+    /// Operands: input, scale, zero point; rounds half to even and saturates.
+    Quantize {
+        low: f32,
+        high: f32,
+    },
+    /// Operands: input, scale, zero point.
+    Dequantize,
+}
+
+/// Functions of one number, by ONNX's definitions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Unary {
+    Relu,
+    LeakyRelu(f32),
+    /// To `low..=high`, each of which may be infinite.
+    Clip(f32, f32),
+    Sigmoid,
+    /// `clip(alpha·x + beta, 0, 1)`.
+    HardSigmoid(f32, f32),
+    HardSwish,
+    /// `x · sigmoid(alpha·x)`.
+    Swish(f32),
+    Elu(f32),
+    /// `gamma · (x > 0 ? x : alpha·(exp(x) − 1))`.
+    Selu(f32, f32),
+    Gelu,
+    GeluTanh,
+    Erf,
+    Tanh,
+    Softplus,
+    Softsign,
+    Mish,
+    Sqrt,
+    Exp,
+    Log,
+    Abs,
+    Neg,
+    Reciprocal,
+    /// To a constant power.
+    Power(f32),
+}
+
+/// Functions of two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Pow,
+    Min,
+    Max,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reduction {
+    Mean,
+    Sum,
+    Max,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// The node's own name in the file (may be empty) and its operator, for people.
+    pub node: String,
+    pub operator: String,
+    pub op: Op,
+    pub inputs: Vec<Source>,
+    pub output: ValueId,
+}
+
+/// What turns the pooled activations into scores: CAM's requirement (Zhou et al. 2016).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Head {
+    /// Pooling, then a linear layer: the scores' weights are the rows (or columns, if `columns`) of this constant.
+    Linear { constant: usize, columns: bool },
+    /// A convolution to one channel a class, then pooling (SqueezeNet): class `c`'s map is channel `c`.
+    Channels,
+}
+
+/// A pooling head and the layer whose activations it pools.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PoolingHead {
+    pub layer: ValueId,
+    pub head: Head,
+}
+
+/// How scores become probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Classes exclude each other.
+    Softmax,
+    /// Each class for itself: a single output, or a file that ends in Sigmoid.
+    Sigmoid,
+}
+
+/// A network as data.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub values: Vec<Value>,
+    pub constants: Vec<Constant>,
+    pub steps: Vec<Step>,
+    /// The value whose numbers are the scores (logits), one a class for each image.
+    pub scores: ValueId,
+    pub activation: Activation,
+    /// Whether every step keeps images apart along the first axis, so that several run at once.
+    pub batches: bool,
+    pub head: Result<PoolingHead, String>,
+    /// Further names by which a value is known: node names, and results of Identity or Dropout.
+    pub aliases: Vec<(String, ValueId)>,
+}
+
+/// A shape in the device's four dimensions.
+pub(crate) fn rank4(shape: &[usize]) -> [usize; 4] {
+    let mut out = [1; 4];
+    out[4 - shape.len()..].copy_from_slice(shape);
+    out
+}
+
+impl Plan {
+    /// The step that computes `value`; none computes the input.
+    pub fn producer(&self, value: ValueId) -> Option<&Step> {
+        self.steps.iter().find(|step| step.output == value)
+    }
+}

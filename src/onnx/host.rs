@@ -1,0 +1,354 @@
+//! Constants of the file on the host: decoded, and computed with while loading.
+//!
+//! Shapes are static here, so everything that PyTorch's exporters compute about shapes at run time (Shape, Gather,
+//! Concat, …) folds into constants, and so do dequantised or cast parameters.
+
+use super::proto;
+use crate::{Error, ErrorKind, Result};
+
+/// ONNX's element types, by their published numbers.
+pub(super) mod element {
+    pub const FLOAT: i32 = 1;
+    pub const UINT8: i32 = 2;
+    pub const INT8: i32 = 3;
+    pub const UINT16: i32 = 4;
+    pub const INT16: i32 = 5;
+    pub const INT32: i32 = 6;
+    pub const INT64: i32 = 7;
+    pub const BOOL: i32 = 9;
+    pub const FLOAT16: i32 = 10;
+    pub const DOUBLE: i32 = 11;
+    pub const UINT32: i32 = 12;
+    pub const UINT64: i32 = 13;
+    pub const BFLOAT16: i32 = 16;
+
+    /// Whether numbers of this type are kept as [`Data::Float`](super::Data::Float).
+    pub fn is_float(element: i32) -> bool {
+        matches!(element, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
+    }
+}
+
+/// A constant: its shape, its ONNX element type, and its numbers (wider types hold narrower ones).
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Host {
+    pub shape: Vec<usize>,
+    pub element: i32,
+    pub data: Data,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Data {
+    Float(Vec<f32>),
+    /// Integers and booleans.
+    Int(Vec<i64>),
+}
+
+/// The most numbers a single constant may have: 2 GiB of f32, beyond what a browser gives one instance.
+const MAX_NUMBERS: usize = 1 << 29;
+
+fn damaged(message: String) -> Error {
+    Error::new(ErrorKind::Model, message)
+}
+
+/// The number of elements of `shape`, unless it is absurd.
+pub(super) fn count(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MAX_NUMBERS)
+}
+
+/// Row-major strides.
+pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    strides
+}
+
+/// The shape that `a` and `b` broadcast to (numpy's rule).
+pub(super) fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
+    let rank = a.len().max(b.len());
+    let at = |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
+    (0..rank)
+        .map(|axis| match (at(a, axis), at(b, axis)) {
+            (x, y) if x == y => Some(x),
+            (1, y) => Some(y),
+            (x, 1) => Some(x),
+            _ => None,
+        })
+        .collect()
+}
+
+impl Host {
+    pub fn float(shape: Vec<usize>, values: Vec<f32>) -> Self {
+        debug_assert_eq!(count(&shape), Some(values.len()));
+        Host { shape, element: element::FLOAT, data: Data::Float(values) }
+    }
+
+    pub fn ints(shape: Vec<usize>, values: Vec<i64>) -> Self {
+        debug_assert_eq!(count(&shape), Some(values.len()));
+        Host { shape, element: element::INT64, data: Data::Int(values) }
+    }
+
+    /// Decodes a tensor of the file.
+    pub fn decode(tensor: &proto::Tensor, owner: &str) -> Result<Self> {
+        let name = tensor.name.as_deref().unwrap_or_default();
+        let whose = if name.is_empty() { owner.to_string() } else { format!("tensor `{name}`") };
+        if tensor.data_location == Some(1) {
+            return Err(damaged(format!(
+                "{whose} lies in a separate file; a model in one self-contained .onnx file is accepted"
+            )));
+        }
+        let shape = tensor
+            .dims
+            .iter()
+            .map(|&d| usize::try_from(d).map_err(|_| damaged(format!("{whose} has the negative dimension {d}"))))
+            .collect::<Result<Vec<_>>>()?;
+        let expected = count(&shape).ok_or_else(|| damaged(format!("{whose} is too large: {shape:?}")))?;
+        let element = tensor.data_type.unwrap_or_default();
+        let raw = tensor.raw_data.as_deref().filter(|raw| !raw.is_empty());
+        let data = match raw {
+            Some(raw) => decode_raw(raw, element),
+            None => decode_typed(tensor, element),
+        }
+        .ok_or_else(|| {
+            damaged(format!(
+                "{whose} has the element type {element}; float32, float16, bfloat16, float64, integers and booleans are accepted"
+            ))
+        })?;
+        let host = Host { shape, element, data };
+        match host.len() {
+            found if found == expected => Ok(host),
+            found => {
+                Err(damaged(format!("{whose} has {found} numbers where its shape {:?} needs {expected}", host.shape)))
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match &self.data {
+            Data::Float(values) => values.len(),
+            Data::Int(values) => values.len(),
+        }
+    }
+
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// The numbers as floats.
+    pub fn floats(&self) -> Vec<f32> {
+        match &self.data {
+            Data::Float(values) => values.clone(),
+            Data::Int(values) => values.iter().map(|&v| v as f32).collect(),
+        }
+    }
+
+    /// The numbers as integers, where they are integers.
+    pub fn as_ints(&self) -> Option<&[i64]> {
+        match &self.data {
+            Data::Int(values) => Some(values),
+            Data::Float(_) => None,
+        }
+    }
+
+    /// The only number, as a float.
+    pub fn scalar(&self) -> Option<f32> {
+        match &self.data {
+            Data::Float(values) if values.len() == 1 => Some(values[0]),
+            Data::Int(values) if values.len() == 1 => Some(values[0] as f32),
+            _ => None,
+        }
+    }
+
+    /// The same numbers under another shape of the same size.
+    pub fn reshaped(mut self, shape: Vec<usize>) -> Self {
+        debug_assert_eq!(count(&shape), Some(self.len()));
+        self.shape = shape;
+        self
+    }
+
+    /// As floats of exactly four dimensions, with leading ones: how the device holds everything.
+    pub fn rank4(&self) -> Self {
+        let mut shape = vec![1; 4usize.saturating_sub(self.rank())];
+        shape.extend(&self.shape);
+        Host::float(shape, self.floats())
+    }
+
+    /// Picks the numbers at `indices` (flat positions of this constant), in that order.
+    pub fn pick(&self, shape: Vec<usize>, indices: impl Iterator<Item = usize>) -> Self {
+        let data = match &self.data {
+            Data::Float(values) => Data::Float(indices.map(|i| values[i]).collect()),
+            Data::Int(values) => Data::Int(indices.map(|i| values[i]).collect()),
+        };
+        Host { shape, element: self.element, data }
+    }
+
+    /// For each axis of the result, which index of the same axis here; axes are independent.
+    pub fn select(&self, axes: &[Vec<usize>]) -> Self {
+        let shape: Vec<usize> = axes.iter().map(Vec::len).collect();
+        let from = strides(&self.shape);
+        self.pick(
+            shape.clone(),
+            positions(&shape).map(|at| at.iter().zip(axes).zip(&from).map(|((&i, axis), s)| axis[i] * s).sum()),
+        )
+    }
+
+    pub fn transposed(&self, permutation: &[usize]) -> Self {
+        let shape: Vec<usize> = permutation.iter().map(|&axis| self.shape[axis]).collect();
+        let from = strides(&self.shape);
+        self.pick(
+            shape.clone(),
+            positions(&shape).map(|at| at.iter().zip(permutation).map(|(&i, &axis)| i * from[axis]).sum()),
+        )
+    }
+
+    /// Broadcast to `shape`, which this constant's shape must fit.
+    pub fn expanded(&self, shape: &[usize]) -> Self {
+        if self.shape == shape {
+            return self.clone();
+        }
+        let from = strides(&self.shape);
+        let missing = shape.len() - self.rank();
+        self.pick(
+            shape.to_vec(),
+            positions(shape).map(|at| {
+                at[missing..]
+                    .iter()
+                    .zip(&self.shape)
+                    .zip(&from)
+                    .map(|((&i, &d), s)| if d == 1 { 0 } else { i * s })
+                    .sum()
+            }),
+        )
+    }
+
+    pub fn concatenated(parts: &[&Host], axis: usize) -> Self {
+        let mut shape = parts[0].shape.clone();
+        shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
+        let outer: usize = shape[..axis].iter().product();
+        let run = |part: &Host| part.shape[axis..].iter().product::<usize>();
+        let data = if parts.iter().all(|part| matches!(part.data, Data::Int(_))) {
+            let mut out = Vec::with_capacity(shape.iter().product());
+            for row in 0..outer {
+                for part in parts {
+                    let run = run(part);
+                    out.extend_from_slice(&part.as_ints().unwrap_or_default()[row * run..(row + 1) * run]);
+                }
+            }
+            Data::Int(out)
+        } else {
+            let floats: Vec<Vec<f32>> = parts.iter().map(|part| part.floats()).collect();
+            let mut out = Vec::with_capacity(shape.iter().product());
+            for row in 0..outer {
+                for (part, values) in parts.iter().zip(&floats) {
+                    let run = run(part);
+                    out.extend_from_slice(&values[row * run..(row + 1) * run]);
+                }
+            }
+            Data::Float(out)
+        };
+        Host { shape, element: parts[0].element, data }
+    }
+
+    /// Applies a function of one number.
+    pub fn map(&self, float: impl Fn(f32) -> f32) -> Self {
+        Host::float(self.shape.clone(), self.floats().into_iter().map(float).collect())
+    }
+
+    /// Combines two constants number by number with broadcasting; integers stay integers.
+    pub fn combine(a: &Host, b: &Host, float: impl Fn(f32, f32) -> f32, int: impl Fn(i64, i64) -> i64) -> Option<Host> {
+        let shape = broadcast_shape(&a.shape, &b.shape)?;
+        let (a, b) = (a.expanded(&shape), b.expanded(&shape));
+        Some(match (&a.data, &b.data) {
+            (Data::Int(x), Data::Int(y)) => {
+                Host { shape, element: a.element, data: Data::Int(x.iter().zip(y).map(|(&x, &y)| int(x, y)).collect()) }
+            }
+            _ => Host::float(shape, a.floats().into_iter().zip(b.floats()).map(|(x, y)| float(x, y)).collect()),
+        })
+    }
+
+    /// Converts to another element type, as ONNX's Cast does.
+    pub fn cast(&self, to: i32) -> Self {
+        let data = match (&self.data, element::is_float(to)) {
+            (Data::Float(values), true) => Data::Float(match to {
+                element::FLOAT16 => values.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect(),
+                element::BFLOAT16 => values.iter().map(|&v| half::bf16::from_f32(v).to_f32()).collect(),
+                _ => values.clone(),
+            }),
+            (Data::Int(values), true) => Data::Float(values.iter().map(|&v| v as f32).collect()),
+            (Data::Float(values), false) if to == element::BOOL => {
+                Data::Int(values.iter().map(|&v| i64::from(v != 0.0)).collect())
+            }
+            (Data::Float(values), false) => Data::Int(values.iter().map(|&v| v as i64).collect()),
+            (Data::Int(values), false) if to == element::BOOL => {
+                Data::Int(values.iter().map(|&v| i64::from(v != 0)).collect())
+            }
+            (Data::Int(values), false) => Data::Int(values.clone()),
+        };
+        Host { shape: self.shape.clone(), element: to, data }
+    }
+}
+
+/// Every position of a grid of `shape`, in row-major order.
+fn positions(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + use<> {
+    let shape = shape.to_vec();
+    let total: usize = shape.iter().product();
+    let mut at = vec![0; shape.len()];
+    (0..total).map(move |flat| {
+        if flat > 0 {
+            for axis in (0..shape.len()).rev() {
+                at[axis] += 1;
+                if at[axis] < shape[axis] {
+                    break;
+                }
+                at[axis] = 0;
+            }
+        }
+        at.clone()
+    })
+}
+
+fn decode_raw(raw: &[u8], element: i32) -> Option<Data> {
+    macro_rules! numbers {
+        ($type:ty, $variant:ident, $convert:expr) => {
+            Data::$variant(
+                raw.chunks_exact(size_of::<$type>())
+                    .map(|bytes| $convert(<$type>::from_le_bytes(bytes.try_into().expect("chunks have this size"))))
+                    .collect(),
+            )
+        };
+    }
+    Some(match element {
+        element::FLOAT => numbers!(f32, Float, |v| v),
+        element::DOUBLE => numbers!(f64, Float, |v| v as f32),
+        element::FLOAT16 => numbers!(u16, Float, |v| half::f16::from_bits(v).to_f32()),
+        element::BFLOAT16 => numbers!(u16, Float, |v| half::bf16::from_bits(v).to_f32()),
+        element::UINT8 | element::BOOL => numbers!(u8, Int, i64::from),
+        element::INT8 => numbers!(i8, Int, i64::from),
+        element::UINT16 => numbers!(u16, Int, i64::from),
+        element::INT16 => numbers!(i16, Int, i64::from),
+        element::INT32 => numbers!(i32, Int, i64::from),
+        element::UINT32 => numbers!(u32, Int, i64::from),
+        element::INT64 => numbers!(i64, Int, |v| v),
+        element::UINT64 => numbers!(u64, Int, |v| v as i64),
+        _ => return None,
+    })
+}
+
+fn decode_typed(tensor: &proto::Tensor, element: i32) -> Option<Data> {
+    Some(match element {
+        element::FLOAT => Data::Float(tensor.float_data.clone()),
+        element::DOUBLE => Data::Float(tensor.double_data.iter().map(|&v| v as f32).collect()),
+        element::FLOAT16 => {
+            Data::Float(tensor.int32_data.iter().map(|&v| half::f16::from_bits(v as u16).to_f32()).collect())
+        }
+        element::BFLOAT16 => {
+            Data::Float(tensor.int32_data.iter().map(|&v| half::bf16::from_bits(v as u16).to_f32()).collect())
+        }
+        element::INT64 => Data::Int(tensor.int64_data.clone()),
+        element::UINT8 | element::INT8 | element::UINT16 | element::INT16 | element::INT32 | element::BOOL => {
+            Data::Int(tensor.int32_data.iter().map(|&v| i64::from(v)).collect())
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,242 @@
+//! One node as the operator families read it: attributes in ONNX's own words, inputs with known shapes.
+
+use std::rc::Rc;
+
+use super::host::Host;
+use super::proto;
+use crate::network::plan::{Op, ValueId};
+use crate::{Error, ErrorKind, Result};
+
+/// What is known of a name of the file while loading.
+#[derive(Clone)]
+pub(super) enum Known {
+    Constant(Rc<Host>),
+    Value(Operand),
+    /// Reshaped (and perhaps permuted) beyond four axes: only a further Transpose or Reshape can use it.
+    View {
+        source: Operand,
+        dims: Vec<usize>,
+        permutation: Vec<usize>,
+    },
+    /// Refused earlier; what depends on it says nothing more.
+    Refused,
+}
+
+/// A computed value, with its shape for one image.
+#[derive(Clone)]
+pub(super) struct Operand {
+    pub id: ValueId,
+    pub shape: Vec<usize>,
+}
+
+/// What a node turns into.
+pub(super) enum Built {
+    /// The result is the first input as it is.
+    Same,
+    /// Known while loading, one for each output.
+    Constants(Vec<Host>),
+    /// Steps, each using the one before; the last one's result is the node's.
+    Chain(Vec<Draft>),
+    /// One step for each output.
+    Each(Vec<Draft>),
+    /// See [`Known::View`].
+    View { source: Operand, dims: Vec<usize>, permutation: Vec<usize> },
+}
+
+/// A step to be: its shape is that of the file, for one image.
+pub(super) struct Draft {
+    pub op: Op,
+    pub inputs: Vec<Input>,
+    pub shape: Vec<usize>,
+}
+
+/// An operand of a step to be.
+pub(super) enum Input {
+    Value(ValueId),
+    Constant(Host),
+    /// The result of the step before in a chain.
+    Previous,
+}
+
+pub(super) fn step(op: Op, inputs: Vec<Input>, shape: Vec<usize>) -> Result<Built> {
+    Ok(Built::Chain(vec![Draft { op, inputs, shape }]))
+}
+
+/// A node with its inputs looked up.
+pub(super) struct Node<'a> {
+    pub proto: &'a proto::Node,
+    pub inputs: Vec<Option<Known>>,
+    pub opset: i64,
+}
+
+impl Node<'_> {
+    pub fn operator(&self) -> &str {
+        self.proto.operator.as_deref().unwrap_or_default()
+    }
+
+    /// How people find the node: its name, or else what it computes.
+    pub fn label(&self) -> &str {
+        label(self.proto)
+    }
+
+    /// An error that names this node and operator.
+    pub fn refuse(&self, reason: impl AsRef<str>) -> Error {
+        refusal(self.proto, reason.as_ref())
+    }
+
+    fn attribute(&self, name: &str) -> Option<&proto::Attribute> {
+        self.proto.attribute.iter().find(|attribute| attribute.name.as_deref() == Some(name))
+    }
+
+    pub fn int(&self, name: &str, default: i64) -> i64 {
+        self.attribute(name).and_then(|attribute| attribute.i).unwrap_or(default)
+    }
+
+    pub fn float(&self, name: &str, default: f32) -> f32 {
+        self.attribute(name).and_then(|attribute| attribute.f).unwrap_or(default)
+    }
+
+    pub fn optional_float(&self, name: &str) -> Option<f32> {
+        self.attribute(name).and_then(|attribute| attribute.f)
+    }
+
+    pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
+        self.attribute(name).map(|attribute| attribute.ints.clone())
+    }
+
+    pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
+        self.attribute(name).map(|attribute| attribute.floats.clone())
+    }
+
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.attribute(name).and_then(|a| a.s.as_ref()).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    pub fn tensor(&self, name: &str) -> Result<Option<Host>> {
+        self.attribute(name)
+            .and_then(|a| a.t.as_ref())
+            .map(|t| Host::decode(t, &format!("node `{}`", self.label())))
+            .transpose()
+    }
+
+    /// A pair of sizes, such as `strides`, each at least `least`.
+    pub fn pair(&self, name: &str, default: usize, least: usize) -> Result<[usize; 2]> {
+        match self.ints(name) {
+            None => Ok([default; 2]),
+            Some(values) => match values[..] {
+                [a, b] if a >= least as i64 && b >= least as i64 && a.max(b) < 1 << 20 => Ok([a as usize, b as usize]),
+                _ => Err(self.refuse(format!("{name} {values:?}; two numbers from {least} are accepted"))),
+            },
+        }
+    }
+
+    /// Whether input `index` is given.
+    pub fn has(&self, index: usize) -> bool {
+        matches!(self.inputs.get(index), Some(Some(_)))
+    }
+
+    /// Input `index`, if given, as a constant.
+    pub fn constant(&self, index: usize) -> Option<&Rc<Host>> {
+        match self.inputs.get(index) {
+            Some(Some(Known::Constant(host))) => Some(host),
+            _ => None,
+        }
+    }
+
+    /// Input `index`, which has to be a constant.
+    pub fn required_constant(&self, index: usize, what: &str) -> Result<&Rc<Host>> {
+        self.constant(index).ok_or_else(|| self.refuse(format!("{what} is computed; a constant is accepted")))
+    }
+
+    /// Input `index` as a list of integers, if given.
+    pub fn int_list(&self, index: usize, what: &str) -> Result<Option<Vec<i64>>> {
+        if !self.has(index) {
+            return Ok(None);
+        }
+        let host = self.required_constant(index, what)?;
+        host.as_ints()
+            .map(|ints| Some(ints.to_vec()))
+            .ok_or_else(|| self.refuse(format!("{what} is not a list of integers")))
+    }
+
+    /// All inputs, if all of them are constants.
+    pub fn constants(&self) -> Option<Vec<&Host>> {
+        let given = self.inputs.iter().flatten();
+        given.map(|known| if let Known::Constant(host) = known { Some(&**host) } else { None }).collect()
+    }
+
+    /// Input `index` as a computed value of at most four axes.
+    pub fn value(&self, index: usize) -> Result<&Operand> {
+        match self.inputs.get(index) {
+            Some(Some(Known::Value(operand))) => Ok(operand),
+            Some(Some(Known::Constant(_))) => {
+                Err(self.refuse(format!("input {index} is a constant where a computed value is accepted")))
+            }
+            Some(Some(Known::View { dims, .. })) => {
+                Err(self.refuse(format!("input {index} has {} axes; up to four are accepted", dims.len())))
+            }
+            _ => Err(self.refuse(format!("input {index} is missing"))),
+        }
+    }
+
+    /// The computed value at input `index` if it has `rank` axes.
+    pub fn value_of_rank(&self, index: usize, rank: usize) -> Result<&Operand> {
+        let operand = self.value(index)?;
+        match operand.shape.len() {
+            found if found == rank => Ok(operand),
+            found => Err(self.refuse(format!("its input has {found} axes; {rank} are accepted"))),
+        }
+    }
+
+    /// The shape of input `index`, computed or constant.
+    pub fn shape(&self, index: usize) -> Result<&[usize]> {
+        match self.inputs.get(index) {
+            Some(Some(Known::Constant(host))) => Ok(&host.shape),
+            Some(Some(Known::View { .. })) | Some(Some(Known::Value(_))) => Ok(&self.value(index)?.shape),
+            _ => Err(self.refuse(format!("input {index} is missing"))),
+        }
+    }
+
+    /// Input `index` for a step; constants get the device's four axes.
+    pub fn operand(&self, index: usize) -> Result<Input> {
+        match self.constant(index) {
+            Some(host) if host.rank() <= 4 => Ok(Input::Constant(host.rank4())),
+            Some(_) => Err(self.refuse(format!("input {index} has more than four axes"))),
+            None => Ok(Input::Value(self.value(index)?.id)),
+        }
+    }
+
+    /// An axis as ONNX counts it, negative from the end.
+    pub fn axis(&self, axis: i64, rank: usize) -> Result<usize> {
+        let counted = if axis < 0 { axis + rank as i64 } else { axis };
+        if (0..rank as i64).contains(&counted) {
+            Ok(counted as usize)
+        } else {
+            Err(self.refuse(format!("axis {axis} of a value with {rank} axes")))
+        }
+    }
+
+    pub fn axes(&self, axes: &[i64], rank: usize) -> Result<Vec<usize>> {
+        axes.iter().map(|&axis| self.axis(axis, rank)).collect()
+    }
+}
+
+pub(super) fn label(node: &proto::Node) -> &str {
+    match node.name.as_deref() {
+        Some(name) if !name.is_empty() => name,
+        _ => node.output.first().map_or("", String::as_str),
+    }
+}
+
+pub(super) fn refusal(node: &proto::Node, reason: &str) -> Error {
+    let operator = node.operator.as_deref().unwrap_or_default();
+    Error::new(ErrorKind::Unsupported, format!("node `{}` ({operator}): {reason}", label(node)))
+}
+
+/// An axis of a value of `rank` axes in the device's four.
+pub(super) fn device_axis(axis: usize, rank: usize) -> usize {
+    axis + 4 - rank
+}
+
+/// One operator family's table: operator names and how each is built.
+pub(super) type Table = &'static [(&'static str, fn(&Node) -> Result<Built>)];

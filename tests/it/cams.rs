@@ -1,0 +1,326 @@
+//! Class activation maps against pytorch-grad-cam and torch-cam, and against what must be equal by algebra.
+
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use gradcam_web::ErrorKind;
+use gradcam_web::cam::{ExplainOptions, Explanation, Method, Prediction};
+use gradcam_web::network::Network;
+
+use crate::fixtures::{Fixture, assert_close, bytes, shared};
+use crate::networks::{difference, formula_input, host, load};
+
+/// Their references read given noise in place of random numbers.
+const RANDOM: [&str; 2] = ["ss-cam", "smooth-grad-cam++"];
+
+/// A network that has been shown one input.
+struct Shown {
+    network: Rc<Network>,
+    prediction: Prediction,
+}
+
+impl Shown {
+    #[track_caller]
+    fn new(network: Rc<Network>, input: &[f32]) -> Shown {
+        let tensor = network.input_tensor(input).unwrap();
+        let prediction = pollster::block_on(Prediction::new(network.clone(), tensor)).unwrap();
+        Shown { network, prediction }
+    }
+
+    fn explain(&self, method: &str, class: usize, layer: Option<&str>) -> gradcam_web::Result<Explanation> {
+        self.explain_at(method, class, layer.as_slice())
+    }
+
+    fn explain_at(&self, method: &str, class: usize, layers: &[&str]) -> gradcam_web::Result<Explanation> {
+        let layers = layers.iter().map(|layer| self.network.layer(layer).unwrap()).collect();
+        let options = ExplainOptions { method: method.parse().unwrap(), target_class: Some(class), layers };
+        pollster::block_on(self.prediction.explain(&options, &|_| {}, &|| false))
+    }
+
+    #[track_caller]
+    fn map(&self, method: &str, class: usize, layer: Option<&str>) -> Vec<f32> {
+        let explanation = self.explain(method, class, layer);
+        explanation.unwrap_or_else(|error| panic!("{method}: {error}")).map.values().to_vec()
+    }
+}
+
+/// The name that one export of a fixture's network has for a layer.
+#[track_caller]
+fn value<'a>(fixture: &'a Fixture, export: Option<&str>, layer: &str) -> &'a str {
+    let layers = match export {
+        Some(export) => &fixture.fact("exports")[export],
+        None => fixture.fact("layers"),
+    };
+    layers[layer]["value"].as_str().unwrap()
+}
+
+/// Every map of a fixture by every method that is there; what differs is collected, so that one run tells all.
+#[track_caller]
+fn check_maps(what: &str, fixture: &Fixture, shown: &Shown, input: (u32, u32), at_least: usize) {
+    let (mut compared, mut failed) = (0, Vec::new());
+    for name in fixture.names() {
+        let parts: Vec<&str> = name.split('/').collect();
+        let [layer, class, method, "map"] = parts[..] else { continue };
+        let Ok(class) = class.parse() else { continue };
+        let expected = fixture.tensor(name);
+        let layerless = layer == "input";
+        if layer == "multi"
+            || RANDOM.contains(&method)
+            || expected.shape.len() != 2
+            || method.parse::<Method>().is_err()
+        {
+            continue;
+        }
+        let layer = (!layerless).then(|| value(fixture, None, layer));
+        compared += 1;
+        let explanation = match shown.explain(method, class, layer) {
+            Ok(explanation) => explanation,
+            Err(error) => {
+                failed.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        let map = &explanation.map;
+        if [map.height() as usize, map.width() as usize] != expected.shape[..] {
+            failed.push(format!("{name}: {} × {} instead of {:?}", map.height(), map.width(), expected.shape));
+            continue;
+        }
+        let off = difference(map.values(), &expected.values);
+        if off > 1e-4 {
+            failed.push(format!("{name}: {off} off, relative to the largest value"));
+        }
+        let heatmap = name.replace("/map", "/heatmap");
+        if fixture.has(&heatmap) {
+            let resampled = map.heatmap().resampled(input.0, input.1);
+            let off = difference(resampled.grid().values(), &fixture.tensor(&heatmap).values);
+            if off > 1e-4 {
+                failed.push(format!("{heatmap}: {off} off"));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{what}: {} of {compared} maps differ:\n{}", failed.len(), failed.join("\n"));
+    assert!(compared >= at_least, "{what}: only {compared} maps compared");
+}
+
+/// Logits, and at each layer activations and gradients, of one export of a fixture's network.
+#[track_caller]
+fn check_values(file: &str, fixture: &Fixture, export: Option<&str>, network: &Rc<Network>) {
+    let input = &fixture.tensor("input").values;
+    let tensor = || network.input_tensor(input).unwrap();
+    assert_close(&format!("{file} logits"), &host(network.forward(tensor())), &fixture.tensor("logits").values, 1e-4);
+    for layer in fixture.fact("layers").as_object().unwrap().keys() {
+        let name = value(fixture, export, layer);
+        let id = network.layer(name).unwrap_or_else(|error| panic!("{file} {name}: {error}"));
+        let cut = network.forward_to(tensor(), id);
+        let activations = &fixture.tensor(&format!("{layer}/activations")).values;
+        assert_close(&format!("{file} {layer} activations"), &host(cut.activations()), activations, 1e-4);
+        for class in fixture.fact("classes").as_array().unwrap() {
+            let class = class.as_u64().unwrap();
+            let what = format!("{layer}/{class}/gradients");
+            let (also_activations, gradients) = network.activations_and_gradients(&cut, class as usize);
+            assert_close(&format!("{file} {what}"), &host(gradients), &fixture.tensor(&what).values, 1e-4);
+            assert_close(&format!("{file} {what}: activations"), &host(also_activations), activations, 1e-4);
+        }
+    }
+}
+
+/// The network of `cams/NAME.onnx` and all its references.
+#[track_caller]
+fn check(name: &str) {
+    let fixture = Fixture::read(&format!("cams/{name}.safetensors"));
+    let file = fixture.fact("model").as_str().unwrap();
+    let network = load(file, &bytes(&format!("cams/{file}")));
+    check_values(file, &fixture, None, &network);
+
+    let input = fixture.tensor("input");
+    let size = (input.shape[3] as u32, input.shape[2] as u32);
+    let shown = Shown::new(network, &input.values);
+    assert_close(&format!("{file} scores"), shown.prediction.scores(), &fixture.tensor("logits").values, 1e-4);
+    // At two layers for each class, six methods and more.
+    let classes = fixture.fact("classes").as_array().unwrap().len();
+    check_maps(name, &fixture, &shown, size, 2 * classes * 6);
+
+    let top = fixture.fact("classes")[0].as_u64().unwrap() as usize;
+    let layers = ["early", "late"].map(|layer| value(&fixture, None, layer));
+    for method in ["grad-cam", "layercam"] {
+        let what = format!("multi/{top}/{method}/heatmap");
+        let map = shown.explain_at(method, top, &layers).unwrap().map;
+        let heatmap = map.heatmap().resampled(size.0, size.1);
+        assert_close(&format!("{file} {what}"), heatmap.grid().values(), &fixture.tensor(&what).values, 1e-4);
+    }
+
+    for (export, layers) in fixture.fact("exports").as_object().unwrap() {
+        let network = load(export, &bytes(&format!("cams/{export}")));
+        check_values(export, &fixture, Some(export), &network);
+        let shown = Shown::new(network, &input.values);
+        for layer in layers.as_object().unwrap().keys() {
+            for class in fixture.fact("classes").as_array().unwrap() {
+                let what = format!("{layer}/{class}/grad-cam/map");
+                let class = class.as_u64().unwrap() as usize;
+                let map = shown.map("grad-cam", class, Some(value(&fixture, Some(export), layer)));
+                assert_close(&format!("{export} {what}"), &map, &fixture.tensor(&what).values, 1e-4);
+            }
+        }
+    }
+}
+
+#[test]
+fn maps_of_a_pooling_head_with_one_linear_layer_equal_the_libraries() {
+    check("gap");
+}
+
+#[test]
+fn maps_of_a_head_of_convolution_and_pooling_equal_the_libraries() {
+    check("squeeze");
+}
+
+#[test]
+fn maps_of_a_head_of_two_linear_layers_equal_the_libraries() {
+    check("vgg");
+}
+
+#[test]
+fn maps_beside_and_before_skip_connections_equal_the_libraries() {
+    check("residual");
+}
+
+#[test]
+fn maps_of_a_flattening_head_equal_the_libraries() {
+    check("flatten");
+}
+
+#[test]
+fn maps_of_the_network_worked_out_by_hand_equal_the_libraries() {
+    check("golden_tiny");
+}
+
+#[test]
+fn maps_of_a_single_output_equal_the_libraries() {
+    check("single");
+}
+
+#[test]
+fn maps_of_trained_networks_equal_the_libraries() {
+    let Some(models) = shared("models") else { return };
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/cams");
+    for entry in fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        if !file.starts_with("real_") || !file.ends_with(".safetensors") {
+            continue;
+        }
+        let fixture = Fixture::read(&format!("cams/{file}"));
+        let model = fixture.fact("model").as_str().unwrap();
+        let side = if model.contains("cifar10") { 32 } else { 224 };
+        let network = load(model, &fs::read(models.join(model)).unwrap());
+        let shown = Shown::new(network, &formula_input(3 * side * side));
+        assert_close(&format!("{model} scores"), shown.prediction.scores(), &fixture.tensor("logits").values, 1e-4);
+        check_maps(model, &fixture, &shown, (side as u32, side as u32), 16);
+    }
+}
+
+/// The network of `cams/NAME.onnx` and the input it was shown.
+#[track_caller]
+fn shown(name: &str) -> (Shown, Vec<f32>) {
+    let fixture = Fixture::read(&format!("cams/{name}.safetensors"));
+    let input = fixture.tensor("input").values.clone();
+    let network = load(name, &bytes(&format!("cams/{name}.onnx")));
+    (Shown::new(network, &input), input)
+}
+
+fn scaled(values: &[f32], factor: f32) -> Vec<f32> {
+    values.iter().map(|value| value * factor).collect()
+}
+
+#[test]
+fn cam_is_refused_where_no_pooling_head_is() {
+    for name in ["vgg", "flatten", "golden_tiny"] {
+        let (shown, _) = shown(name);
+        let error = shown.explain("cam", 0, None).err().unwrap_or_else(|| panic!("{name}: not refused"));
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}: {error}");
+    }
+}
+
+#[test]
+fn cam_is_refused_at_a_layer_that_is_not_pooled() {
+    let (shown, _) = shown("gap");
+    let fixture = Fixture::read("cams/gap.safetensors");
+    let error = shown.explain("cam", 0, Some(value(&fixture, None, "early"))).expect_err("not refused");
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+}
+
+#[test]
+fn a_class_that_is_not_there_is_refused() {
+    let (shown, _) = shown("gap");
+    let classes = shown.prediction.scores().len();
+    let error = shown.explain("grad-cam", classes, None).expect_err("not refused");
+    assert_eq!(error.kind(), ErrorKind::Target, "{error}");
+}
+
+#[test]
+fn before_global_pooling_and_one_linear_layer_the_methods_agree_up_to_a_factor() {
+    let (shown, _) = shown("gap");
+    for class in 0..shown.prediction.scores().len() {
+        let grad_cam = shown.map("grad-cam", class, None);
+        let cells = grad_cam.len() as f32;
+        let same = |method: &str, factor: f32, expected: &[f32]| {
+            if method.parse::<Method>().is_ok() {
+                let map = scaled(&shown.map(method, class, None), factor);
+                assert_close(&format!("{method}, class {class}"), &map, expected, 1e-4);
+            }
+        };
+        same("hirescam", 1., &grad_cam);
+        same("xgrad-cam", 1., &grad_cam);
+        same("cam", 1. / cells, &grad_cam);
+        same("counterfactual", -1., &grad_cam);
+        same("shapley-cam", 1., &grad_cam);
+        // Activations behind a ReLU: rectifying the product is rectifying the weight.
+        same("layercam", 1., &shown.map("grad-cam-elementwise", class, None));
+    }
+}
+
+#[test]
+fn the_mean_of_a_cam_is_the_score_without_the_bias() {
+    let (shown, input) = shown("gap");
+    let fainter = Shown::new(shown.network.clone(), &scaled(&input, 0.25));
+    let bias = |shown: &Shown, class: usize| {
+        let map = shown.map("cam", class, None);
+        shown.prediction.scores()[class] - map.iter().sum::<f32>() / map.len() as f32
+    };
+    let biases = |of: &Shown| (0..of.prediction.scores().len()).map(|class| bias(of, class)).collect::<Vec<_>>();
+    assert_ne!(shown.prediction.scores(), fainter.prediction.scores());
+    // What is left does not depend on the input. Relative to the scores, of which it is a difference.
+    let largest = shown.prediction.scores().iter().fold(0f32, |largest, score| largest.max(score.abs()));
+    for (a, b) in biases(&shown).into_iter().zip(biases(&fainter)) {
+        assert!((a - b).abs() <= 1e-5 * largest, "{a} and {b}");
+    }
+}
+
+#[test]
+fn explaining_another_class_does_not_run_the_steps_before_the_default_layer_again() {
+    for name in ["gap", "squeeze", "residual", "vgg"] {
+        let (shown, input) = shown(name);
+        let fixture = Fixture::read(&format!("cams/{name}.safetensors"));
+        let network = &shown.network;
+        let late = network.layer(value(&fixture, None, "late")).unwrap();
+        let steps = |what: &dyn Fn()| {
+            let before = network.steps_run();
+            what();
+            network.steps_run() - before
+        };
+        let whole = steps(&|| drop(network.forward(network.input_tensor(&input).unwrap())));
+        let before = steps(&|| drop(network.forward_to(network.input_tensor(&input).unwrap(), late)));
+        assert!(0 < before && before < whole, "{name}: {before} of {whole} steps");
+        shown.map("grad-cam", 0, None);
+        let again = steps(&|| drop(shown.map("grad-cam", 1, None)));
+        assert!(again <= whole - before, "{name}: {again} steps, {} after the layer", whole - before);
+    }
+}
+
+#[test]
+fn every_method_is_known_by_its_name() {
+    for method in Method::ALL {
+        assert_eq!(method.name().parse::<Method>().ok(), Some(method));
+    }
+    assert_eq!("grad_cam".parse::<Method>().err().map(|error| error.kind()), Some(ErrorKind::Target));
+}
