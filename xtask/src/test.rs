@@ -38,7 +38,8 @@ pub fn run_all(filter: &str) -> Result<()> {
             count += lint.check();
         }
     }
-    count += native(filter);
+    count += native("xtask", &["xtask/src"], filter);
+    count += native("gradcam-web", &["src", "tests/it"], filter);
     count += javascript("tests/node", filter, || Ok(Vec::new()));
     count += javascript("tests/web", filter, browsers_and_site);
 
@@ -102,16 +103,19 @@ fn clippy(arguments: &[&str]) -> Command {
     command
 }
 
-/// The tests of the crate and of this program, on the machine itself.
-fn native(filter: &str) -> Count {
-    let name = "native";
+/// The tests of a Rust package, on the machine itself.
+///
+/// Each package by itself: together they would share the features of their dependencies, and this program's, compiled
+/// already, would be compiled once more.
+fn native(package: &str, sources: &[&str], filter: &str) -> Count {
+    let name = format!("native {package}");
     let whole = name.contains(filter);
-    let sources = ["src", "tests/it", "xtask/src"].into_iter().flat_map(|folder| files_below(&root().join(folder)));
-    if !whole && !sources.into_iter().any(|file| mentions(&file, filter)) {
+    let mut files = sources.iter().flat_map(|folder| files_below(&root().join(folder)));
+    if !whole && !files.any(|file| mentions(&file, filter)) {
         return Count::default();
     }
     println!("\n{name}");
-    let mut command = cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
+    let mut command = cargo(&["test", "--package", package, "--no-fail-fast", "--", "--show-output"]);
     command.args((!whole).then_some(filter));
     let (mut count, mut without_material) = (Count::default(), 0);
     // What each test printed comes under `---- its name ----`, those that passed first, then their names once more.
@@ -135,7 +139,7 @@ fn native(filter: &str) -> Count {
     });
     count.passed -= without_material;
     count.skipped += without_material;
-    count += unexplained(name, outcome, count);
+    count += unexplained(&name, outcome, count);
     count
 }
 
