@@ -1,10 +1,13 @@
 //! The boundary to JavaScript: the only module that names `wasm_bindgen`, `js_sys` or `web_sys`; no arithmetic.
 //!
-//! `view` draws on the page's main thread, where `draw` and `heatmapAt` have to answer at once. JavaScript sees a few immutable handles and typed arrays.
+//! Two halves of one page: [`engine`] runs networks in a worker, [`view`] draws on the page's main thread, where `draw`
+//! and `heatmapAt` have to answer at once. JavaScript sees a few immutable handles and typed arrays.
 //!
 //! **Invariants.** No exported function takes `&mut self`: a second call during an asynchronous one would throw. Errors
 //! cross here, once, as a JavaScript `Error` whose `name` is the kind.
 
+#[cfg(feature = "engine")]
+mod engine;
 #[cfg(feature = "view")]
 mod view;
 

@@ -1,0 +1,301 @@
+//! Running networks, in the page's worker.
+
+use std::rc::Rc;
+
+use burn_tensor::{Device, Tensor};
+use js_sys::Function;
+use wasm_bindgen::prelude::*;
+
+use crate::Error;
+#[cfg(feature = "gpu")]
+use crate::ErrorKind;
+use crate::cam::{self, ExplainOptions, Method};
+use crate::image::Image;
+use crate::network::{self, LayerId};
+use crate::onnx::{self, LoadOptions};
+use crate::preprocess::{Placement, Preprocess, input_from_image};
+
+/// The device that this worker computes on.
+#[wasm_bindgen]
+pub struct Engine {
+    device: Device,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Opens the device and holds it to a known answer.
+    pub async fn start() -> Result<Engine, JsValue> {
+        report_panics();
+        let device = open_device().await?;
+        network::self_test(&device).await?;
+        Ok(Engine { device })
+    }
+
+    /// Reads an ONNX file; `width` and `height` settle what the file leaves open.
+    pub fn load(&self, bytes: Vec<u8>, width: Option<u32>, height: Option<u32>) -> Result<Network, JsValue> {
+        let options = LoadOptions { input_size: width.zip(height) };
+        Ok(Network(Rc::new(onnx::load(&bytes, &options, &self.device)?)))
+    }
+}
+
+#[cfg(feature = "gpu")]
+async fn open_device() -> Result<Device, Error> {
+    // A few tasks at a time keep the memory for intermediate results low.
+    Device::wgpu_options()
+        .tasks_max(32)
+        .init_async()
+        .await
+        .map_err(|error| Error::new(ErrorKind::Device, format!("the WebGPU device does not open: {error}")))
+}
+
+#[cfg(not(feature = "gpu"))]
+async fn open_device() -> Result<Device, Error> {
+    Ok(Device::flex())
+}
+
+/// Leaves a panic's message where the page's worker finds it: this instance can no longer be asked for it.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let _ = js_sys::Reflect::set(&js_sys::global(), &"gradcamPanic".into(), &info.to_string().into());
+    }));
+}
+
+/// A loaded network.
+#[wasm_bindgen]
+pub struct Network(Rc<network::Network>);
+
+#[wasm_bindgen]
+impl Network {
+    #[wasm_bindgen(getter, js_name = inputWidth)]
+    pub fn input_width(&self) -> u32 {
+        self.0.input().width
+    }
+
+    #[wasm_bindgen(getter, js_name = inputHeight)]
+    pub fn input_height(&self) -> u32 {
+        self.0.input().height
+    }
+
+    #[wasm_bindgen(getter, js_name = inputChannels)]
+    pub fn input_channels(&self) -> usize {
+        self.0.input().channels
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn classes(&self) -> usize {
+        self.0.classes()
+    }
+
+    #[wasm_bindgen(js_name = layerNames)]
+    pub fn layer_names(&self) -> Vec<String> {
+        self.0.layers().iter().map(|layer| layer.name.clone()).collect()
+    }
+
+    #[wasm_bindgen(js_name = layerOperators)]
+    pub fn layer_operators(&self) -> Vec<String> {
+        self.0.layers().iter().map(|layer| layer.operator.clone()).collect()
+    }
+
+    /// Channels, height and width of each layer, one after the other.
+    #[wasm_bindgen(js_name = layerShapes)]
+    pub fn layer_shapes(&self) -> Vec<u32> {
+        self.0.layers().iter().flat_map(|layer| layer.shape).map(|side| side as u32).collect()
+    }
+
+    #[wasm_bindgen(getter, js_name = defaultLayer)]
+    pub fn default_layer(&self) -> String {
+        self.0.default_layer().to_owned()
+    }
+
+    /// Keys and values in turn.
+    pub fn metadata(&self) -> Vec<String> {
+        self.0.metadata().iter().flat_map(|(key, value)| [key.clone(), value.clone()]).collect()
+    }
+
+    /// How many steps of the network have been run so far.
+    #[wasm_bindgen(getter, js_name = stepsRun)]
+    pub fn steps_run(&self) -> f64 {
+        self.0.steps_run() as f64
+    }
+
+    /// How images are to be prepared, proved to fit this network.
+    pub fn preprocess(
+        &self,
+        width: u32,
+        height: u32,
+        resize: &str,
+        mean: Vec<f32>,
+        std: Vec<f32>,
+        order: &str,
+    ) -> Result<Preparation, JsValue> {
+        let preprocess = Preprocess { width, height, resize: resize.parse()?, mean, std, order: order.parse()? };
+        self.0.check(&preprocess)?;
+        Ok(Preparation(preprocess))
+    }
+
+    /// What the network sees of a picture.
+    #[wasm_bindgen(js_name = inputFromPicture)]
+    pub fn input_from_picture(&self, picture: &Picture, preparation: &Preparation) -> Result<Input, JsValue> {
+        let (values, placement) = input_from_image(&picture.0, &preparation.0, self.0.input().channels)?;
+        Ok(Input { tensor: self.0.input_tensor(&values)?, placement })
+    }
+
+    /// The network's input as it is.
+    #[wasm_bindgen(js_name = inputFromTensor)]
+    pub fn input_from_tensor(&self, values: &[f32]) -> Result<Input, JsValue> {
+        let input = self.0.input();
+        let placement = Placement::from_rect(
+            [0., 0., f64::from(input.width), f64::from(input.height)],
+            (input.width, input.height),
+        );
+        Ok(Input { tensor: self.0.input_tensor(values)?, placement })
+    }
+
+    /// Runs the network.
+    pub async fn classify(&self, input: Input) -> Result<Prediction, JsValue> {
+        let network = Rc::clone(&self.0);
+        let Input { tensor, placement } = input;
+        let prediction = cam::Prediction::new(Rc::clone(&network), tensor).await?;
+        Ok(Prediction { network, prediction, placement })
+    }
+}
+
+/// How images are prepared for a network.
+#[wasm_bindgen]
+pub struct Preparation(Preprocess);
+
+/// A decoded picture.
+#[wasm_bindgen]
+pub struct Picture(Image);
+
+#[wasm_bindgen]
+impl Picture {
+    /// Reads a PNG, JPEG, WebP, GIF or BMP file.
+    pub fn decode(bytes: Vec<u8>) -> Result<Picture, JsValue> {
+        Ok(Picture(Image::decode(&bytes)?))
+    }
+
+    /// A picture from its pixels.
+    #[wasm_bindgen(js_name = fromRgba)]
+    pub fn from_rgba(width: u32, height: u32, rgba: Vec<u8>) -> Result<Picture, JsValue> {
+        Ok(Picture(Image::from_rgba(width, height, rgba)?))
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn width(&self) -> u32 {
+        self.0.width()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn height(&self) -> u32 {
+        self.0.height()
+    }
+
+    /// A copy of the pixels.
+    pub fn rgba(&self) -> Vec<u8> {
+        self.0.rgba().to_vec()
+    }
+}
+
+/// A picture as the network sees it.
+#[wasm_bindgen]
+pub struct Input {
+    tensor: Tensor<4>,
+    placement: Placement,
+}
+
+/// What the network says of an input, ready to be explained.
+#[wasm_bindgen]
+pub struct Prediction {
+    network: Rc<network::Network>,
+    prediction: cam::Prediction,
+    placement: Placement,
+}
+
+#[wasm_bindgen]
+impl Prediction {
+    #[wasm_bindgen(getter)]
+    pub fn scores(&self) -> Vec<f32> {
+        self.prediction.scores().to_vec()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn probabilities(&self) -> Vec<f32> {
+        self.prediction.probabilities().to_vec()
+    }
+
+    /// Where the network's whole input lies on the image: x, y, width, height in pixels.
+    #[wasm_bindgen(getter)]
+    pub fn rect(&self) -> Vec<f64> {
+        self.placement.rect().to_vec()
+    }
+
+    /// `progress` is called with fractions, `is_stopped` asked whether to go on.
+    pub async fn explain(
+        &self,
+        method: &str,
+        target_class: Option<usize>,
+        layers: Vec<String>,
+        progress: Function,
+        is_stopped: Function,
+    ) -> Result<Explanation, JsValue> {
+        let layers = layers.iter().map(|name| self.network.layer(name)).collect::<Result<Vec<LayerId>, Error>>()?;
+        let options = ExplainOptions { method: method.parse::<Method>()?, target_class, layers };
+        let progress = |fraction: f32| {
+            let _ = progress.call1(&JsValue::NULL, &fraction.into());
+        };
+        let is_stopped = || is_stopped.call0(&JsValue::NULL).is_ok_and(|answer| answer.is_truthy());
+        Ok(Explanation(self.prediction.explain(&options, &progress, &is_stopped).await?))
+    }
+}
+
+/// A class activation map and what it is of.
+#[wasm_bindgen]
+pub struct Explanation(cam::Explanation);
+
+#[wasm_bindgen]
+impl Explanation {
+    #[wasm_bindgen(getter)]
+    pub fn width(&self) -> u32 {
+        self.0.map.width()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn height(&self) -> u32 {
+        self.0.map.height()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn values(&self) -> Vec<f32> {
+        self.0.map.values().to_vec()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn method(&self) -> String {
+        self.0.method.name().to_owned()
+    }
+
+    #[wasm_bindgen(getter, js_name = targetClass)]
+    pub fn target_class(&self) -> usize {
+        self.0.target_class
+    }
+
+    #[wasm_bindgen(getter, js_name = targetLayer)]
+    pub fn target_layer(&self) -> String {
+        self.0.layers.join(", ")
+    }
+}
+
+/// Name, title, paper, summary and number of forward passes of every method, one after the other.
+#[wasm_bindgen]
+pub fn methods() -> Vec<String> {
+    let row =
+        |method: Method| [method.name(), method.title(), method.paper(), method.summary(), method.forward_passes()];
+    Method::ALL.into_iter().flat_map(row).map(str::to_owned).collect()
+}
+
+/// A panic like any other, so that tests can see that the page survives one.
+#[wasm_bindgen(js_name = panicForTest)]
+pub fn panic_for_test() {
+    panic!("a panic for a test");
+}
