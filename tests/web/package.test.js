@@ -1,0 +1,257 @@
+// The package in real browsers: values, images, refusals and survival, on both backends.
+
+import assert from "node:assert/strict";
+import test, { after, describe } from "node:test";
+import { chromium, firefox, missing, webkit } from "./browsers.js";
+import { readFixture, relativeDifference } from "./fixtures.js";
+import { serveSite } from "./site.js";
+
+const site = await serveSite();
+after(() => site.close());
+const PACKAGE = `${site.url}gradcam-web/index.js`;
+
+const ENGINES = [
+  { name: "chromium on the CPU", backend: "cpu", start: () => chromium(), skip: false },
+  { name: "chromium on WebGPU", backend: "webgpu", start: () => chromium({ webgpu: true }), skip: false },
+  { name: "firefox on the CPU", backend: "cpu", start: firefox, skip: missing("firefox") },
+  { name: "webkit on the CPU", backend: "cpu", start: webkit, skip: missing("webkit") },
+];
+
+for (const { name, backend, start, skip } of ENGINES) {
+  describe(name, { skip }, () => {
+    let browser;
+    const open = async (t) => {
+      browser ??= await start();
+      return browser.open(site.blank, t);
+    };
+    after(() => browser?.close());
+
+    for (const network of ["gap", "squeeze", "residual"]) {
+      test(`${network}: scores and maps are those of PyTorch`, async (t) => {
+        const fixture = readFixture(`cams/${network}.safetensors`);
+        const input = fixture.tensor("input");
+        const cases = Object.entries(fixture.fact("layers")).flatMap(([layer, { value }]) =>
+          fixture.fact("classes").map((targetClass) => ({ layer, value, targetClass })));
+        const page = await open(t);
+        const found = await page.evaluate(async (address, model, backend, input, cases) => {
+          const { loadModel } = await import(address);
+          const loaded = await loadModel(model, { backend });
+          const prediction = await loaded.classify({ tensor: Float32Array.from(input.values), shape: input.shape });
+          const maps = [];
+          for (const { value, targetClass } of cases) {
+            const { map, heatmapAt } = await prediction.explain({ targetClass, targetLayer: value });
+            maps.push({ map: map.values, heatmap: heatmapAt(input.shape[3], input.shape[2]).values });
+          }
+          return { backend: loaded.backend, layers: loaded.layers, scores: prediction.scores, maps };
+        }, PACKAGE, site.material(`data/cams/${network}.onnx`), backend, input, cases);
+
+        assert.equal(found.backend, backend);
+        assert.ok(relativeDifference(found.scores, fixture.tensor("logits").values) < 1e-3, "scores");
+        cases.forEach(({ layer, targetClass }, i) => {
+          const expected = (kind) => fixture.tensor(`${layer}/${targetClass}/grad-cam/${kind}`).values;
+          assert.ok(relativeDifference(found.maps[i].map, expected("map")) < 1e-3, `${layer}/${targetClass}: map`);
+          assert.ok(relativeDifference(found.maps[i].heatmap, expected("heatmap")) < 1e-3, `${layer}/${targetClass}: heatmap`);
+        });
+      });
+    }
+
+    test("a bright corner stays in its corner, whatever the orientation", async (t) => {
+      const corners = Object.entries(readFixture("preprocess.safetensors").fact("hot_corner"));
+      const page = await open(t);
+      const found = await page.evaluate(async (address, model, backend, images) => {
+        const { loadModel } = await import(address);
+        const loaded = await loadModel(model, { backend });
+        const results = [];
+        for (const image of images) {
+          const prediction = await loaded.classify(image);
+          const explanation = await prediction.explain({ method: "cam", targetClass: "bright" });
+          const { width, height, values } = explanation.heatmapAt(prediction.image.width, prediction.image.height);
+          const hottest = values.indexOf(Math.max(...values));
+          const canvas = document.createElement("canvas");
+          explanation.draw(canvas);
+          results.push({ at: [hottest % width, Math.floor(hottest / width)], size: [width, height], canvas: [canvas.width, canvas.height] });
+        }
+        return results;
+      }, PACKAGE, site.material("data/bright.onnx"), backend, corners.map(([file]) => site.material(`data/images/${file}`)));
+      corners.forEach(([file, [x, y]], i) => {
+        const { at, size, canvas } = found[i];
+        assert.deepEqual(canvas, size, file);
+        // In the same quarter of the picture.
+        assert.deepEqual(at.map((side, axis) => side * 2 >= size[axis]), [x, y].map((side, axis) => side * 2 >= size[axis]), `${file}: ${at} of ${size}`);
+      });
+    });
+
+    test("another class does not run the network before the target layer again", async (t) => {
+      const page = await open(t);
+      const steps = await page.evaluate(async (address, model, backend) => {
+        const { loadModel } = await import(address);
+        const loaded = await loadModel(model, { backend });
+        const { width, height, channels } = loaded.input;
+        const counts = [loaded.stats.stepsRun];
+        const prediction = await loaded.classify({ tensor: new Float32Array(width * height * channels).fill(0.1), shape: [1, channels, height, width] });
+        counts.push(loaded.stats.stepsRun);
+        for (const targetClass of [0, 1, 2]) {
+          await prediction.explain({ targetClass });
+          counts.push(loaded.stats.stepsRun);
+        }
+        return counts;
+      }, PACKAGE, site.material("data/cams/residual.onnx"), backend);
+      const [all, first, second, third] = steps.slice(1).map((count, i) => count - steps[i]);
+      assert.ok(all > 5, `${all} steps for a prediction`);
+      for (const again of [first, second, third]) assert.ok(again < all / 2, `${again} of ${all} steps for an explanation`);
+    });
+
+    test("what can't be used is refused by name, and the next image works", async (t) => {
+      const page = await open(t);
+      const found = await page.evaluate(async (address, backend, { model, photo, refused }) => {
+        const { loadModel } = await import(address);
+        const bytes = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
+        const loaded = await loadModel(model, { backend });
+        const { width, height, channels } = loaded.input;
+        const jpeg = await bytes(photo);
+        const fine = (await loaded.classify(new Blob([jpeg]))).top(1)[0].label;
+        // The head of a PNG that promises 100,000 × 100,000 pixels.
+        const huge = Uint8Array.from([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0, 0, 13, 0x49, 0x48, 0x44, 0x52, 0, 1, 0x86, 0xa0, 0, 1, 0x86, 0xa0, 8, 2, 0, 0, 0, 0x15, 0x5b, 0x24, 0x6b]);
+        const tries = {
+          text: () => loaded.classify(new Blob(["just some text"])),
+          truncated: () => loaded.classify(new Blob([jpeg.slice(0, 900)])),
+          huge: () => loaded.classify(new Blob([huge])),
+          "missing image": () => loaded.classify("/.test/nothing.jpg"),
+          number: () => loaded.classify(42),
+          "wrong shape": () => loaded.classify({ tensor: new Float32Array(12), shape: [1, 3, 2, 2] }),
+          "wrong length": () => loaded.classify({ tensor: new Float32Array(12), shape: [1, channels, height, width] }),
+          "damaged model": async () => loadModel((await bytes(model)).slice(0, 300), { backend }),
+          "no model": () => loadModel(new Blob(["just some text"]), { backend }),
+          "missing model": () => loadModel("/.test/nothing.onnx", { backend }),
+          ...(refused ? { "no classifier": () => loadModel(refused, { backend }) } : {}),
+          class: async () => (await loaded.classify(photo)).explain({ targetClass: 2 }),
+          layer: async () => (await loaded.classify(photo)).explain({ targetLayer: "nowhere" }),
+          method: async () => (await loaded.classify(photo)).explain({ method: "guess" }),
+          colormap: async () => (await (await loaded.classify(photo)).explain()).draw(document.createElement("canvas"), { colormap: "mauve" }),
+          opacity: async () => (await (await loaded.classify(photo)).explain()).draw(document.createElement("canvas"), { opacity: 1.5 }),
+          backend: () => loadModel(model, { backend: "abacus" }),
+          abort: () => loaded.classify(photo, { signal: AbortSignal.abort() }),
+        };
+        const errors = {};
+        for (const [what, attempt] of Object.entries(tries)) {
+          const error = await attempt().then(() => undefined, (error) => error);
+          const next = (await loaded.classify(new Blob([jpeg]))).top(1)[0].label;
+          errors[what] = { name: error?.name, message: error?.message, next: next === fine };
+        }
+        return errors;
+      }, PACKAGE, backend, {
+        model: site.material("data/bright.onnx"),
+        photo: site.material("data/images/photo.jpg"),
+        refused: undefined,
+      });
+      const expected = {
+        text: "ImageError", truncated: "ImageError", huge: "ImageError", "missing image": "ImageError", number: "ImageError",
+        "wrong shape": "ImageError", "wrong length": "ImageError", "damaged model": "ModelError", "no model": "ModelError",
+        "missing model": "ModelError", class: "TargetError", layer: "TargetError", method: "TargetError",
+        colormap: "TargetError", opacity: "TargetError", backend: "TargetError", abort: "AbortError",
+      };
+      for (const [what, name] of Object.entries(expected)) {
+        assert.equal(found[what].name, name, `${what}: ${found[what].message}`);
+        assert.ok(found[what].next, `after ${what}`);
+      }
+    });
+
+    test("every kind of image source gives the same scores", async (t) => {
+      const page = await open(t);
+      const found = await page.evaluate(async (address, backend, model, image) => {
+        const { loadModel } = await import(address);
+        const loaded = await loadModel(model, { backend });
+        const blob = await (await fetch(image)).blob();
+        const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
+        const canvas = Object.assign(document.createElement("canvas"), { width: bitmap.width, height: bitmap.height });
+        const context = canvas.getContext("2d");
+        context.drawImage(bitmap, 0, 0);
+        const offscreen = new OffscreenCanvas(bitmap.width, bitmap.height);
+        offscreen.getContext("2d").drawImage(bitmap, 0, 0);
+        const element = Object.assign(new Image(), { src: image });
+        const local = Object.assign(new Image(), { src: URL.createObjectURL(blob) });
+        await local.decode();
+        URL.revokeObjectURL(local.src);
+        const sources = {
+          address: image, url: new URL(image), blob, element, local, canvas, offscreen, bitmap,
+          data: context.getImageData(0, 0, canvas.width, canvas.height),
+          ...(globalThis.VideoFrame ? { frame: new VideoFrame(canvas, { timestamp: 0 }) } : {}),
+        };
+        const scores = {};
+        for (const [kind, source] of Object.entries(sources)) scores[kind] = (await loaded.classify(source)).scores;
+        return scores;
+      }, PACKAGE, backend, site.material("data/bright.onnx"), site.material("data/images/photo.png"));
+      for (const [kind, scores] of Object.entries(found)) {
+        // A video frame goes through YUV in some browsers.
+        const tolerance = kind === "frame" ? 0.02 : 2e-3;
+        assert.ok(relativeDifference(scores, found.address) < tolerance, `${kind}: ${scores} instead of ${found.address}`);
+      }
+    });
+
+    test("a panic in mid-run is survived with model, image and settings kept", async (t) => {
+      const page = await open(t);
+      const found = await page.evaluate(async (address, backend, model, photo) => {
+        const workers = [];
+        // Where the package's workers can be reached, to send them the message that makes them panic.
+        globalThis.Worker = class extends Worker {
+          constructor(...args) {
+            super(...args);
+            workers.push(this);
+          }
+        };
+        const { loadModel } = await import(address);
+        const loaded = await loadModel(model, { backend });
+        const prediction = await loaded.classify(photo);
+        const before = await prediction.explain({ targetClass: "dark" });
+        workers.at(-1).postMessage({ op: "panic", args: {} });
+        const after = await prediction.explain({ targetClass: "dark" });
+        const next = await loaded.classify(photo);
+        return { before: before.map.values, after: after.map.values, target: after.targetClass, workers: workers.length, backend: loaded.backend, label: next.top(1)[0].label === prediction.top(1)[0].label };
+      }, PACKAGE, backend, site.material("data/bright.onnx"), site.material("data/images/photo.jpg"));
+      assert.equal(found.workers, 2, "a second worker was started");
+      assert.ok(relativeDifference(found.after, found.before) < 1e-3);
+      assert.equal(found.target, 1);
+      assert.equal(found.backend, backend);
+      assert.ok(found.label);
+    });
+  });
+}
+
+test("without a GPU, auto takes the CPU and says why, and WebGPU is refused by name", async (t) => {
+  const browser = await chromium();
+  t.after(() => browser.close());
+  const page = await browser.open(site.blank, t);
+  const found = await page.evaluate(async (address, model) => {
+    const { loadModel } = await import(address);
+    const { backend, backendReason } = await loadModel(model);
+    const error = await loadModel(model, { backend: "webgpu" }).catch((error) => error);
+    return { backend, backendReason, name: error.name, message: error.message };
+  }, PACKAGE, site.material("data/bright.onnx"));
+  assert.deepEqual([found.backend, found.backendReason, found.name], ["cpu", "no WebGPU adapter", "DeviceError"]);
+});
+
+test("auto refuses a GPU made of software, and says so", async (t) => {
+  const browser = await chromium({ webgpu: true });
+  t.after(() => browser.close());
+  const page = await browser.open(site.blank, t);
+  const found = await page.evaluate(async (address, model) => {
+    const { loadModel } = await import(address);
+    const { backend, backendReason } = await loadModel(model);
+    return { backend, backendReason };
+  }, PACKAGE, site.material("data/bright.onnx"));
+  assert.deepEqual(found, { backend: "cpu", backendReason: "software adapter" });
+});
+
+test("the tables in JavaScript are those in Rust", async (t) => {
+  const browser = await chromium();
+  t.after(() => browser.close());
+  const page = await browser.open(site.blank, t);
+  const found = await page.evaluate(async (root) => {
+    const [{ METHODS, COLORMAPS }, view, engine] = await Promise.all(
+      ["index.js", "view/gradcam_web.js", "cpu/gradcam_web.js"].map((file) => import(root + file)));
+    await Promise.all([view.default(), engine.default()]);
+    return { METHODS, COLORMAPS, methods: engine.methods(), colormaps: view.colormaps() };
+  }, `${site.url}gradcam-web/`);
+  assert.deepEqual(found.COLORMAPS, found.colormaps);
+  assert.deepEqual(found.METHODS.flatMap(({ name, title, paper, summary, forwardPasses }) => [name, title, paper, summary, forwardPasses]), found.methods);
+});

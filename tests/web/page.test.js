@@ -1,0 +1,214 @@
+// The page and the element as people use them, with the network of `make_bright.py`.
+
+import assert from "node:assert/strict";
+import test, { after } from "node:test";
+import { chromium } from "./browsers.js";
+import { serveSite } from "./site.js";
+
+// Below a folder, as on hosts that give a project no origin of its own.
+const site = await serveSite({ base: "/some/where/" });
+const browser = await chromium();
+after(() => Promise.all([browser.close(), site.close()]));
+
+const MODEL = site.material("data/bright.onnx");
+
+/** What the page shows, once it is at rest. */
+const settled = (page) => page.waitFor(() => {
+  const picture = document.querySelector("grad-cam");
+  const error = document.querySelector("#error");
+  if (!document.querySelector("#progress").hidden) return false;
+  if (error.hidden && !picture.explanation) return false;
+  return {
+    error: error.hidden ? undefined : { name: error.dataset.name, text: error.textContent },
+    classes: [...document.querySelectorAll("#classes .label")].map((label) => label.textContent),
+    pressed: document.querySelector("#classes [aria-pressed=true] .label")?.textContent,
+    targetClass: picture.explanation?.targetClass,
+    method: picture.explanation?.method,
+    backend: document.querySelector("#backend").textContent.trim(),
+    query: location.search,
+  };
+});
+
+async function open(t, parameters = {}) {
+  const page = await browser.open(`${site.url}?${new URLSearchParams({ model: MODEL, backend: "cpu", ...parameters })}`, t);
+  // The page's script has run.
+  await page.waitFor(() => document.querySelector("#method").options.length > 0);
+  return page;
+}
+
+test("a dropped photo is classified and explained, and nothing goes anywhere", async (t) => {
+  const page = await open(t);
+  await page.drop("main", "tests/data/images/photo.jpg");
+  const shown = await settled(page);
+  assert.equal(shown.error, undefined);
+  assert.deepEqual(shown.classes.toSorted(), ["bright", "dark"]);
+  assert.equal(shown.pressed, shown.classes[0]);
+  assert.equal(shown.backend, "CPU asked for");
+  assert.deepEqual(page.requests().filter((url) => new URL(url).origin !== site.origin), []);
+});
+
+test("rows choose the class, and the address keeps every choice", async (t) => {
+  const page = await open(t, { src: site.material("data/images/photo.jpg") });
+  const first = await settled(page);
+  await page.evaluate(() => document.querySelectorAll("#classes button")[1].click());
+  await page.waitFor((label) => document.querySelector("#classes [aria-pressed=true] .label")?.textContent === label, first.classes[1]);
+  await page.evaluate(() => {
+    const set = (selector, value, type) => {
+      const input = document.querySelector(selector);
+      if (input.type === "radio") input.checked = true;
+      else input.value = value;
+      input.dispatchEvent(new Event(type, { bubbles: true }));
+    };
+    set("#method", "cam", "change");
+    set("#opacity", "0.7", "input");
+    set("#colormaps input[value=viridis]", "", "change");
+  });
+  const { query, method, targetClass } = await page.waitFor(() => {
+    const { explanation } = document.querySelector("grad-cam");
+    return explanation.method === "cam" && { query: location.search, method: explanation.method, targetClass: explanation.targetClass };
+  });
+  const parameters = Object.fromEntries(new URLSearchParams(query));
+  assert.deepEqual(parameters, {
+    src: site.material("data/images/photo.jpg"), model: MODEL, method: "cam", class: String(targetClass),
+    colormap: "viridis", opacity: "0.7", backend: "cpu",
+  });
+  assert.equal(method, "cam");
+
+  const again = await settled(await open(t, parameters));
+  assert.deepEqual([again.error, again.method, again.targetClass, again.query], [undefined, "cam", targetClass, query]);
+});
+
+test("opacity 0 and the held key O show the photo itself", async (t) => {
+  const page = await open(t, { src: site.material("data/images/photo.png") });
+  await settled(page);
+  const found = await page.evaluate(async (address) => {
+    const picture = document.querySelector("grad-cam");
+    const canvas = picture.shadowRoot.querySelector("canvas");
+    const pixels = () => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    const bitmap = await createImageBitmap(await (await fetch(address)).blob(), { colorSpaceConversion: "none" });
+    const own = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    own.drawImage(bitmap, 0, 0);
+    const photo = own.getImageData(0, 0, bitmap.width, bitmap.height).data;
+    const same = () => pixels().every((level, i) => level === photo[i]);
+    const press = (type) => dispatchEvent(new KeyboardEvent(type, { key: "o" }));
+    const result = { before: same() };
+    document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "o", bubbles: true }));
+    result.held = same();
+    press("keyup");
+    result.released = same();
+    picture.opacity = 0;
+    result.opacity0 = same();
+    return result;
+  }, site.material("data/images/photo.png"));
+  assert.deepEqual(found, { before: false, held: true, released: false, opacity0: true });
+});
+
+test("a file that is no image is named, and the next photo works", async (t) => {
+  const page = await open(t);
+  await page.drop("main", { name: "notes.txt", type: "text/plain", bytes: Buffer.from("not a picture") });
+  assert.equal((await settled(page)).error?.name, "ImageError");
+  await page.drop("main", "tests/data/images/photo.jpg");
+  await page.waitFor(() => document.querySelector("grad-cam").explanation);
+  assert.equal((await settled(page)).error, undefined);
+});
+
+test("a damaged model is named, and the network in use stays", async (t) => {
+  const page = await open(t, { src: site.material("data/images/photo.jpg") });
+  await settled(page);
+  await page.drop("main", { name: "damaged.onnx", bytes: Buffer.from("not a model") });
+  await page.waitFor(() => !document.querySelector("#error").hidden);
+  assert.equal((await settled(page)).error?.name, "ModelError");
+  await page.drop("main", "tests/data/images/portrait.jpg");
+  await page.waitFor(() => document.querySelector("#error").hidden && document.querySelector("grad-cam").explanation);
+  assert.deepEqual((await settled(page)).classes.toSorted(), ["bright", "dark"]);
+});
+
+test("a dropped model takes the place of the one in use, with its labels", async (t) => {
+  const page = await open(t, { src: site.material("data/images/photo.jpg") });
+  await settled(page);
+  await page.drop("main", "tests/data/bright.onnx", { name: "labels.json", bytes: Buffer.from('["day", "night"]') });
+  await page.waitFor(() => document.querySelector("grad-cam").prediction?.model.labels[0] === "day");
+  assert.deepEqual((await settled(page)).classes.toSorted(), ["day", "night"]);
+});
+
+/** An empty page with elements on it. */
+async function withElements(t, html) {
+  const page = await browser.open(site.blank, t);
+  await page.evaluate((html, address) => {
+    globalThis.events = [];
+    document.body.innerHTML = html;
+    for (const element of document.querySelectorAll("grad-cam")) {
+      for (const type of ["load", "explain", "error"]) {
+        element.addEventListener(type, ({ detail }) => globalThis.events.push([element.id, type, type === "error" ? detail.name : undefined].filter(Boolean).join(" ")));
+      }
+    }
+    return import(address);
+  }, html, `${site.url}gradcam-web/index.js`);
+  return page;
+}
+
+const photo = site.material("data/images/photo.jpg");
+
+test("two elements share one worker and one copy of the model", async (t) => {
+  const page = await withElements(t, `
+    <grad-cam id="a" loading="eager" model="${MODEL}" backend="cpu" src="${photo}" alt="A photo" controls></grad-cam>
+    <grad-cam id="b" loading="eager" model="${MODEL}" backend="cpu" src="${photo}" target-class="dark"></grad-cam>`);
+  await page.waitFor(() => globalThis.events.filter((event) => event.endsWith("explain")).length === 2);
+  const found = await page.evaluate(() => {
+    const [a, b] = document.querySelectorAll("grad-cam");
+    return { same: a.prediction.model === b.prediction.model, b: b.explanation.targetClass, label: a.shadowRoot.querySelector("canvas").getAttribute("aria-label"), buttons: a.shadowRoot.querySelectorAll("[part=class]").length };
+  });
+  assert.match(found.label, /^A photo\. Grad-CAM heatmap for (bright|dark), \d+ %$/);
+  assert.deepEqual([found.same, found.b, found.buttons], [true, 1, 2]);
+  assert.equal(page.driver.workers().length, 1);
+  assert.equal(page.requests().filter((url) => url === MODEL).length, 1);
+});
+
+test("an element in trouble shows its fallback and recovers", async (t) => {
+  const page = await withElements(t, `
+    <grad-cam id="a" loading="eager" model="${MODEL}" backend="cpu" src="${site.url}style.css"><img src="${photo}" alt="fallback"></grad-cam>`);
+  await page.waitFor(() => globalThis.events.includes("a error ImageError"));
+  const visible = () => page.evaluate(() => {
+    const root = document.querySelector("grad-cam").shadowRoot;
+    return { fallback: document.querySelector("grad-cam img").checkVisibility(), message: !root.querySelector("[part=message]").hidden, canvas: !root.querySelector("canvas").hidden };
+  });
+  assert.deepEqual(await visible(), { fallback: true, message: true, canvas: false });
+  await page.evaluate((photo) => (document.querySelector("grad-cam").src = photo), photo);
+  await page.waitFor(() => globalThis.events.includes("a explain"));
+  assert.deepEqual(await visible(), { fallback: false, message: false, canvas: true });
+});
+
+test("an element below the fold waits, and one that was taken out comes back", async (t) => {
+  const page = await withElements(t, `
+    <div style="height: 9000px"></div>
+    <grad-cam id="a" model="${MODEL}" backend="cpu" src="${photo}"></grad-cam>`);
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 300)));
+  assert.deepEqual(await page.evaluate(() => globalThis.events), []);
+  await page.evaluate(() => document.querySelector("grad-cam").scrollIntoView());
+  await page.waitFor(() => globalThis.events.includes("a explain"));
+  await page.evaluate(async () => {
+    const element = document.querySelector("grad-cam");
+    element.remove();
+    await new Promise((resolve) => setTimeout(resolve));
+    globalThis.events = [];
+    document.body.append(element);
+    element.scrollIntoView();
+  });
+  await page.waitFor(() => globalThis.events.includes("a explain"));
+});
+
+test("a worker that ends in any way is replaced, and image and settings stay", async (t) => {
+  const page = await open(t, { src: photo, class: "1" });
+  await settled(page);
+  const endings = ["globalThis.close()", "setTimeout(() => { throw new Error('crash') })", "onmessage({ data: { op: 'panic', args: {} } })"];
+  for (const [i, ending] of endings.entries()) {
+    await page.driver.workers()[0].evaluate(ending).catch(() => {});
+    const targetClass = i % 2;
+    await page.evaluate((index) => {
+      const rows = [...document.querySelectorAll("#classes button")];
+      rows.find((row) => Number(row.value) === index).click();
+    }, targetClass);
+    await page.waitFor((index) => document.querySelector("grad-cam").explanation?.targetClass === index && document.querySelector("#progress").hidden, targetClass);
+    assert.equal((await settled(page)).error, undefined, ending);
+  }
+});
