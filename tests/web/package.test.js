@@ -249,7 +249,8 @@ test("the tables in JavaScript are those in Rust", async (t) => {
   const found = await page.evaluate(async (root) => {
     const [{ METHODS, COLORMAPS }, view, engine] = await Promise.all(
       ["index.js", "view/gradcam_web.js", "cpu/gradcam_web.js"].map((file) => import(root + file)));
-    await Promise.all([view.default(), engine.default()]);
+    const start = (module, name) => module.default({ module_or_path: `${root}${name}/gradcam_web_bg.wasm` });
+    await Promise.all([start(view, "view"), start(engine, "cpu")]);
     return { METHODS, COLORMAPS, methods: engine.methods(), colormaps: view.colormaps() };
   }, `${site.url}gradcam-web/`);
   assert.deepEqual(found.COLORMAPS, found.colormaps);

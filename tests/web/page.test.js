@@ -136,7 +136,7 @@ async function withElements(t, html) {
   const page = await browser.open(site.blank, t);
   await page.evaluate((html, address) => {
     globalThis.events = [];
-    document.body.innerHTML = html;
+    document.body.replaceChildren(document.createRange().createContextualFragment(html));
     for (const element of document.querySelectorAll("grad-cam")) {
       for (const type of ["load", "explain", "error"]) {
         element.addEventListener(type, ({ detail }) => globalThis.events.push([element.id, type, type === "error" ? detail.name : undefined].filter(Boolean).join(" ")));
