@@ -216,6 +216,11 @@ impl Prediction {
         (1..scores.len()).fold(0, |top, class| if scores[class] > scores[top] { class } else { top })
     }
 
+    /// What was run: `[1, C, H, W]`.
+    pub(crate) fn input(&self) -> Tensor<4> {
+        self.input.clone()
+    }
+
     /// What predicted this.
     pub fn network(&self) -> &Rc<Network> {
         &self.network

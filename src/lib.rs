@@ -7,11 +7,15 @@ mod error;
 pub mod heatmap;
 pub mod image;
 #[cfg(feature = "engine")]
+pub mod judge;
+#[cfg(feature = "engine")]
 pub mod network;
 #[cfg(feature = "engine")]
 pub mod onnx;
 pub mod overlay;
 pub mod preprocess;
+#[cfg(feature = "engine")]
+mod random;
 #[cfg(target_family = "wasm")]
 mod web;
 

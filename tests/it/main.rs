@@ -5,6 +5,8 @@ mod cams;
 mod fixtures;
 mod heatmaps;
 #[cfg(feature = "cpu")]
+mod judging;
+#[cfg(feature = "cpu")]
 mod networks;
 #[cfg(feature = "cpu")]
 mod operators;
