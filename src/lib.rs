@@ -16,6 +16,8 @@ pub mod overlay;
 pub mod preprocess;
 #[cfg(feature = "engine")]
 mod random;
+#[cfg(feature = "engine")]
+pub mod sanity;
 #[cfg(target_family = "wasm")]
 mod web;
 

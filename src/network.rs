@@ -15,6 +15,7 @@ use crate::preprocess::Preprocess;
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) mod plan;
+mod randomise;
 mod run;
 mod self_test;
 
@@ -55,6 +56,7 @@ pub struct Layer {
 pub struct LayerId(ValueId);
 
 /// A loaded classifier on a device.
+#[derive(Clone)]
 pub struct Network {
     plan: Plan,
     input: InputSpec,

@@ -1,16 +1,20 @@
-//! Measures of explanations against torch-cam's and pytorch-grad-cam's.
+//! Measures of explanations against torch-cam's and pytorch-grad-cam's, and the sanity check on trained networks.
 
 use std::cell::RefCell;
+use std::fs;
 use std::rc::Rc;
 
 use gradcam_web::ErrorKind;
-use gradcam_web::cam::Prediction;
+use gradcam_web::cam::{ExplainOptions, Method, Prediction};
 use gradcam_web::heatmap::Grid;
+use gradcam_web::image::Image;
 use gradcam_web::judge::{Judge, JudgeOptions, rank_correlation};
 use gradcam_web::network::Network;
+use gradcam_web::preprocess::{Preprocess, input_from_image};
+use gradcam_web::sanity::{SanityOptions, SanityStep, sanity_check};
 
-use crate::fixtures::{Fixture, assert_close, bytes};
-use crate::networks::load;
+use crate::fixtures::{Fixture, assert_close, bytes, shared};
+use crate::networks::{host, load, logits};
 
 const WITHOUT_NOISE: JudgeOptions = JudgeOptions { steps: 20, noise: 0., seed: 1 };
 
@@ -170,4 +174,77 @@ fn rank_correlation_is_scipys() {
         });
         assert_close(key, &[rank_correlation(&a, &b)], &fixture.tensor(&format!("{key}/spearman")).values, 1e-4);
     }
+}
+
+/// A network of `../shared/models` that has seen one of `../shared/photos`.
+fn seen(file: &str, photo: &str, preprocess: Preprocess) -> Option<Prediction> {
+    let (models, photos) = (shared("models")?, shared("photos")?);
+    let network = load(file, &fs::read(models.join(file)).unwrap());
+    let image = Image::decode(&fs::read(photos.join(photo)).unwrap()).unwrap();
+    let (values, _) = input_from_image(&image, &preprocess, 3).unwrap();
+    Some(predict(&network, &values))
+}
+
+fn checked(prediction: &Prediction, method: Method, steps: usize) -> Vec<SanityStep> {
+    let options = ExplainOptions { method, target_class: None, layers: Vec::new() };
+    let sanity = SanityOptions { steps, seed: 1 };
+    pollster::block_on(sanity_check(prediction, &options, sanity, &|_| {}, &|| false)).unwrap()
+}
+
+/// Grad-CAM's maps have nothing in common with the trained network's any more.
+#[track_caller]
+fn check_collapse(file: &str, photo: &str, preprocess: Preprocess, layers: usize) {
+    let Some(prediction) = seen(file, photo, preprocess) else { return };
+    let steps = checked(&prediction, Method::GradCam, 4);
+    let shown: Vec<_> = steps.iter().map(|step| (step.layer.as_str(), step.rank_correlation)).collect();
+    println!("{file}: {shown:?}");
+    assert_eq!(steps.iter().map(|step| step.randomised).max(), Some(layers));
+    // The uppermost layer alone decides which channels count; by chance some of them may be the same.
+    let changed = &steps[1..];
+    let mean = changed.iter().map(|step| step.rank_correlation.abs()).sum::<f32>() / changed.len() as f32;
+    assert!(mean < 0.3, "{file}: {shown:?}");
+    assert!(steps.iter().all(|step| step.explanation.target_class == prediction.top_class()));
+}
+
+#[test]
+fn grad_cam_passes_the_sanity_check_on_squeezenet() {
+    check_collapse("squeezenet1_1_torchvision_fp16w.onnx", "daisies.jpg", Preprocess::default(), 26);
+}
+
+#[test]
+fn grad_cam_passes_the_sanity_check_on_mobilenet_v2() {
+    let preprocess = Preprocess { mean: vec![0.5], std: vec![0.5], ..Preprocess::default() };
+    check_collapse("mobilenet_v2_1.0_224_w8.onnx", "daisies.jpg", preprocess, 53);
+}
+
+#[test]
+fn a_sanity_check_can_be_repeated_and_leaves_the_network_alone() {
+    let fixture = Fixture::read("cams/residual.safetensors");
+    let input = &fixture.tensor("input").values;
+    let network = load("residual.onnx", &bytes("cams/residual.onnx"));
+    let prediction = predict(&network, input);
+    let steps = checked(&prediction, Method::LayerCam, usize::MAX);
+    // One step for each layer with weights, from the scores down.
+    let layers: Vec<&str> = steps.iter().map(|step| step.layer.as_str()).collect();
+    assert_eq!(layers, network.weighted_layers());
+    assert_eq!(steps.iter().map(|step| step.randomised).collect::<Vec<_>>(), (1..=layers.len()).collect::<Vec<_>>());
+    assert_eq!(steps, checked(&prediction, Method::LayerCam, usize::MAX));
+    assert_eq!(predict(&network, input).scores(), prediction.scores());
+}
+
+#[test]
+fn random_parameters_replace_the_learnt_ones_from_the_top_down() {
+    let fixture = Fixture::read("cams/residual.safetensors");
+    let input = &fixture.tensor("input").values;
+    let network = load("residual.onnx", &bytes("cams/residual.onnx"));
+    let late = network.layer(fixture.fact("layers")["late"]["value"].as_str().unwrap()).unwrap();
+    let activations =
+        |network: &Network| host(network.forward_to(network.input_tensor(input).unwrap(), late).activations());
+    // The matrix of the head comes after the layer: only the scores change.
+    let headless = network.with_randomised(1, 1);
+    assert_eq!(activations(&headless), activations(&network));
+    assert_ne!(logits(&headless, input), logits(&network, input));
+    assert_ne!(logits(&headless, input), logits(&network.with_randomised(1, 2), input));
+    assert_ne!(activations(&network.with_randomised(2, 1)), activations(&network));
+    assert_eq!(logits(&network.with_randomised(0, 1), input), logits(&network, input));
 }
