@@ -80,16 +80,20 @@ export class Controls {
 /**
  * Calls `onHold(true)` while a button is held down, by pointer or key, and `onHold(false)` after.
  * @param {HTMLElement} button @param {(held: boolean) => void} onHold
+ * @param {number} [delay] how long a press of the pointer is a click and no hold, in milliseconds
  */
-export function holdable(button, onHold) {
+export function holdable(button, onHold, delay = 0) {
   let held = false;
+  let waiting;
   const set = (value) => {
+    clearTimeout(waiting);
     if (held !== value) onHold((held = value));
   };
   button.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     button.setPointerCapture(event.pointerId);
-    set(true);
+    if (delay > 0) waiting = setTimeout(set, delay, true);
+    else set(true);
   });
   for (const type of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) button.addEventListener(type, () => set(false));
   button.addEventListener("keydown", (event) => {

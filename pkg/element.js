@@ -19,6 +19,9 @@ const STAGE_OF = {
 /** How much of the whole each stage is, as far as progress goes. */
 const PROGRESS = [[0, 0.7], [0.7, 0.85], [0.85, 1]];
 
+/** How long a press on the picture is a click, which is the page's to use, and does not show the original. In milliseconds. */
+const CLICK = 250;
+
 /** Modules are also loaded where there is no DOM. */
 const Base = globalThis.HTMLElement ?? class {};
 
@@ -41,6 +44,8 @@ export class GradCamElement extends Base {
   #model;
   #prediction;
   #explanation;
+  /** What is drawn: the explanation, or another map over the same image. @type {import("./model.js").Explanation | import("./model.js").Unit | undefined} */
+  #shown;
   #original = false;
   /** @type {{ src: unknown, made?: string, address?: string, failed: boolean } | undefined} */ #poster;
   #parts;
@@ -79,13 +84,31 @@ export class GradCamElement extends Base {
 
   /** What the network said of the image, once `load` was dispatched. */
   get prediction() { return this.#prediction; }
-  /** What is drawn, once `explain` was dispatched. */
+  /** What the attributes ask for, once `explain` was dispatched. */
   get explanation() { return this.#explanation; }
 
-  /** The overlay as PNG, at the image's size. */
+  /** What is drawn, as PNG at the image's size. */
   async toBlob() {
-    if (!this.#explanation) throw new GradCamError("ImageError", "There is no heatmap yet: wait for the event `explain`.");
-    return this.#explanation.toBlob({ colormap: this.colormap, opacity: this.opacity });
+    if (!this.#shown) throw new GradCamError("ImageError", "There is no heatmap yet: wait for the event `explain`.");
+    return this.#shown.toBlob({ colormap: this.colormap, opacity: this.opacity });
+  }
+
+  /**
+   * Shows a map that was computed already over the image, until an attribute asks for another. An explanation takes the
+   * place of the one that the attributes ask for, a unit only hides it; without a map the explanation is shown again.
+   */
+  show(map = this.#explanation) {
+    if (!map || !this.#prediction) return;
+    this.#shown = map;
+    if ("method" in map) {
+      this.#run?.abort();
+      this.#run = undefined;
+      this.#dirty = STAGE.done;
+      this.#explanation = map;
+    }
+    this.#draw();
+    this.#show();
+    if ("method" in map) this.#emit("explain", map);
   }
 
   /** Shows the image without its heatmap as long as `on`. */
@@ -96,14 +119,20 @@ export class GradCamElement extends Base {
 
   /** The heatmap's number under a point of the window, if there is one. */
   valueAt(clientX, clientY) {
+    const point = this.pointAt(clientX, clientY);
+    return point && this.#shown?.valueAt(point.x, point.y);
+  }
+
+  /** The pixel of the image under a point of the window, if there is one. */
+  pointAt(clientX, clientY) {
     const { canvas } = this.#parts;
-    if (!this.#explanation || canvas.hidden) return undefined;
+    if (!this.#prediction || canvas.hidden) return undefined;
     const box = canvas.getBoundingClientRect();
     const { width, height } = this.#prediction.image;
     const x = Math.floor(((clientX - box.left) / box.width) * width);
     const y = Math.floor(((clientY - box.top) / box.height) * height);
     if (!(x >= 0 && y >= 0 && x < width && y < height)) return undefined;
-    return this.#explanation.valueAt(x, y);
+    return { x, y };
   }
 
   /** Tries again after an error. */
@@ -265,7 +294,7 @@ export class GradCamElement extends Base {
     if (signal.aborted) return undefined;
     // Drawing also proves colormap and opacity.
     explanation[drawForScreen](this.#parts.canvas, this.#style());
-    this.#explanation = explanation;
+    this.#explanation = this.#shown = explanation;
     return () => {
       this.#setState("ready");
       this.#show();
@@ -280,7 +309,7 @@ export class GradCamElement extends Base {
   }
 
   #forgetImage() {
-    this.#prediction = this.#explanation = undefined;
+    this.#prediction = this.#explanation = this.#shown = undefined;
     this.#parts.canvas.hidden = true;
     this.#show();
   }
@@ -290,9 +319,9 @@ export class GradCamElement extends Base {
   }
 
   #draw() {
-    if (!this.#explanation) return;
+    if (!this.#shown) return;
     try {
-      this.#explanation[drawForScreen](this.#parts.canvas, this.#style());
+      this.#shown[drawForScreen](this.#parts.canvas, this.#style());
       if (this.#dirty === STAGE.done) this.#setState("ready");
     } catch (error) {
       this.#fail(error);
@@ -341,7 +370,7 @@ export class GradCamElement extends Base {
       this.#poster.failed = parts.image.hidden = true;
     });
     parts.slot.addEventListener("slotchange", () => this.#show());
-    holdable(parts.canvas, (held) => this.showOriginal(held));
+    holdable(parts.canvas, (held) => this.showOriginal(held), CLICK);
     parts.canvas.addEventListener("pointermove", (event) => this.#hover(event));
     parts.canvas.addEventListener("pointerleave", () => (parts.value.hidden = true));
     root.append(parts.figure);
@@ -352,7 +381,7 @@ export class GradCamElement extends Base {
   #show() {
     const { slot, canvas, message } = this.#parts;
     const failed = !message.hidden;
-    const drawn = Boolean(this.#explanation) && !failed;
+    const drawn = Boolean(this.#shown) && !failed;
     const hasFallback = slot.assignedElements().length > 0;
     canvas.hidden = !drawn;
     slot.hidden = drawn || (!failed && !hasFallback);
@@ -404,10 +433,10 @@ export class GradCamElement extends Base {
   }
 
   #describe() {
-    const { targetClass, method } = this.#explanation;
+    const { targetClass, method, channel } = this.#shown;
     const { labels } = this.#prediction.model;
     const title = METHODS.find(({ name }) => name === method)?.title ?? method;
-    const what = `${title} heatmap for ${labels[targetClass]}, ${percent(this.#prediction.probabilities[targetClass])}`;
+    const what = method === undefined ? `Activations of channel ${channel}` : `${title} heatmap for ${labels[targetClass]}, ${percent(this.#prediction.probabilities[targetClass])}`;
     return this.alt ? `${this.alt}. ${what}` : what;
   }
 

@@ -115,6 +115,37 @@ export interface Prediction {
     onProgress?(fraction: number): void;
     signal?: AbortSignal;
   }): Promise<Explanation>;
+  /**
+   * The channels of a layer that add most to a class's score, highest contribution first. Default: 12 of the default layer
+   * for the top class.
+   * @throws {GradCamError} `TargetError`, `DeviceError`, `AbortError`
+   */
+  units(options?: { targetClass?: number | string; targetLayer?: string; count?: number; signal?: AbortSignal }): Promise<Unit[]>;
+  /** The cell of a layer's map that a pixel of the image lies in; undefined where the network did not look. */
+  cellAt(x: number, y: number, options?: { targetLayer?: string }): Cell | undefined;
+  /**
+   * The classes for which the cell under a pixel of the image speaks, most evidence first. Where the layer is pooled into
+   * the scores these are all classes; elsewhere, where each takes a gradient, the `likeliest` (default 10) of the image.
+   * @throws {GradCamError} `TargetError` (also where the network did not look), `DeviceError`, `AbortError`
+   */
+  classesAt(x: number, y: number, options?: { targetLayer?: string; likeliest?: number; signal?: AbortSignal }): Promise<{
+    readonly cell: Cell;
+    /** Whether these are all classes of the network. */
+    readonly all: boolean;
+    /** `evidence` is width · height · Grad-CAM's map at this cell, before rectification: its mean over all cells is what
+     * the map owes to the score. Where the layer is pooled, it is the class activation Σ_k W_ck A_k at this cell. */
+    readonly classes: readonly { readonly index: number; readonly label: string; readonly evidence: number }[];
+  }>;
+}
+
+/** A cell of a layer's map, and where it lies on the image, in pixels. */
+export interface Cell {
+  readonly column: number;
+  readonly row: number;
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
 }
 
 export interface Style {
@@ -124,11 +155,9 @@ export interface Style {
   opacity?: number;
 }
 
-export interface Explanation {
-  readonly method: Method;
-  readonly targetClass: number;
-  readonly targetLayer: string;
-  /** The raw class activation map at the layer's resolution, before rectification. */
+/** Numbers over the image, to be looked at. */
+export interface MapOverImage {
+  /** The raw map at the layer's resolution, before rectification. */
   readonly map: Grid;
   /** Rectified, min-max to 0..=1, at the layer's resolution. */
   readonly heatmap: Grid;
@@ -138,10 +167,27 @@ export interface Explanation {
   readonly note: string;
   /** The heatmap's number in a pixel of the image; undefined where the network did not look. */
   valueAt(x: number, y: number): number | undefined;
-  /** Draws the overlay and makes the canvas as large as the original image. */
-  draw(canvas: HTMLCanvasElement | OffscreenCanvas, style?: Style): void;
-  /** The overlay as PNG. */
+  /** Draws the overlay and makes the canvas as large as the original image, or no larger than `maxSize` on its longer side. */
+  draw(canvas: HTMLCanvasElement | OffscreenCanvas, style?: Style & { maxSize?: number }): void;
+  /** The overlay as PNG, at the image's size. */
   toBlob(style?: Style): Promise<Blob>;
+}
+
+/** A channel of a layer; its map are its activations. */
+export interface Unit extends MapOverImage {
+  readonly channel: number;
+  /** The channel's part of the sum of Grad-CAM's map: Σ_ij w_k A_k(i,j) with w_k = mean_ij ∂y/∂A_k(i,j). Under pooling and a
+   * linear layer the contributions of all channels add up to the score less its bias. */
+  readonly contribution: number;
+}
+
+/** A class activation map and what it is of. */
+export interface Explanation extends MapOverImage {
+  readonly method: Method;
+  readonly targetClass: number;
+  /** The names of the layers, joined by commas. */
+  readonly targetLayer: string;
+  readonly targetLayers: readonly string[];
   /** Milliseconds. */
   readonly timings: { readonly preprocess: number; readonly forward: number; readonly explain: number; readonly total: number };
 }
@@ -190,12 +236,19 @@ export class GradCamElement extends HTMLElement {
   controls: boolean;
   readonly prediction: Prediction | undefined;
   readonly explanation: Explanation | undefined;
-  /** The overlay as PNG, at the image's size. */
+  /** What is drawn, as PNG at the image's size. */
   toBlob(): Promise<Blob>;
+  /**
+   * Shows a map that was computed already over the image, until an attribute asks for another. An explanation takes the
+   * place of the one that the attributes ask for, a unit only hides it; without a map the explanation is shown again.
+   */
+  show(map?: Explanation | Unit): void;
   /** Shows the image without its heatmap as long as `on`. */
   showOriginal(on: boolean): void;
   /** The heatmap's number under a point of the window. */
   valueAt(clientX: number, clientY: number): number | undefined;
+  /** The pixel of the image under a point of the window. */
+  pointAt(clientX: number, clientY: number): { x: number; y: number } | undefined;
   /** Tries again after an error. */
   retry(): void;
 

@@ -224,10 +224,7 @@ function transferOf({ bytes, rgba }) {
 export class Prediction {
   #source;
   /** Where the network's activations are kept. @type {{ worker: EngineWorker, prediction: number }} */ #seat;
-  #picture;
-  /** A smaller one where the picture has more pixels than a screen. */
-  #screen;
-  #rect;
+  /** @type {Canvas} */ #canvas;
   #timings;
 
   constructor(key, model, source, answer) {
@@ -236,9 +233,8 @@ export class Prediction {
     this.scores = answer.scores;
     this.probabilities = answer.probabilities;
     this.#source = source;
-    this.#picture = answer.picture ?? blank(model.input);
-    this.#screen = answer.screen ?? this.#picture;
-    this.#rect = answer.rect;
+    const picture = answer.picture ?? blank(model.input);
+    this.#canvas = new Canvas(picture, answer.screen ?? picture, answer.rect);
     this.#timings = answer.timings;
     this.#seat = answer;
     Object.freeze(this);
@@ -246,7 +242,8 @@ export class Prediction {
 
   /** The image's size in pixels. */
   get image() {
-    return { width: this.#picture.width, height: this.#picture.height };
+    const { width, height } = this.#canvas.picture;
+    return { width, height };
   }
 
   get timings() {
@@ -266,20 +263,119 @@ export class Prediction {
   }
 
   async explain({ method = "grad-cam", targetClass, targetLayer, onProgress, signal } = {}) {
-    const target = targetClass === undefined || targetClass === null ? undefined : findClass(this.model.labels, targetClass);
-    const layers = [targetLayer ?? this.model.defaultLayer].flat().map(String);
+    // CAM has one layer that it can be taken at, and the network knows it.
+    const usual = method === "cam" ? [] : this.model.defaultLayer;
+    const layers = [targetLayer ?? usual].flat().map(String);
+    const args = { method: String(method), targetClass: this.#classOf(targetClass), layers };
+    const answer = await this.#ask("explain", args, { signal, onProgress });
+    return new Explanation(construct, answer, this.#canvas, this.#timings);
+  }
+
+  async units({ targetClass, targetLayer, count = 12, signal } = {}) {
+    if (!Number.isInteger(count) || count < 1) {
+      throw new GradCamError("TargetError", `The count of units is ${count}; a whole number above 0 is accepted.`);
+    }
+    const layer = String(targetLayer ?? this.model.defaultLayer);
+    const args = { targetClass: this.#classOf(targetClass), layer, count };
+    const { channels, contributions, width, height, values } = await this.#ask("units", args, { signal });
+    const map = (i) => ({ width, height, values: values.slice(i * width * height, (i + 1) * width * height) });
+    return Array.from(channels, (channel, i) => new Unit(construct, { channel, contribution: contributions[i], map: map(i) }, this.#canvas));
+  }
+
+  cellAt(x, y, { targetLayer } = {}) {
+    const [, height, width] = this.#layer(targetLayer).shape;
+    const [left, top, wide, high] = this.#canvas.rect;
+    const [column, row] = [Math.floor(((x - left) * width) / wide), Math.floor(((y - top) * height) / high)];
+    const isInImage = x >= 0 && y >= 0 && x < this.image.width && y < this.image.height;
+    if (!isInImage || column < 0 || row < 0 || column >= width || row >= height) return undefined;
+    const [cellWidth, cellHeight] = [wide / width, high / height];
+    return { column, row, x: left + column * cellWidth, y: top + row * cellHeight, width: cellWidth, height: cellHeight };
+  }
+
+  async classesAt(x, y, { targetLayer, likeliest = 10, signal } = {}) {
+    const cell = this.cellAt(x, y, { targetLayer });
+    if (!cell) throw new GradCamError("TargetError", `The network did not look at the point ${x}, ${y} of the image.`);
+    const args = { layer: this.#layer(targetLayer).name, column: cell.column, row: cell.row, likeliest };
+    const { classes, values, all } = await this.#ask("classesAt", args, { signal });
+    const { labels } = this.model;
+    return { cell, all, classes: Array.from(classes, (index, i) => ({ index, label: labels[index], evidence: values[i] })) };
+  }
+
+  #classOf(targetClass) {
+    return targetClass === undefined || targetClass === null ? undefined : findClass(this.model.labels, targetClass);
+  }
+
+  #layer(name) {
+    const wanted = String(name ?? this.model.defaultLayer);
+    const layer = this.model.layers.find(({ name }) => name === wanted);
+    if (layer) return layer;
+    throw new GradCamError("TargetError", `There is no layer "${wanted}"; model.layers lists them.`);
+  }
+
+  /** Asks the worker something about this prediction, which is made again if it is no longer there. */
+  async #ask(op, args, { signal, onProgress }) {
     const answer = await survive(async () => {
       for (;;) {
         const { worker, prediction } = this.#seat;
-        const args = { prediction, method: String(method), targetClass: target, layers };
-        const answer = worker.alive ? await worker.request("explain", args, { signal, onProgress }) : { forgotten: true };
+        const answer = worker.alive ? await worker.request(op, { prediction, ...args }, { signal, onProgress }) : { forgotten: true };
         if (!answer.forgotten) return answer;
         this.#seat = await this.model[classifySource](this.#source, signal);
       }
     });
     this.model[count](answer);
-    return new Explanation(construct, answer, { picture: this.#picture, screen: this.#screen, rect: this.#rect, timings: this.#timings });
+    return answer;
   }
+}
+
+/** The image under all maps of a prediction, in the sizes that it is drawn in. */
+class Canvas {
+  /** Smaller pictures by their longer side. @type {Map<number, { width: number, height: number, rgba: Uint8Array }>} */
+  #small = new Map();
+
+  /**
+   * @param {object} picture at the image's own size
+   * @param {object} screen the same, or a smaller one where the picture has more pixels than a screen
+   * @param {number[]} rect where the network's whole input lies on the image: x, y, width, height in pixels
+   */
+  constructor(picture, screen, rect) {
+    this.picture = picture;
+    this.screen = screen;
+    this.rect = rect;
+  }
+
+  /** What drawing a map takes. @param {number | "screen" | undefined} size of the longer side, at most */
+  under(map, size) {
+    const picture = size === "screen" ? this.screen : size === undefined ? this.picture : this.#shrunk(size);
+    const scales = [picture.width / this.picture.width, picture.height / this.picture.height];
+    return { picture, rect: Float64Array.from(this.rect, (side, i) => side * scales[i % 2]), map };
+  }
+
+  #shrunk(size) {
+    const { width, height } = this.screen;
+    const scale = size / Math.max(width, height);
+    if (scale >= 1) return this.screen;
+    let small = this.#small.get(size);
+    if (!small) {
+      small = shrink(this.screen, Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
+      this.#small.set(size, small);
+    }
+    return small;
+  }
+}
+
+function shrink({ width, height, rgba }, smallWidth, smallHeight) {
+  const whole = createCanvas(width, height).getContext("2d");
+  whole.putImageData(new ImageData(new Uint8ClampedArray(rgba.buffer, rgba.byteOffset, rgba.byteLength), width, height), 0, 0);
+  const small = createCanvas(smallWidth, smallHeight).getContext("2d", { willReadFrequently: true });
+  small.imageSmoothingQuality = "high";
+  small.drawImage(whole.canvas, 0, 0, smallWidth, smallHeight);
+  const { data } = small.getImageData(0, 0, smallWidth, smallHeight);
+  return { width: smallWidth, height: smallHeight, rgba: new Uint8Array(data.buffer) };
+}
+
+function createCanvas(width, height) {
+  if (typeof OffscreenCanvas !== "undefined") return new OffscreenCanvas(width, height);
+  return Object.assign(document.createElement("canvas"), { width, height });
 }
 
 /** Numbers given as a tensor have no picture: the heatmap is drawn over white. */
@@ -306,24 +402,15 @@ export function findClass(labels, wanted) {
   throw new GradCamError("TargetError", `There is no class "${wanted}"${hint}`);
 }
 
-/** See `Explanation` in index.d.ts. */
-export class Explanation {
-  #explained;
-  #forScreen;
+/** See `MapOverImage` in index.d.ts. */
+class MapOverImage {
+  /** @type {Canvas} */ #canvas;
   /** @type {Grid | undefined} */ #heatmap;
 
-  constructor(key, { map, method, targetClass, targetLayer, explain }, { picture, screen, rect, timings: { preprocess, forward } }) {
-    if (key !== construct) throw new TypeError("Explanations come from a prediction's explain.");
-    this.#explained = { picture, rect, map: Object.freeze(map) };
-    const scales = [screen.width / picture.width, screen.height / picture.height];
-    this.#forScreen = { picture: screen, rect: rect.map((side, i) => side * scales[i % 2]), map };
-    this.method = method;
-    this.targetClass = targetClass;
-    this.targetLayer = targetLayer;
-    this.map = this.#explained.map;
-    this.timings = Object.freeze({ preprocess, forward, explain, total: preprocess + forward + explain });
+  constructor(map, canvas) {
+    this.map = Object.freeze(map);
+    this.#canvas = canvas;
     this.heatmapAt = (width, height) => Object.freeze(heatmapAt(this.map, width, height));
-    Object.freeze(this);
   }
 
   get heatmap() {
@@ -334,33 +421,59 @@ export class Explanation {
     return sentenceOf(this.map);
   }
 
-  draw(canvas, style) {
-    draw(this.#explained, canvas, style);
+  draw(canvas, { maxSize, ...style } = {}) {
+    if (maxSize !== undefined && !(maxSize >= 1)) throw new GradCamError("TargetError", `The maxSize is ${maxSize}; a number from 1 on is accepted.`);
+    draw(this.#canvas.under(this.map, maxSize), canvas, style);
   }
 
   [drawForScreen](canvas, style) {
-    draw(this.#forScreen, canvas, style);
+    draw(this.#canvas.under(this.map, "screen"), canvas, style);
   }
 
   valueAt(x, y) {
     // The same numbers in coarser pixels, of the picture that is held already.
-    const { picture } = this.#explained;
-    const screen = this.#forScreen.picture;
+    const { picture, screen } = this.#canvas;
     const scaled = (at, side, whole) => Math.floor(((at + 0.5) * side) / whole);
-    return valueAt(this.#forScreen, scaled(x, screen.width, picture.width), scaled(y, screen.height, picture.height));
+    return valueAt(this.#canvas.under(this.map, "screen"), scaled(x, screen.width, picture.width), scaled(y, screen.height, picture.height));
   }
 
   async toBlob(style) {
-    const { width, height } = this.#explained.picture;
-    if (typeof OffscreenCanvas !== "undefined") {
-      const canvas = new OffscreenCanvas(width, height);
-      this.draw(canvas, style);
-      return canvas.convertToBlob({ type: "image/png" });
-    }
-    const canvas = document.createElement("canvas");
+    const { width, height } = this.#canvas.picture;
+    const canvas = createCanvas(width, height);
     this.draw(canvas, style);
+    if (canvas.convertToBlob) return canvas.convertToBlob({ type: "image/png" });
     return new Promise((resolve, reject) => {
       canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new GradCamError("DeviceError", "The browser could not make a PNG of this size."))));
     });
+  }
+}
+
+/** See `Explanation` in index.d.ts. */
+export class Explanation extends MapOverImage {
+  constructor(key, { map, method, targetClass, targetLayers, explain }, canvas, { preprocess, forward }) {
+    if (key !== construct) throw new TypeError("Explanations come from a prediction's explain.");
+    super(map, canvas);
+    this.method = method;
+    this.targetClass = targetClass;
+    this.targetLayers = Object.freeze(targetLayers);
+    this.targetLayer = targetLayers.join(", ");
+    this.timings = Object.freeze({ preprocess, forward, explain, total: preprocess + forward + explain });
+    Object.freeze(this);
+  }
+}
+
+/** See `Unit` in index.d.ts. */
+export class Unit extends MapOverImage {
+  constructor(key, { channel, contribution, map }, canvas) {
+    if (key !== construct) throw new TypeError("Units come from a prediction's units.");
+    super(map, canvas);
+    this.channel = channel;
+    this.contribution = contribution;
+    Object.freeze(this);
+  }
+
+  get note() {
+    const isActive = this.map.values.some((value) => value > 0);
+    return isActive ? "Warm places are where this channel is most active." : "This channel is not active anywhere.";
   }
 }

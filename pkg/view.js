@@ -64,24 +64,26 @@ export async function colors(colormap) {
   }
 }
 
+/** How many pictures stay in wasm memory. */
+const OVERLAYS_KEPT = 2;
+
 /**
- * The picture that was drawn last stays in wasm memory, so that a slider moves without copying it,
- * and no other one does, so that a page with many explanations holds one copy.
- * @type {{ picture: Picture, map: Grid, overlay: any } | undefined}
+ * The pictures that were drawn last stay in wasm memory, so that a slider moves without copying them: a large one and
+ * the small one of a grid beside it, but no more, so that a page with many explanations holds few copies. The last one
+ * is the one used last.
+ * @type {{ picture: Picture, map: Grid, overlay: any }[]}
  */
-let current;
+const kept = [];
 
 /** @param {{ picture: Picture, rect: Float64Array, map: Grid }} explained */
 function overlayOf({ picture, rect, map }) {
-  if (current?.picture === picture && current.map === map) return current.overlay;
-  const previous = current;
-  current = undefined;
-  const overlay = withMap(map, (wasmMap) => {
-    if (previous?.picture === picture) return previous.overlay.withMap(wasmMap);
-    previous?.overlay.free();
-    return new glue.Overlay(picture.width, picture.height, picture.rgba, rect, wasmMap);
-  });
-  current = { picture, map, overlay };
+  const at = kept.findIndex((entry) => entry.picture === picture);
+  const [entry] = at >= 0 ? kept.splice(at, 1) : [];
+  if (!entry && kept.length === OVERLAYS_KEPT) kept.shift().overlay.free();
+  const isSame = entry?.map === map;
+  const overlay = isSame ? entry.overlay : withMap(map, (wasmMap) =>
+    entry ? entry.overlay.withMap(wasmMap) : new glue.Overlay(picture.width, picture.height, picture.rgba, rect, wasmMap));
+  kept.push({ picture, map, overlay });
   return overlay;
 }
 

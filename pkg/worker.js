@@ -107,10 +107,8 @@ const operations = {
   },
 
   async explain({ prediction: id, method, targetClass, layers }, { progress, isStopped }) {
-    const kept = predictions.get(id);
+    const kept = keptPrediction(id);
     if (!kept) return { forgotten: true };
-    predictions.delete(id);
-    predictions.set(id, kept);
     const started = performance.now();
     const explaining = kept.prediction.explain(method, targetClass, layers, progress, isStopped);
     if (doomed) glue.panicForTest();
@@ -119,12 +117,30 @@ const operations = {
       map: { width: explanation.width, height: explanation.height, values: explanation.values },
       method: explanation.method,
       targetClass: explanation.targetClass,
-      targetLayer: explanation.targetLayer,
+      targetLayers: explanation.targetLayers,
       explain: performance.now() - started,
       stepsRun: kept.network.stepsRun,
     };
     explanation.free();
     return result;
+  },
+
+  async units({ prediction: id, targetClass, layer, count }) {
+    const kept = keptPrediction(id);
+    if (!kept) return { forgotten: true };
+    const units = await kept.prediction.units(targetClass, layer, count);
+    const { channels, contributions, width, height, values } = units;
+    units.free();
+    return { channels, contributions, width, height, values, stepsRun: kept.network.stepsRun };
+  },
+
+  async classesAt({ prediction: id, layer, column, row, likeliest }, { isStopped }) {
+    const kept = keptPrediction(id);
+    if (!kept) return { forgotten: true };
+    const evidence = await kept.prediction.classesAt(layer, column, row, likeliest, isStopped);
+    const { classes, values, all } = evidence;
+    evidence.free();
+    return { classes, values, all, stepsRun: kept.network.stepsRun };
   },
 
   forget({ network: id }) {
@@ -231,6 +247,16 @@ async function shrink({ width, height, rgba }) {
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   return { width: resizeWidth, height: resizeHeight, rgba: new Uint8Array(context.getImageData(0, 0, resizeWidth, resizeHeight).data.buffer) };
+}
+
+/** A prediction that is still here, and now the one used last. @param {number} id */
+function keptPrediction(id) {
+  const kept = predictions.get(id);
+  if (kept) {
+    predictions.delete(id);
+    predictions.set(id, kept);
+  }
+  return kept;
 }
 
 function openPicture({ bytes, width, height, rgba }) {

@@ -15,6 +15,10 @@ use crate::heatmap::Grid;
 use crate::network::{Activation, Cut, LayerId, Network, read};
 use crate::{Error, ErrorKind, Result};
 
+mod units;
+
+pub use units::{Evidence, Unit};
+
 /// A way to compute a class activation map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -237,17 +241,7 @@ impl Prediction {
         progress: &dyn Fn(f32),
         stopped: &dyn Fn() -> bool,
     ) -> Result<Explanation> {
-        let target_class = options.target_class.unwrap_or_else(|| self.top_class());
-        let classes = self.scores.len();
-        if target_class >= classes {
-            return Err(Error::new(
-                ErrorKind::Target,
-                match classes {
-                    1 => format!("class {target_class} does not exist: this network has class 0 only"),
-                    _ => format!("class {target_class} does not exist: this network has classes 0 to {}", classes - 1),
-                },
-            ));
-        }
+        let target_class = self.class_or_top(options.target_class)?;
         let method = options.method;
         let layers = match (options.layers.as_slice(), method) {
             ([], Method::Cam) => vec![self.network.pooled_layer()?],
@@ -268,6 +262,22 @@ impl Prediction {
         };
         let layers = layers.into_iter().map(|layer| self.network.layer_name(layer).to_owned()).collect();
         Ok(Explanation { map, method, target_class, layers })
+    }
+
+    /// The class that was asked for, else the top class.
+    fn class_or_top(&self, target_class: Option<usize>) -> Result<usize> {
+        let class = target_class.unwrap_or_else(|| self.top_class());
+        let classes = self.scores.len();
+        if class < classes {
+            return Ok(class);
+        }
+        Err(Error::new(
+            ErrorKind::Target,
+            match classes {
+                1 => format!("class {class} does not exist: this network has class 0 only"),
+                _ => format!("class {class} does not exist: this network has classes 0 to {}", classes - 1),
+            },
+        ))
     }
 
     /// The raw map of one layer.

@@ -247,6 +247,85 @@ impl Prediction {
         let is_stopped = || is_stopped.call0(&JsValue::NULL).is_ok_and(|answer| answer.is_truthy());
         Ok(Explanation(self.prediction.explain(&options, &progress, &is_stopped).await?))
     }
+
+    /// The `count` channels of a layer that add most to a class's score.
+    pub async fn units(&self, target_class: Option<usize>, layer: &str, count: usize) -> Result<Units, JsValue> {
+        let layer = self.network.layer(layer)?;
+        Ok(Units(self.prediction.units(target_class, Some(layer), count).await?))
+    }
+
+    /// The classes for which a place of a layer speaks: all of them, or the `likeliest` where each takes a gradient.
+    #[wasm_bindgen(js_name = classesAt)]
+    pub async fn classes_at(
+        &self,
+        layer: &str,
+        column: usize,
+        row: usize,
+        likeliest: usize,
+        is_stopped: Function,
+    ) -> Result<Evidence, JsValue> {
+        let layer = self.network.layer(layer)?;
+        let is_stopped = || is_stopped.call0(&JsValue::NULL).is_ok_and(|answer| answer.is_truthy());
+        Ok(Evidence(self.prediction.classes_at(Some(layer), (column, row), likeliest, &is_stopped).await?))
+    }
+}
+
+/// Channels of a layer, those that add most to a score first.
+#[wasm_bindgen]
+pub struct Units(Vec<cam::Unit>);
+
+#[wasm_bindgen]
+impl Units {
+    #[wasm_bindgen(getter)]
+    pub fn channels(&self) -> Vec<u32> {
+        self.0.iter().map(|unit| unit.channel as u32).collect()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn contributions(&self) -> Vec<f32> {
+        self.0.iter().map(|unit| unit.contribution).collect()
+    }
+
+    /// The width of every map.
+    #[wasm_bindgen(getter)]
+    pub fn width(&self) -> u32 {
+        self.0.first().map_or(0, |unit| unit.map.width())
+    }
+
+    /// The height of every map.
+    #[wasm_bindgen(getter)]
+    pub fn height(&self) -> u32 {
+        self.0.first().map_or(0, |unit| unit.map.height())
+    }
+
+    /// The maps, one after the other.
+    #[wasm_bindgen(getter)]
+    pub fn values(&self) -> Vec<f32> {
+        self.0.iter().flat_map(|unit| unit.map.values()).copied().collect()
+    }
+}
+
+/// Classes for which a place of a layer speaks, highest first.
+#[wasm_bindgen]
+pub struct Evidence(cam::Evidence);
+
+#[wasm_bindgen]
+impl Evidence {
+    #[wasm_bindgen(getter)]
+    pub fn classes(&self) -> Vec<u32> {
+        self.0.classes.iter().map(|&(class, _)| class as u32).collect()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn values(&self) -> Vec<f32> {
+        self.0.classes.iter().map(|&(_, value)| value).collect()
+    }
+
+    /// Whether these are all classes of the network.
+    #[wasm_bindgen(getter)]
+    pub fn all(&self) -> bool {
+        self.0.all
+    }
 }
 
 /// A class activation map and what it is of.
@@ -280,9 +359,9 @@ impl Explanation {
         self.0.target_class
     }
 
-    #[wasm_bindgen(getter, js_name = targetLayer)]
-    pub fn target_layer(&self) -> String {
-        self.0.layers.join(", ")
+    #[wasm_bindgen(getter, js_name = targetLayers)]
+    pub fn target_layers(&self) -> Vec<String> {
+        self.0.layers.clone()
     }
 }
 

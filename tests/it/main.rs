@@ -12,3 +12,5 @@ mod networks;
 mod operators;
 #[cfg(feature = "decode")]
 mod pictures;
+#[cfg(feature = "cpu")]
+mod units;
