@@ -3,19 +3,37 @@
 const DEFAULTS = { method: "grad-cam", colormap: "turbo", opacity: "0.5", backend: "auto" };
 const NAMES = ["src", "model", "method", "class", "layer", "colormap", "opacity", "backend"];
 
-/** The page's parameters: `src`, `model`, `class` and `layer` are undefined unless the address names them. */
+/** How long to leave the address bar alone after the browser refused to change it again, in milliseconds. */
+const PAUSE = 1000;
+
+let later;
+
+/**
+ * The page's parameters: `src`, `model`, `class` and `layer` are undefined unless the address names them. `layer` is a
+ * list: of several layers the mean is shown.
+ */
 export function readAddress() {
   const query = new URLSearchParams(location.search);
-  return Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? DEFAULTS[name]]));
+  const parameters = Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? DEFAULTS[name]]));
+  return { ...parameters, layer: query.has("layer") ? query.getAll("layer") : undefined };
 }
 
-/** Puts the parameters that differ from their defaults into the address bar. @param {Record<string, string | undefined>} parameters */
+/**
+ * Puts the parameters that differ from their defaults into the address bar.
+ * @param {Record<string, string | string[] | undefined>} parameters
+ */
 export function writeAddress(parameters) {
   const query = new URLSearchParams();
   for (const name of NAMES) {
-    const value = parameters[name];
-    if (value !== undefined && value !== null && String(value) !== DEFAULTS[name]) query.set(name, value);
+    const isUsual = (value) => value === undefined || value === null || String(value) === DEFAULTS[name];
+    for (const value of [parameters[name]].flat().filter((value) => !isUsual(value))) query.append(name, value);
   }
   const text = query.toString();
-  history.replaceState(null, "", text ? `?${text}` : location.pathname);
+  clearTimeout(later);
+  try {
+    history.replaceState(null, "", text ? `?${text}` : location.pathname);
+  } catch {
+    // Safari takes a hundred changes in half a minute, and a slider makes more.
+    later = setTimeout(writeAddress, PAUSE, parameters);
+  }
 }

@@ -1,11 +1,10 @@
 // The classes: the likeliest as bars, all of them on demand. Every row chooses its class.
 
+import { $, create } from "./dom.js";
 import { percent } from "./format.js";
 
 const SHOWN = 5;
 const FOUND = 40;
-
-const $ = (id) => document.getElementById(id);
 
 export class ClassPanel {
   #prediction;
@@ -81,11 +80,9 @@ export class ClassPanel {
   }
 
   #createRow() {
-    const button = Object.assign(document.createElement("button"), { type: "button" });
-    for (const name of ["label", "number", "bar"]) button.append(Object.assign(document.createElement("span"), { className: name }));
+    const button = create("button", { type: "button" });
+    for (const name of ["label", "number", "bar"]) button.append(create("span", { className: name }));
     button.addEventListener("click", () => this.#onChoose(Number(button.value)));
-    const item = document.createElement("li");
-    item.append(button);
-    return item;
+    return create("li", {}, button);
   }
 }

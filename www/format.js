@@ -12,9 +12,17 @@ export function percent(probability) {
   return `${(100 * probability).toFixed(probability < 0.0995 ? 1 : 0)} %`;
 }
 
-/** "features.29 (Conv, 7 × 7, 512 channels)" */
-export function layerText({ name, operator, shape: [channels, height, width] }, defaultLayer) {
-  return `${name === defaultLayer ? "Default: " : ""}${name} (${operator}, ${width} × ${height}, ${channels} channels)`;
+/** "+1.24", with as many digits as matter. @param {number} number */
+export function signed(number) {
+  const size = Math.abs(number);
+  const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.1 || size === 0 ? 2 : 3;
+  // A minus sign, which is as wide as the plus, not a hyphen.
+  return `${number < 0 ? "−" : "+"}${size.toFixed(digits)}`;
+}
+
+/** "Conv, 7 × 7, 512 channels" */
+export function layerText({ operator, shape: [channels, height, width] }) {
+  return `${operator}, ${width} × ${height}, ${channels.toLocaleString("en")} channels`;
 }
 
 /** What there is to know about the network and how it ran: term, value, and whether that needs attention. */
@@ -50,9 +58,11 @@ export function embedCode(state) {
     ["model", state.model],
     ["method", state.method],
     ["target-class", state.class],
-    ["target-layer", state.layer],
+    ["target-layer", state.layer?.length === 1 ? state.layer[0] : undefined],
     ["colormap", state.colormap === "turbo" ? undefined : state.colormap],
     ["opacity", state.opacity === "0.5" ? undefined : state.opacity],
   ].filter(([, value]) => value !== undefined).map(([name, value]) => `${name}="${quoted(String(value))}"`);
-  return `<script type="module" src="gradcam-web/index.js"></script>\n<grad-cam ${attributes.join(" ")} controls>\n  <img src="${quoted(src)}" alt="…">\n</grad-cam>`;
+  // An attribute holds one layer only.
+  const several = state.layer?.length > 1 ? `\n<script type="module">\n  document.querySelector("grad-cam").targetLayer = ${JSON.stringify(state.layer)};\n</script>` : "";
+  return `<script type="module" src="gradcam-web/index.js"></script>\n<grad-cam ${attributes.join(" ")} controls>\n  <img src="${quoted(src)}" alt="…">\n</grad-cam>${several}`;
 }

@@ -1,8 +1,7 @@
 // What the colours mean: the legend under the picture, and the choice of colormaps.
 
 import { colors } from "./gradcam-web/index.js";
-
-const $ = (id) => document.getElementById(id);
+import { $, create } from "./dom.js";
 
 /** A CSS gradient of a colormap, from left to right. */
 async function gradient(colormap) {
@@ -36,12 +35,10 @@ export class Legend {
 /** @param {HTMLElement} container @param {readonly string[]} colormaps @param {(colormap: string) => void} onChoose */
 export function createColormapChoice(container, colormaps, onChoose) {
   for (const colormap of colormaps) {
-    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "colormap", value: colormap });
+    const radio = create("input", { type: "radio", name: "colormap", value: colormap });
     radio.addEventListener("change", () => onChoose(colormap));
-    const strip = Object.assign(document.createElement("span"), { className: "strip" });
-    const label = document.createElement("label");
-    label.append(radio, strip, colormap);
-    container.append(label);
+    const strip = create("span", { className: "strip" });
+    container.append(create("label", {}, radio, strip, colormap));
     gradient(colormap).then((image) => (strip.style.backgroundImage = image), () => {});
   }
 }

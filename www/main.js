@@ -2,12 +2,17 @@
 
 import { COLORMAPS, DEFAULT_MODEL, METHODS, loadModel } from "./gradcam-web/index.js";
 import { readAddress, writeAddress } from "./address.js";
+import { AskPanel } from "./ask.js";
 import { ClassPanel } from "./classes.js";
-import { embedCode, facts, fileName, layerText } from "./format.js";
+import { ComparePanel } from "./compare.js";
+import { $, create } from "./dom.js";
+import { embedCode, facts, fileName } from "./format.js";
 import { watchIntake } from "./intake.js";
+import { LayerPanel } from "./layers.js";
 import { Legend, createColormapChoice } from "./legend.js";
-
-const $ = (id) => document.getElementById(id);
+import { wordsAbout } from "./methods.js";
+import { watchTabs } from "./tabs.js";
+import { UnitsPanel } from "./units.js";
 
 const picture = $("picture");
 const state = readAddress();
@@ -22,6 +27,22 @@ let settled = { ownModel: undefined, model: undefined, backend: "auto" };
 
 const classes = new ClassPanel((index) => choose({ class: String(index) }));
 const legend = new Legend();
+const layers = new LayerPanel((layer) => choose({ layer }));
+const ask = new AskPanel(picture, { onChoose: (index) => choose({ class: String(index) }), onError: showError });
+const style = () => ({ colormap: state.colormap, opacity: Number(state.opacity) });
+const compare = new ComparePanel({
+  style,
+  layers: () => state.layer,
+  choose({ method, targetClass, targetLayers }, explanation) {
+    choose({ method, class: String(targetClass), layer: isUsual(targetLayers) ? undefined : targetLayers });
+    // It is there already.
+    picture.show(explanation);
+    $("stage").scrollIntoView({ block: "nearest" });
+  },
+});
+const units = new UnitsPanel({ style, choose: showUnit, error: showError });
+/** Everything below the picture that follows it. */
+const panels = [compare, units];
 
 // Settings: the address bar, the element and the panel always say the same.
 
@@ -36,23 +57,33 @@ function apply() {
   writeAddress({ ...state, src: typeof state.src === "string" && !state.src.startsWith("blob:") ? state.src : undefined });
   picture.method = state.method;
   picture.targetClass = state.class ?? null;
-  picture.targetLayer = state.layer ?? null;
+  // A list would count as a change each time.
+  if (String(picture.targetLayer ?? "") !== String(state.layer ?? "")) picture.targetLayer = state.layer?.length === 1 ? state.layer[0] : state.layer ?? null;
   picture.colormap = state.colormap;
   picture.opacity = state.opacity;
   $("method").value = state.method;
   const method = METHODS.find(({ name }) => name === state.method);
   $("method-summary").replaceChildren(...(method ? [method.summary, " ", link(method.paper, "Paper")] : []));
-  $("layer").value = state.layer ?? model?.defaultLayer ?? "";
+  const { shows, misleads, warning = "" } = wordsAbout(state.method);
+  $("method-shows").textContent = shows;
+  $("method-misleads").textContent = misleads;
+  $("warning").textContent = warning;
+  layers.select(state.layer);
   $("opacity").value = state.opacity;
   $("opacity-value").textContent = `${Math.round(100 * Number(state.opacity))} %`;
   $("backend-choice").value = state.backend;
   const radio = document.querySelector(`#colormaps input[value="${CSS.escape(state.colormap)}"]`);
   if (radio) radio.checked = true;
   legend.show(state.colormap);
+  panels.forEach((panel) => panel.restyle());
+}
+
+function isUsual(layers) {
+  return !layers || (layers.length === 1 && layers[0] === model.defaultLayer);
 }
 
 function link(href, text) {
-  return Object.assign(document.createElement("a"), { href, textContent: text, rel: "noreferrer" });
+  return create("a", { href, textContent: text, rel: "noreferrer" });
 }
 
 // The model.
@@ -92,10 +123,7 @@ async function startModel() {
 }
 
 function showModel() {
-  const select = $("layer");
-  select.replaceChildren(...model.layers.map((layer) => new Option(layerText(layer, model.defaultLayer), layer.name)));
-  select.disabled = false;
-  select.value = state.layer ?? model.defaultLayer;
+  layers.show(model, state.layer);
   $("default-model").hidden = !ownModel && !state.model;
   classes.expect(model.labels.length);
   showEngine();
@@ -107,8 +135,8 @@ function showEngine(explanation) {
   $("backend-name").textContent = model.backend === "webgpu" ? "WebGPU" : "CPU";
   $("backend-reason").textContent = model.backendReason;
   $("facts").replaceChildren(...facts(model, explanation).flatMap(([term, value, attention]) => [
-    Object.assign(document.createElement("dt"), { textContent: term }),
-    Object.assign(document.createElement("dd"), { textContent: value, className: attention ? "attention" : "" }),
+    create("dt", { textContent: term }),
+    create("dd", { textContent: value, className: attention ? "attention" : "" }),
   ]));
 }
 
@@ -122,13 +150,38 @@ function openImage(image, name) {
   apply();
   $("stage").dataset.state = "busy";
   $("empty").hidden = true;
-  picture.hidden = false;
+  $("frame").hidden = false;
   picture.alt = name ?? "";
   $("stage").style.removeProperty("--ratio");
-  classes.clear();
+  forgetPrediction();
   showProgress(model ? "Reading the photo" : "Getting the network ready", 0);
   picture.src = null;
   picture.src = image;
+}
+
+/** What was said of another picture, or by another network. */
+function forgetPrediction() {
+  classes.clear();
+  ask.clear();
+  panels.forEach((panel) => panel.show(undefined));
+  for (const id of ["bench", "under", "note", "warning", "showing"]) $(id).hidden = true;
+}
+
+/** Shows a unit in place of the heatmap. */
+function showUnit(unit, sentence) {
+  picture.show(unit);
+  $("showing-text").textContent = sentence;
+  $("showing").hidden = false;
+  units.mark(unit);
+  $("stage").scrollIntoView({ block: "nearest" });
+}
+$("showing-back").addEventListener("click", () => {
+  picture.show();
+  hideUnit();
+});
+function hideUnit() {
+  $("showing").hidden = true;
+  units.mark(undefined);
 }
 
 picture.addEventListener("progress", ({ detail: { totalProgress } }) => {
@@ -137,18 +190,23 @@ picture.addEventListener("progress", ({ detail: { totalProgress } }) => {
 
 picture.addEventListener("load", ({ detail: prediction }) => {
   $("empty").hidden = true;
-  picture.hidden = false;
+  $("frame").hidden = false;
   $("stage").style.setProperty("--ratio", prediction.image.width / prediction.image.height);
   classes.show(prediction);
+  ask.clear();
+  panels.forEach((panel) => panel.show(prediction));
 });
 
 picture.addEventListener("explain", ({ detail: explanation }) => {
   hideProgress();
   $("stage").dataset.state = "ready";
-  for (const id of ["under", "note"]) $(id).hidden = false;
+  for (const id of ["under", "note", "bench"]) $(id).hidden = false;
+  $("warning").hidden = $("warning").textContent === "";
   $("save").disabled = false;
   $("note").textContent = explanation.note;
+  hideUnit();
   classes.mark(explanation.targetClass);
+  panels.forEach((panel) => panel.explained(explanation));
   showEngine(explanation);
   document.body.dataset.backend = picture.prediction.model.backend;
 });
@@ -156,11 +214,11 @@ picture.addEventListener("explain", ({ detail: explanation }) => {
 picture.addEventListener("error", ({ detail }) => {
   showError(detail);
   // Without a heatmap there is nothing to read off a legend, and without a picture room for another one.
-  for (const id of ["under", "note"]) $(id).hidden = true;
+  for (const id of ["under", "note", "warning", "showing", "cell"]) $(id).hidden = true;
   const hasPicture = Boolean(picture.prediction);
   $("stage").dataset.state = hasPicture ? "error" : "empty";
   $("empty").hidden = hasPicture;
-  picture.hidden = !hasPicture;
+  $("frame").hidden = !hasPicture;
 });
 
 picture.addEventListener("pointermove", ({ clientX, clientY }) => legend.mark(picture.valueAt(clientX, clientY)));
@@ -196,7 +254,6 @@ function hideError() {
 
 $("method").append(...METHODS.map(({ name, title }) => new Option(title, name)));
 $("method").addEventListener("change", ({ target }) => choose({ method: target.value }));
-$("layer").addEventListener("change", ({ target }) => choose({ layer: target.value === model.defaultLayer ? undefined : target.value }));
 $("opacity").addEventListener("input", ({ target }) => choose({ opacity: target.value }));
 $("backend-choice").addEventListener("change", ({ target }) => {
   choose({ backend: target.value });
@@ -208,6 +265,7 @@ $("default-model").addEventListener("click", () => {
   startModel();
 });
 $("error-close").addEventListener("click", hideError);
+watchTabs($("tabs"), (id) => units.open(id === "units"));
 createColormapChoice($("colormaps"), COLORMAPS, (colormap) => choose({ colormap }));
 
 let holding = false;
@@ -238,10 +296,7 @@ addEventListener("blur", () => hold(false));
 
 $("save").addEventListener("click", async () => {
   const blob = await picture.toBlob();
-  const anchor = Object.assign(document.createElement("a"), {
-    href: URL.createObjectURL(blob),
-    download: `${fileName(state)}-${state.method}.png`,
-  });
+  const anchor = create("a", { href: URL.createObjectURL(blob), download: `${fileName(state)}-${state.method}.png` });
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
   tell("action-status", `Saved at ${picture.prediction.image.width} × ${picture.prediction.image.height} pixels.`);
@@ -284,12 +339,9 @@ async function showSamples() {
   const samples = await fetch("samples/samples.json").then((response) => (response.ok ? response.json() : []), () => []);
   $("samples").hidden = samples.length === 0;
   $("samples").querySelector("ul").replaceChildren(...samples.map(({ file, title }) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", title });
-    button.append(Object.assign(new Image(), { src: `samples/${file}`, alt: title, loading: "lazy" }));
+    const button = create("button", { type: "button", title }, create("img", { src: `samples/${file}`, alt: title, loading: "lazy" }));
     button.addEventListener("click", () => openImage(new URL(`samples/${file}`, location.href).href, title));
-    const item = document.createElement("li");
-    item.append(button);
-    return item;
+    return create("li", {}, button);
   }));
 }
 

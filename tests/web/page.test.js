@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test, { after } from "node:test";
 import { chromium } from "./browsers.js";
+import { openPage, settled } from "./page.js";
 import { serveSite } from "./site.js";
 
 // Below a folder, as on hosts that give a project no origin of its own.
@@ -12,29 +13,7 @@ after(() => Promise.all([browser.close(), site.close()]));
 
 const MODEL = site.material("data/bright.onnx");
 
-/** What the page shows, once it is at rest. */
-const settled = (page) => page.waitFor(() => {
-  const picture = document.querySelector("grad-cam");
-  const error = document.querySelector("#error");
-  if (!document.querySelector("#progress").hidden) return false;
-  if (error.hidden && !picture.explanation) return false;
-  return {
-    error: error.hidden ? undefined : { name: error.dataset.name, text: error.textContent },
-    classes: [...document.querySelectorAll("#classes .label")].map((label) => label.textContent),
-    pressed: document.querySelector("#classes [aria-pressed=true] .label")?.textContent,
-    targetClass: picture.explanation?.targetClass,
-    method: picture.explanation?.method,
-    backend: document.querySelector("#backend").textContent.trim(),
-    query: location.search,
-  };
-});
-
-async function open(t, parameters = {}) {
-  const page = await browser.open(`${site.url}?${new URLSearchParams({ model: MODEL, backend: "cpu", ...parameters })}`, t);
-  // The page's script has run.
-  await page.waitFor(() => document.querySelector("#method").options.length > 0);
-  return page;
-}
+const open = (t, parameters = {}) => openPage(browser, site, t, { model: MODEL, backend: "cpu", ...parameters });
 
 test("a dropped photo is classified and explained, and nothing goes anywhere", async (t) => {
   const page = await open(t);

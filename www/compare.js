@@ -1,0 +1,212 @@
+// The same image under many methods, layers or classes, one after the other.
+
+import { METHODS } from "./gradcam-web/index.js";
+import { $, create } from "./dom.js";
+import { percent } from "./format.js";
+import { Tile, coalesced, timeOf } from "./tiles.js";
+
+/** How many layers and classes are compared unless others are chosen. */
+const LAYERS = 8;
+const CLASSES = 6;
+/** How many classes there are to choose from. */
+const LISTED = 24;
+
+/** @typedef {{ method: string, targetClass: number, targetLayers: string[] | undefined }} Request */
+
+export class ComparePanel {
+  #on;
+  /** @type {import("gradcam-web").Prediction | undefined} */ #prediction;
+  /** What the large picture shows. @type {import("gradcam-web").Explanation | undefined} */ #explanation;
+  #what = "methods";
+  /** The names that are checked, by what is compared. */
+  #chosen = { methods: new Set(METHODS.filter(({ forwardPasses }) => forwardPasses === "1").map(({ name }) => name)) };
+  /** @type {{ tile: Tile, request: Request }[]} */ #tiles = [];
+  /** @type {AbortController | undefined} */ #run;
+  #redraw;
+
+  /**
+   * @param {object} on
+   * @param {(request: Request, explanation: import("gradcam-web").Explanation) => void} on.choose
+   * @param {() => import("gradcam-web").Style} on.style
+   */
+  constructor(on) {
+    this.#on = on;
+    this.#redraw = coalesced(() => this.#tiles.forEach(({ tile }) => tile.draw(on.style())));
+    for (const radio of document.querySelectorAll("#compare input[name=what]")) {
+      radio.addEventListener("change", () => {
+        this.#what = radio.value;
+        this.#list();
+      });
+    }
+    $("compare-run").addEventListener("click", () => (this.#run ? this.stop() : this.run()));
+    $("compare-all").addEventListener("click", () => this.#check(() => true));
+    $("compare-none").addEventListener("click", () => this.#check(() => false));
+    $("compare-options").addEventListener("change", ({ target }) => {
+      if (target.checked) this.#chosen[this.#what].add(target.value);
+      else this.#chosen[this.#what].delete(target.value);
+      this.#count();
+    });
+  }
+
+  /** Another image, or another network. @param {import("gradcam-web").Prediction | undefined} prediction */
+  show(prediction) {
+    this.stop();
+    this.#prediction = prediction;
+    this.#explanation = undefined;
+    this.#tiles = [];
+    $("compare-tiles").replaceChildren();
+    $("compare-status").textContent = "";
+    if (!prediction) return;
+    this.#chosen = { methods: this.#chosen.methods, layers: new Set(spread(prediction.model)), classes: new Set(prediction.top(CLASSES).map(({ index }) => String(index))) };
+    this.#list();
+  }
+
+  /** @param {import("gradcam-web").Explanation} explanation what the large picture shows now */
+  explained(explanation) {
+    const first = !this.#explanation;
+    this.#explanation = explanation;
+    if (first) this.#list();
+    this.#mark();
+  }
+
+  restyle() {
+    this.#redraw();
+  }
+
+  stop() {
+    this.#run?.abort();
+    this.#run = undefined;
+    for (const { tile } of this.#tiles) tile.stop();
+    this.#button();
+  }
+
+  async run() {
+    const prediction = this.#prediction;
+    if (!prediction || !this.#explanation) return;
+    this.stop();
+    const run = (this.#run = new AbortController());
+    const requests = this.#requests();
+    this.#tiles = requests.map(({ title, ...request }) => {
+      const entry = { request, explanation: undefined };
+      entry.tile = new Tile(title, () => this.#on.choose(request, entry.explanation));
+      return entry;
+    });
+    $("compare-tiles").replaceChildren(...this.#tiles.map(({ tile }) => tile.root));
+    $("compare-choice").open = false;
+    this.#button();
+    let done = 0;
+    for (const entry of this.#tiles) {
+      const { tile, request } = entry;
+      this.#tell(`${done} of ${requests.length}`);
+      tile.run(0);
+      try {
+        const { method, targetClass, targetLayers } = request;
+        const explanation = await prediction.explain({
+          method, targetClass, targetLayer: targetLayers, signal: run.signal, onProgress: (fraction) => run.signal.aborted || tile.run(fraction),
+        });
+        if (run.signal.aborted) return;
+        entry.explanation = explanation;
+        tile.show(explanation, [timeOf(explanation)], this.#on.style());
+        this.#mark();
+      } catch (error) {
+        if (run.signal.aborted) return;
+        tile.refuse(error);
+      }
+      done++;
+    }
+    this.#run = undefined;
+    this.#button();
+    const refused = this.#tiles.filter(({ explanation }) => !explanation).length;
+    this.#tell(`${done - refused} maps${refused ? `; ${refused} can't be had here` : ""}. Choose one to see it large.`);
+  }
+
+  /** What is checked, in the order of the list, each with all that it takes. @returns {(Request & { title: string })[]} */
+  #requests() {
+    const { method, targetClass, targetLayers } = this.#explanation;
+    const { model } = this.#prediction;
+    // CAM was taken where it can be; another method goes where the settings say.
+    const base = { method, targetClass, targetLayers: this.#on.layers() };
+    const names = this.#options().map(({ value }) => value).filter((value) => this.#chosen[this.#what].has(value));
+    $("compare-title").textContent = {
+      methods: `Methods, for ${model.labels[targetClass]} at ${(base.targetLayers ?? targetLayers).join(", ")}`,
+      layers: `Layers, for ${model.labels[targetClass]} by ${titleOf(method)}`,
+      classes: `Classes, by ${titleOf(method)} at ${targetLayers.join(", ")}`,
+    }[this.#what];
+    return names.map((name) => ({
+      methods: () => ({ ...base, method: name, title: titleOf(name) }),
+      layers: () => ({ ...base, targetLayers: [name], title: name }),
+      classes: () => ({ ...base, targetClass: Number(name), title: model.labels[name] }),
+    })[this.#what]());
+  }
+
+  /** Everything that could be compared. @returns {{ value: string, text: string, detail: string }[]} */
+  #options() {
+    const { model } = this.#prediction;
+    if (this.#what === "methods") {
+      return METHODS.map(({ name, title, forwardPasses }) => ({ value: name, text: title, detail: forwardPasses === "1" ? "" : `${forwardPasses} runs` }));
+    }
+    if (this.#what === "layers") {
+      return model.layers.map(({ name, shape: [channels, height, width] }) => ({ value: name, text: name, detail: `${width} × ${height}, ${channels}` }));
+    }
+    const classes = this.#prediction.top(LISTED);
+    const target = this.#explanation?.targetClass;
+    if (target !== undefined && !classes.some(({ index }) => index === target)) classes.push(this.#prediction.top(Infinity).find(({ index }) => index === target));
+    return classes.map(({ index, label, probability }) => ({ value: String(index), text: label, detail: percent(probability) }));
+  }
+
+  #list() {
+    if (!this.#prediction) return;
+    const chosen = this.#chosen[this.#what];
+    $("compare-options").replaceChildren(...this.#options().map(({ value, text, detail }) => create("label", {},
+      create("input", { type: "checkbox", value, checked: chosen.has(value) }),
+      create("span", { className: "option-text", textContent: text, title: text }), create("span", { className: "quiet", textContent: detail }))));
+    this.#count();
+  }
+
+  #check(isChosen) {
+    for (const box of $("compare-options").querySelectorAll("input")) {
+      box.checked = isChosen(box.value);
+      if (box.checked) this.#chosen[this.#what].add(box.value);
+      else this.#chosen[this.#what].delete(box.value);
+    }
+    this.#count();
+  }
+
+  #count() {
+    const options = this.#options();
+    const count = options.filter(({ value }) => this.#chosen[this.#what].has(value)).length;
+    $("compare-count").textContent = `${count} of ${options.length} ${this.#what}`;
+    $("compare-run").disabled = !this.#run && count === 0;
+  }
+
+  #button() {
+    $("compare-run").textContent = this.#run ? "Stop" : "Compare";
+    $("compare-run").classList.toggle("primary", !this.#run);
+    if (!this.#run && $("compare-status").textContent.includes(" of ")) this.#tell("Stopped.");
+  }
+
+  /** Presses the tile that the large picture shows. */
+  #mark() {
+    for (const { tile, explanation } of this.#tiles) tile.press(explanation === this.#explanation || isSame(explanation, this.#explanation));
+  }
+
+  #tell(text) {
+    $("compare-status").textContent = text;
+  }
+}
+
+function isSame(a, b) {
+  return Boolean(a && b) && a.method === b.method && a.targetClass === b.targetClass && a.targetLayer === b.targetLayer && a.map.values.every((value, i) => Object.is(value, b.map.values[i]));
+}
+
+function titleOf(method) {
+  return METHODS.find(({ name }) => name === method)?.title ?? method;
+}
+
+/** Layers at even steps through the network, the default one among them. */
+function spread({ layers, defaultLayer }) {
+  const names = layers.map(({ name }) => name);
+  const count = Math.min(LAYERS, names.length);
+  const even = Array.from({ length: count }, (_, i) => names[Math.round(((i + 1) * names.length) / count) - 1]);
+  return [...new Set([...even, defaultLayer])];
+}
