@@ -17,5 +17,5 @@ export default [
     },
   },
   { files: ["pkg/**", "www/**"], languageOptions: { globals: { ...globals.browser, ...globals.worker } } },
-  { files: ["tests/**", "*.js"], languageOptions: { globals: { ...globals.node, ...globals.browser } } },
+  { files: ["tests/**", "bench/**", "*.js"], languageOptions: { globals: { ...globals.node, ...globals.browser } } },
 ];

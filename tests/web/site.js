@@ -9,10 +9,11 @@ import { fileURLToPath } from "node:url";
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const SITE = join(ROOT, "dist");
 /** Folders that tests may read from their pages, below `/.test/`. */
-const MATERIAL = { data: join(ROOT, "tests/data"), shared: join(ROOT, "../shared") };
+const MATERIAL = { data: join(ROOT, "tests/data"), shared: join(ROOT, "../shared"), models: join(ROOT, "www/models") };
 
 const TYPES = {
-  ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
+  ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
+  ".mjs": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
   ".json": "application/json", ".wasm": "application/wasm", ".svg": "image/svg+xml", ".png": "image/png",
   ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif",
 };
@@ -22,11 +23,14 @@ const TYPES = {
  * empty page of the same origin, for tests of the package alone, and `material("shared/photos/x.jpg")` one of a file
  * from `../shared` or `data/` from `tests/data`.
  *
- * @param {{ base?: string }} [options] `base` begins and ends with a slash
+ * @param {{ base?: string, material?: Record<string, string> }} [options] `base` begins and ends with a slash; `material`
+ *   are further folders to be read below `/.test/`
  * @returns {Promise<{ url: string, origin: string, blank: string, material(path: string): string,
- *   requests: string[], close(): Promise<void> }>} `requests` are paths with their queries, in order
+ *   file(path: string): string | undefined, requests: string[], close(): Promise<void> }>} `requests` are paths with
+ *   their queries, in order; `file` tells which file answers one
  */
-export async function serveSite({ base = "/" } = {}) {
+export async function serveSite({ base = "/", material = {} } = {}) {
+  const folders = { ...MATERIAL, ...material };
   const requests = [];
   const server = createServer(async (request, response) => {
     requests.push(request.url);
@@ -36,7 +40,7 @@ export async function serveSite({ base = "/" } = {}) {
       response.end("<!doctype html><html lang=en><meta charset=utf-8><title>blank</title>");
       return;
     }
-    const file = fileOf(decodeURIComponent(pathname), base);
+    const file = fileOf(pathname, base, folders);
     const found = file && (await stat(file).catch(() => null));
     if (!found?.isFile()) {
       response.writeHead(404, { "content-type": "text/plain" });
@@ -54,6 +58,7 @@ export async function serveSite({ base = "/" } = {}) {
     url: origin + base,
     blank: `${origin}/.test/blank.html`,
     material: (path) => `${origin}/.test/${path}`,
+    file: (path) => fileOf(new URL(path, origin).pathname, base, folders),
     requests,
     close: () => new Promise((resolve) => {
       server.close(resolve);
@@ -62,10 +67,11 @@ export async function serveSite({ base = "/" } = {}) {
   };
 }
 
-function fileOf(pathname, base) {
+function fileOf(address, base, folders) {
+  const pathname = decodeURIComponent(address);
   if (normalize(pathname).startsWith("..") || pathname.includes("\0")) return undefined;
   const [, area, kind, ...rest] = pathname.split("/");
-  if (area === ".test") return MATERIAL[kind] && join(MATERIAL[kind], ...rest.filter((part) => part !== ".."));
+  if (area === ".test") return folders[kind] && join(folders[kind], ...rest.filter((part) => part !== ".."));
   if (!pathname.startsWith(base)) return undefined;
   const path = pathname.slice(base.length).split("/").filter((part) => part !== "..").join("/");
   return join(SITE, path === "" || path.endsWith("/") ? `${path}index.html` : path);

@@ -2,6 +2,7 @@
 //!
 //! Each installs what it misses first, so that a fresh machine needs only rustup, Node.js and npm.
 
+mod bench;
 mod serve;
 mod setup;
 mod shell;
@@ -16,6 +17,7 @@ usage: cargo xtask <command>
   build [--dev]                 write the static site to dist/ and the npm package to pkg/, and print their sizes
   serve [--port 8080] [--dev]   build what is missing or out of date, then serve the site on 127.0.0.1
   test [FILTER]                 run every test, or those whose name contains FILTER
+  bench [options]               compare speed and size with peers in one browser run; bench --help lists the options
 
   --dev compiles again in seconds after a change to the crate, but the result is large and slow";
 
@@ -24,6 +26,11 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["build", ref options @ ..] => build(options),
         ["serve", ref options @ ..] => serve(options),
+        ["bench", "--help"] => {
+            println!("{}", bench::USAGE);
+            Ok(())
+        }
+        ["bench", ref options @ ..] => bench::bench(options),
         ["test"] => test::run_all(""),
         ["test", filter] if !filter.starts_with("--") => test::run_all(filter),
         ["help" | "--help" | "-h"] => {

@@ -29,15 +29,20 @@ pub fn rust_lints() -> Result<()> {
 
 /// Makes sure that `node_modules` holds what the lock file names.
 pub fn npm_packages() -> Result<()> {
+    npm_packages_of(root())
+}
+
+/// The same for a folder with packages of its own.
+pub fn npm_packages_of(folder: &Path) -> Result<()> {
     // npm writes this list last, so an interrupted installation is done again.
-    let installed = modified(&root().join("node_modules/.package-lock.json"));
-    if installed.is_some() && installed > modified(&root().join("package-lock.json")) {
+    let installed = modified(&folder.join("node_modules/.package-lock.json"));
+    if installed.is_some() && installed > modified(&folder.join("package-lock.json")) {
         return Ok(());
     }
     if find("npm").is_none() {
         return Err("npm is missing: install Node.js 20 or later with npm".into());
     }
-    run(&mut command("npm", &["ci", "--no-audit", "--no-fund"]))
+    run(command("npm", &["ci", "--no-audit", "--no-fund"]).current_dir(folder))
 }
 
 /// The Chromium to test in: `$CHROME`, else one found, else Debian's.

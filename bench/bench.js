@@ -1,0 +1,194 @@
+// The comparison with peers, side by side in one browser run; `cargo xtask bench` builds what it needs and starts it.
+//
+// Contestants take turns, each in a page of its own, and first have to agree on what the network says.
+
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { brotliCompressSync, constants } from "node:zlib";
+import { chromium, firefox, webkit } from "../tests/web/browsers.js";
+import { ROOT, serveSite } from "../tests/web/site.js";
+import { readOnnx } from "./onnx.js";
+import { memoryOf } from "./memory.js";
+import { MADE, networksNamed } from "./networks.js";
+import { printNetwork } from "./table.js";
+
+const { values: options } = parseArgs({
+  options: {
+    networks: { type: "string" },
+    backend: { type: "string", default: "cpu,webgpu" },
+    browser: { type: "string", default: "chromium" },
+    rounds: { type: "string", default: "5" },
+    quick: { type: "boolean", default: false },
+    json: { type: "boolean", default: false },
+  },
+});
+const rounds = Number(options.rounds);
+
+mkdirSync(MADE, { recursive: true });
+
+const BROWSERS = { chromium, firefox, webkit };
+const site = await serveSite({ material: { bench: join(ROOT, "bench"), modules: join(ROOT, "bench/node_modules"), made: MADE } });
+const say = (text) => process.stderr.write(`${text}\n`);
+
+async function main() {
+  const networks = networksNamed(options.networks);
+  const results = [];
+  for (const backend of options.backend.split(",")) {
+    if (backend === "webgpu" && options.browser !== "chromium") {
+      say(`WebGPU is compared in Chromium alone: ${options.browser} is left out.`);
+      continue;
+    }
+    for (const network of networks) {
+      const result = await compare(network, backend);
+      results.push(result);
+      if (!options.json) printNetwork(result);
+    }
+  }
+  if (options.json) console.log(JSON.stringify(results, null, 1));
+  await site.close();
+}
+
+async function compare({ name, file, address, preprocess }, backend) {
+  const task = { model: site.material(address), shape: readOnnx(readFileSync(file)).inputShape, preprocess };
+  const contestants = ["gradcam-web", "onnxruntime-web", "TensorFlow.js"].map((library) => ({ library, name: `${library} ${backend}`, figures: {} }));
+  task.layer = await defaultLayer(task.model);
+  if (!options.quick) {
+    say(`${name}, ${backend}: starts`);
+    await compareStarts(contestants, task, backend);
+  }
+  say(`${name}, ${backend}: ${rounds} rounds`);
+  const agreement = await compareEvents(contestants, task, backend);
+  return {
+    network: name, backend, browser: options.browser, layer: task.layer, rounds, agreement,
+    contestants: Object.fromEntries(contestants.map(({ library, figures }) => [library, figures])),
+  };
+}
+
+/** Starts a browser that answers tests' questions, in the way the comparison needs it. */
+async function launch(backend) {
+  if (options.browser !== "chromium") return BROWSERS[options.browser]();
+  return chromium({ webgpu: backend === "webgpu" });
+}
+
+const page = () => site.material("bench/page.html");
+const isReady = () => globalThis.comparison !== undefined;
+const start = (name, task) => globalThis.comparison.start(name, task);
+const heatmap = (name) => globalThis.comparison.heatmap(name);
+const time = (name, event, budget) => globalThis.comparison.time(name, event, budget);
+
+async function defaultLayer(address) {
+  const browser = await launch("cpu");
+  const tab = await browser.open(site.blank);
+  const layer = await tab.evaluate(async (address) => {
+    const { loadModel } = await import("/gradcam-web/index.js");
+    return (await loadModel(address, { backend: "cpu" })).defaultLayer;
+  }, address);
+  await browser.close();
+  return layer;
+}
+
+/** From an empty cache to the first result, each time in a browser that has just been started. */
+async function compareStarts(contestants, task, backend) {
+  for (let round = 0; round < Math.min(rounds, 3); round++) {
+    for (const { name, figures } of contestants) {
+      const browser = await launch(backend);
+      const empty = await browser.open(site.blank);
+      const memoryBefore = await memoryOf(empty);
+      await empty.close();
+      const before = site.requests.length;
+      const tab = await browser.open(`${page()}#${encodeURIComponent(JSON.stringify([name, task]))}`);
+      await tab.waitFor(isReady);
+      const { ready, first } = await tab.evaluate(() => globalThis.comparison.starting);
+      const files = site.requests.slice(before).filter((path) => !path.includes("/bench/") && !path.includes("favicon"));
+      await tab.evaluate(time, name, "forward", 300);
+      await tab.evaluate(time, name, "gradCam", 300);
+      const memory = (await memoryOf(tab)) - memoryBefore;
+      await browser.close();
+      add(figures, "ready", ready);
+      add(figures, "first", first);
+      if (Number.isFinite(memory)) add(figures, "memory", memory / 1e6);
+      const code = files.filter((path) => !path.endsWith(".onnx")).map((path) => site.file(path));
+      figures.bytes = { files: code.length, ...sizes(code) };
+    }
+  }
+}
+
+/** What happens again and again, after a warm-up. */
+async function compareEvents(contestants, task, backend) {
+  const browser = await launch(backend);
+  const tabs = new Map();
+  const shared = options.browser === "webkit" ? await browser.open(page()) : undefined;
+  const answers = [];
+  for (const { name, library } of contestants) {
+    const tab = shared ?? (await browser.open(page()));
+    await tab.waitFor(isReady);
+    tabs.set(name, tab);
+    const { scores } = await tab.evaluate(start, name, task);
+    answers.push({ library, scores, heatmap: await tab.evaluate(heatmap, name) });
+  }
+  const agreement = agreementOf(answers);
+
+  const events = options.quick ? ["forward", "gradCam", "anotherClass"] : ["forward", "gradCam", "anotherClass", "anotherMethod", "opacity", "frame"];
+  // On a graphics card made of software a single result takes seconds.
+  const budget = 250;
+  for (const { name } of contestants) {
+    for (const event of events) await tabs.get(name).evaluate(time, name, event, 2 * budget);
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (const event of events) {
+      for (let turn = 0; turn < contestants.length; turn++) {
+        const { name, figures } = contestants[(turn + round) % contestants.length];
+        const times = await tabs.get(name).evaluate(time, name, event, budget);
+        for (const value of times ?? []) add(figures, event, value);
+      }
+    }
+  }
+  await browser.close();
+  return agreement;
+}
+
+function add(figures, what, value) {
+  (figures[what] ??= []).push(value);
+}
+
+/**
+ * How far the contestants are from the first of them, in units of its largest number.
+ *
+ * @throws if they disagree: times of a wrong result mean nothing
+ */
+function agreementOf([first, ...others]) {
+  const distances = {};
+  for (const other of others) {
+    for (const what of ["scores", "heatmap"]) {
+      if (!other[what]) continue;
+      const [expected, actual] = [first[what], other[what]];
+      const largest = Math.max(...expected.map(Math.abs));
+      const distance = Math.max(...expected.map((value, i) => Math.abs(value - actual[i]))) / largest;
+      if (!(expected.length === actual.length && distance < 2e-3)) {
+        throw new Error(`${other.library} and ${first.library} disagree on the ${what}: by ${distance} of the largest number`);
+      }
+      distances[`${what}, ${other.library}`] = distance;
+    }
+  }
+  return distances;
+}
+
+/** Sizes of files as they are and as a server with brotli would send them, in bytes. */
+function sizes(files) {
+  const cache = join(MADE, "brotli.json");
+  const known = existsSync(cache) ? JSON.parse(readFileSync(cache)) : {};
+  const sum = { raw: 0, brotli: 0 };
+  for (const file of new Set(files)) {
+    const bytes = readFileSync(file);
+    const hash = createHash("sha256").update(bytes).digest("hex");
+    known[hash] ??= brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_LGWIN]: 24, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } }).length;
+    sum.raw += bytes.length;
+    sum.brotli += known[hash];
+  }
+  writeFileSync(cache, JSON.stringify(known));
+  return sum;
+}
+
+await main();

@@ -1,0 +1,55 @@
+// The comparison's table for people.
+
+/** Name, key, and whether less is better. */
+const ROWS = [
+  ["load to ready", "ready", "ms"],
+  ["first result", "first", "ms"],
+  ["forward", "forward", "ms"],
+  ["Grad-CAM", "gradCam", "ms"],
+  ["another class", "anotherClass", "ms"],
+  ["another method", "anotherMethod", "ms"],
+  ["opacity change", "opacity", "ms"],
+  ["frames a second", "frame", "1/s"],
+  ["peak memory", "memory", "MB"],
+];
+
+/** @param {number[]} values */
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** Prints one network's rows: median and minimum of each contestant, and ours divided by the fastest peer's. */
+export function printNetwork({ network, backend, browser, layer, rounds, agreement, contestants }) {
+  const names = Object.keys(contestants);
+  console.log(`\n${network}, ${backend}, ${browser}, one thread, target layer ${layer}, ${rounds} rounds: median (minimum)`);
+  printRow("", names, "ours / fastest peer");
+  for (const [title, key, unit] of ROWS) {
+    const figures = names.map((name) => contestants[name][key]);
+    if (!figures[0]) continue;
+    // Of frames the time was taken, as of everything; a second is divided by it.
+    const shown = (value) => (unit === "1/s" ? 1000 / value : value);
+    const cells = figures.map((values) => (values ? `${shown(median(values)).toFixed(1)} (${shown(Math.min(...values)).toFixed(1)})` : "-"));
+    printRow(`${title}, ${unit}`, cells, ratio(figures.map((values) => values && median(values)), unit));
+  }
+  const [ours] = names.map((name) => contestants[name].gradCam);
+  const forwards = names.slice(1).map((name) => median(contestants[name].forward));
+  printRow("Grad-CAM / a peer's forward", ["", "", ""], (median(ours) / Math.min(...forwards)).toFixed(2));
+  for (const kind of ["raw", "brotli"]) {
+    const bytes = names.map((name) => contestants[name].bytes?.[kind]);
+    if (bytes[0]) printRow(`code ${kind}, kB`, bytes.map((size) => (size / 1000).toFixed(0)), ratio(bytes, "kB"));
+  }
+  console.log(`largest differences: ${Object.entries(agreement).map(([what, distance]) => `${what} ${distance.toExponential(0)}`).join("; ")}`);
+}
+
+function printRow(title, cells, ratio) {
+  console.log(title.padEnd(28) + cells.map((cell) => cell.padStart(20)).join("") + ratio.padStart(22));
+}
+
+function ratio([ours, ...peers], unit) {
+  const others = peers.filter((value) => value !== undefined);
+  if (others.length === 0) return "-";
+  const fastest = Math.min(...others);
+  return (unit === "1/s" ? fastest / ours : ours / fastest).toFixed(2);
+}
