@@ -4,8 +4,6 @@ The graph is spelt out here rather than traced, because its names are part of wh
 by name), and so that batch normalisation is folded and parameters take two bytes each.
 """
 
-import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+import bundle
 from data import MEAN, STD
 from network import STRIDE, Everyday, folded
 
@@ -44,6 +43,10 @@ class _Graph:
                          pads=list(conv.padding) * 2)
 
 
+def preprocess(side: int) -> dict:
+    return {"width": side, "height": side, "resize": RESIZE, "mean": MEAN, "std": STD, "order": "RGB"}
+
+
 def model(network: Everyday, side: int, labels: list[str]) -> tuple[onnx.ModelProto, str]:
     """The network for an input of `side` pixels, and the name of its target layer."""
     network, graph = folded(network), _Graph()
@@ -67,8 +70,7 @@ def model(network: Everyday, side: int, labels: list[str]) -> tuple[onnx.ModelPr
         helper.make_graph(graph.nodes, "everyday", [value("input", ["batch", 3, side, side])],
                           [value("logits", ["batch", len(labels)])], graph.initialisers),
         opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="gradcam-web")
-    helper.set_model_props(proto, {"mean": json.dumps(MEAN), "std": json.dumps(STD), "order": "RGB", "resize": RESIZE,
-                                   "labels": json.dumps(labels), "license": LICENSE, "source": SOURCE})
+    bundle.describe(proto, preprocess(side), labels, license=LICENSE, source=SOURCE)
     onnx.checker.check_model(proto, full_check=True)
     return proto, x
 
@@ -77,9 +79,6 @@ def write(network: Everyday, side: int, labels: list[str], folder: Path):
     """Writes `everyday.onnx`, `model.json` and `labels.json`, and checks the file against PyTorch."""
     proto, target_layer = model(network, side, labels)
     contents = proto.SerializeToString()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_bytes(contents)
-
     x = torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(0)) * 4 - 2
     got = onnxruntime.InferenceSession(contents).run(["logits"], {"input": x.numpy()})[0]
     exact = folded(network)
@@ -94,10 +93,6 @@ def write(network: Everyday, side: int, labels: list[str], folder: Path):
     if difference > 1e-3:
         raise SystemExit(f"{FILE} does not compute what PyTorch computes")
 
-    (folder / "labels.json").write_text(json.dumps(labels, indent=0) + "\n")
-    (folder / "model.json").write_text(json.dumps({
-        "name": NAME, "file": FILE, "sha256": hashlib.sha256(contents).hexdigest(), "bytes": len(contents),
-        "license": LICENSE, "source": SOURCE,
-        "preprocess": {"width": side, "height": side, "resize": RESIZE, "mean": MEAN, "std": STD, "order": "RGB"},
-        "labels": "labels.json", "targetLayer": target_layer}, indent=2) + "\n")
+    bundle.write(folder, FILE, contents, labels, {
+        "name": NAME, "license": LICENSE, "source": SOURCE, "preprocess": preprocess(side), "targetLayer": target_layer})
     print(f"wrote {folder}: input {side}×{side}, map {side // STRIDE}×{side // STRIDE} at {target_layer}")

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "which parts are used depends on the features that are on")]
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -23,9 +23,18 @@ pub struct Tensor {
 impl Fixture {
     /// Reads `tests/data/FILE`.
     pub fn read(file: &str) -> Fixture {
-        let bytes = bytes(file);
-        let tensors = SafeTensors::deserialize(&bytes).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        Fixture::parse(file, &bytes(file))
+    }
+
+    /// Reads a safetensors file from elsewhere.
+    pub fn read_at(path: &Path) -> Fixture {
+        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Fixture::parse(&path.to_string_lossy(), &bytes)
+    }
+
+    fn parse(file: &str, bytes: &[u8]) -> Fixture {
+        let tensors = SafeTensors::deserialize(bytes).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
         let facts = header.metadata().iter().flatten();
         Fixture {
             file: file.into(),

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cpu")]
 mod cams;
+#[cfg(feature = "cpu")]
+mod exported;
 mod fixtures;
 mod heatmaps;
 #[cfg(feature = "cpu")]
