@@ -38,7 +38,7 @@ class Split:
 
 def classes(folder: Path) -> tuple[list[str], list[str]]:
     """WordNet ids, and names as people say them: the first synonym in lower case."""
-    rows = _rows_in_archive(folder / "val.tar.xz", "classes.tsv")
+    rows = rows_in_archive(folder / "val.tar.xz", "classes.tsv")
     return [row[0] for row in rows], [row[1].split(",")[0].strip().lower() for row in rows]
 
 
@@ -50,7 +50,7 @@ def load(folder: Path, name: str, cache: Path) -> Split:
         if not archives:
             raise SystemExit(f"no {name}*.tar.xz in {folder}: give the folder of the data set with --data")
         index = {wnid: i for i, wnid in enumerate(classes(folder)[0])}
-        header, *rows = _rows_in_archive(folder / "val.tar.xz", f"{name}_boxes.tsv")
+        header, *rows = rows_in_archive(folder / "val.tar.xz", f"{name}_boxes.tsv")
         boxes = {row[0]: [int(v) for v in row[2:6]] for row in rows}
         found = []
         for archive in archives:
@@ -164,7 +164,7 @@ def _sample(images: torch.Tensor, window: torch.Tensor, flip: torch.Tensor, side
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 
-def _rows_in_archive(archive: Path, name: str) -> list[list[str]]:
+def rows_in_archive(archive: Path, name: str) -> list[list[str]]:
     with tarfile.open(archive, "r:xz") as tar:
         for member in tar:
             if Path(member.name).name == name:
