@@ -136,6 +136,23 @@ export interface Prediction {
      * the map owes to the score. Where the layer is pooled, it is the class activation Σ_k W_ck A_k at this cell. */
     readonly classes: readonly { readonly index: number; readonly label: string; readonly evidence: number }[];
   }>;
+  /**
+   * The same explanation by networks that forgot what they learnt: parameters are replaced by random ones from the top
+   * layer down, one step after the other (Adebayo et al. 2018, https://arxiv.org/abs/1810.03292). A method whose maps stay
+   * the same shows the image, not the network.
+   * @throws {GradCamError} as `explain`
+   */
+  sanityCheck(options?: {
+    method?: Method;
+    targetClass?: number | string;
+    targetLayer?: string | string[];
+    /** How many networks to compare with, at most, from one random layer to all. Default 8. */
+    steps?: number;
+    /** Of the random parameters. Default 1. */
+    seed?: number;
+    onProgress?(fraction: number): void;
+    signal?: AbortSignal;
+  }): Promise<SanityStep[]>;
 }
 
 /** A cell of a layer's map, and where it lies on the image, in pixels. */
@@ -146,6 +163,60 @@ export interface Cell {
   readonly y: number;
   readonly width: number;
   readonly height: number;
+}
+
+/** The explanation by a network whose upper layers are random. */
+export interface SanityStep {
+  /** The lowest layer that is random. */
+  readonly layer: string;
+  /** How many layers are random, this one included. */
+  readonly randomised: number;
+  /**
+   * Spearman's rank correlation of its heatmap with that of the network as it is: 1 if nothing changed, near 0 if the two
+   * have nothing in common. Where either has nothing to show, 0.
+   */
+  readonly rankCorrelation: number;
+  readonly explanation: Explanation;
+  /** The explanation's. */
+  readonly map: Grid;
+  readonly heatmap: Grid;
+}
+
+/** How faithful an explanation is to its network. Everything happens on the network's input, after preprocessing. */
+export interface Measures {
+  /**
+   * The share of the probability that is lost when the input is multiplied by the heatmap, 0..=1: less is better. Its mean
+   * over images is torch-cam's average drop (Chattopadhay et al. 2018, https://arxiv.org/abs/1710.11063).
+   */
+  readonly drop: number;
+  /** Whether the probability grows instead; its mean over images is torch-cam's increase in confidence. */
+  readonly increase: boolean;
+  /** By how much the score changes. pytorch-grad-cam's DropInConfidence is its negative part. */
+  readonly scoreChange: number;
+  /** Pixels are set to 0, the hottest first: a small area is better (Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421). */
+  readonly deletion: Curve;
+  /** Pixels are put back, the hottest first: a large area is better. */
+  readonly insertion: Curve;
+  /** Pixels are imputed from those that stay (Rong et al. 2022, https://arxiv.org/abs/2202.00449), as in pytorch-grad-cam. */
+  readonly road: {
+    /** How many per cent of the pixels stay at each point: 10 to 90. */
+    readonly percentiles: Uint8Array;
+    /** Change of the score when the least relevant pixels stay: lower is better. */
+    readonly mostRelevantFirst: Float32Array;
+    /** Change of the score when the most relevant pixels stay: higher is better. */
+    readonly leastRelevantFirst: Float32Array;
+    /** Half the difference of their means: higher is better. */
+    readonly combined: number;
+  };
+}
+
+export interface Curve {
+  /** The share of pixels that were changed, 0 to 1. */
+  readonly fractions: Float32Array;
+  /** The probability of the class at each. */
+  readonly probabilities: Float32Array;
+  /** Below the curve, 0..=1. */
+  readonly area: number;
 }
 
 export interface Style {
@@ -188,6 +259,20 @@ export interface Explanation extends MapOverImage {
   /** The names of the layers, joined by commas. */
   readonly targetLayer: string;
   readonly targetLayers: readonly string[];
+  /**
+   * Runs the network about 58 times to say how faithful this explanation is.
+   * @throws {GradCamError} `TargetError` (an option's value), `DeviceError`, `AbortError`
+   */
+  measure(options?: {
+    /** Of deletion and insertion, at most. Default 20. */
+    steps?: number;
+    /** The standard deviation of the noise on imputed pixels. Default 0.01. */
+    noise?: number;
+    /** Of the noise. Default 1. */
+    seed?: number;
+    onProgress?(fraction: number): void;
+    signal?: AbortSignal;
+  }): Promise<Measures>;
   /** Milliseconds. */
   readonly timings: { readonly preprocess: number; readonly forward: number; readonly explain: number; readonly total: number };
 }

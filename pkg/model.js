@@ -263,12 +263,30 @@ export class Prediction {
   }
 
   async explain({ method = "grad-cam", targetClass, targetLayer, onProgress, signal } = {}) {
+    const answer = await this.#ask("explain", this.#wanted(method, targetClass, targetLayer), { signal, onProgress });
+    return this.#explanation(answer);
+  }
+
+  async sanityCheck({ method = "grad-cam", targetClass, targetLayer, steps = 8, seed = 1, onProgress, signal } = {}) {
+    checkSteps(steps);
+    checkSeed(seed);
+    const args = { ...this.#wanted(method, targetClass, targetLayer), steps, seed };
+    const { found } = await this.#ask("sanityCheck", args, { signal, onProgress });
+    return found.map(({ explanation: answer, ...step }) => {
+      const explanation = this.#explanation(answer);
+      const { map, heatmap } = explanation;
+      return Object.freeze({ ...step, explanation, map, heatmap });
+    });
+  }
+
+  #wanted(method, targetClass, targetLayer) {
     // CAM has one layer that it can be taken at, and the network knows it.
     const usual = method === "cam" ? [] : this.model.defaultLayer;
-    const layers = [targetLayer ?? usual].flat().map(String);
-    const args = { method: String(method), targetClass: this.#classOf(targetClass), layers };
-    const answer = await this.#ask("explain", args, { signal, onProgress });
-    return new Explanation(construct, answer, this.#canvas, this.#timings);
+    return { method: String(method), targetClass: this.#classOf(targetClass), layers: [targetLayer ?? usual].flat().map(String) };
+  }
+
+  #explanation(answer) {
+    return new Explanation(construct, answer, this.#canvas, this.#timings, (...question) => this.#ask(...question));
   }
 
   async units({ targetClass, targetLayer, count = 12, signal } = {}) {
@@ -325,6 +343,19 @@ export class Prediction {
     this.model[count](answer);
     return answer;
   }
+}
+
+/** As large as the engine counts. */
+const MOST = 2 ** 32 - 1;
+
+function checkSteps(steps) {
+  if (Number.isInteger(steps) && steps > 0 && steps <= MOST) return;
+  throw new GradCamError("TargetError", `The number of steps is ${steps}; a whole number above 0 is accepted.`);
+}
+
+function checkSeed(seed) {
+  if (Number.isInteger(seed) && seed >= 0 && seed <= MOST) return;
+  throw new GradCamError("TargetError", `The seed is ${seed}; a whole number from 0 to ${MOST} is accepted.`);
 }
 
 /** The image under all maps of a prediction, in the sizes that it is drawn in. */
@@ -450,15 +481,30 @@ class MapOverImage {
 
 /** See `Explanation` in index.d.ts. */
 export class Explanation extends MapOverImage {
-  constructor(key, { map, method, targetClass, targetLayers, explain }, canvas, { preprocess, forward }) {
+  /** Asks the worker about the prediction that this explains. */
+  #ask;
+
+  constructor(key, { map, method, targetClass, targetLayers, explain }, canvas, { preprocess, forward }, ask) {
     if (key !== construct) throw new TypeError("Explanations come from a prediction's explain.");
     super(map, canvas);
+    this.#ask = ask;
     this.method = method;
     this.targetClass = targetClass;
     this.targetLayers = Object.freeze(targetLayers);
     this.targetLayer = targetLayers.join(", ");
     this.timings = Object.freeze({ preprocess, forward, explain, total: preprocess + forward + explain });
     Object.freeze(this);
+  }
+
+  async measure({ steps = 20, noise = 0.01, seed = 1, onProgress, signal } = {}) {
+    checkSteps(steps);
+    checkSeed(seed);
+    if (!(noise >= 0 && noise < Infinity)) {
+      throw new GradCamError("TargetError", `The noise is ${noise}; 0 or a positive number is accepted.`);
+    }
+    const { map, targetClass } = this;
+    const { measures } = await this.#ask("measure", { map, targetClass, steps, noise, seed }, { signal, onProgress });
+    return measures;
   }
 }
 

@@ -112,17 +112,7 @@ const operations = {
     const started = performance.now();
     const explaining = kept.prediction.explain(method, targetClass, layers, progress, isStopped);
     if (doomed) glue.panicForTest();
-    const explanation = await explaining;
-    const result = {
-      map: { width: explanation.width, height: explanation.height, values: explanation.values },
-      method: explanation.method,
-      targetClass: explanation.targetClass,
-      targetLayers: explanation.targetLayers,
-      explain: performance.now() - started,
-      stepsRun: kept.network.stepsRun,
-    };
-    explanation.free();
-    return result;
+    return { ...unpacked(await explaining), explain: performance.now() - started, stepsRun: kept.network.stepsRun };
   },
 
   async units({ prediction: id, targetClass, layer, count }) {
@@ -141,6 +131,40 @@ const operations = {
     const { classes, values, all } = evidence;
     evidence.free();
     return { classes, values, all, stepsRun: kept.network.stepsRun };
+  },
+
+  async measure({ prediction: id, map: { width, height, values }, targetClass, steps, noise, seed }, { progress, isStopped }) {
+    const kept = keptPrediction(id);
+    if (!kept) return { forgotten: true };
+    const found = await kept.prediction.measure(width, height, values, targetClass, steps, noise, seed, progress, isStopped);
+    const { drop, increase, scoreChange, fractions, percentiles, mostRelevantFirst, leastRelevantFirst } = found;
+    const measures = {
+      drop,
+      increase,
+      scoreChange,
+      deletion: { fractions, probabilities: found.deletion, area: found.deletionArea },
+      insertion: { fractions, probabilities: found.insertion, area: found.insertionArea },
+      road: { percentiles, mostRelevantFirst, leastRelevantFirst, combined: found.roadCombined },
+    };
+    found.free();
+    return { measures, stepsRun: kept.network.stepsRun };
+  },
+
+  async sanityCheck({ prediction: id, method, targetClass, layers, steps, seed }, { progress, isStopped }) {
+    const kept = keptPrediction(id);
+    if (!kept) return { forgotten: true };
+    const started = performance.now();
+    const checked = await kept.prediction.sanityCheck(method, targetClass, layers, steps, seed, progress, isStopped);
+    const { layers: names, randomised, rankCorrelations } = checked;
+    const explain = (performance.now() - started) / names.length;
+    const found = names.map((layer, i) => ({
+      layer,
+      randomised: randomised[i],
+      rankCorrelation: rankCorrelations[i],
+      explanation: { ...unpacked(checked.explanation(i)), explain },
+    }));
+    checked.free();
+    return { found, stepsRun: kept.network.stepsRun };
   },
 
   forget({ network: id }) {
@@ -257,6 +281,13 @@ function keptPrediction(id) {
     predictions.set(id, kept);
   }
   return kept;
+}
+
+/** An explanation as plain data; the engine's own is freed. */
+function unpacked(explanation) {
+  const { width, height, values, method, targetClass, targetLayers } = explanation;
+  explanation.free();
+  return { map: { width, height, values }, method, targetClass, targetLayers };
 }
 
 function openPicture({ bytes, width, height, rgba }) {

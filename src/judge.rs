@@ -146,7 +146,12 @@ impl<'a> Watch<'a> {
         (self.progress)(self.done.get() as f32 / self.all as f32);
     }
 
-    fn check(&self) -> Result<()> {
+    /// # Errors
+    /// `AbortError` if the caller stopped it.
+    async fn check(&self) -> Result<()> {
+        // A message that stops the run reaches a browser's worker only between two turns of its event loop.
+        #[cfg(target_family = "wasm")]
+        crate::web::next_turn().await;
         if (self.stopped)() { Err(Error::new(ErrorKind::Abort, "stopped by the caller")) } else { Ok(()) }
     }
 }
@@ -328,7 +333,7 @@ impl<'a> Judge<'a> {
         let network = self.prediction.network();
         let mut outcomes = Vec::with_capacity(count);
         for first in (0..count).step_by(BATCH) {
-            watch.check()?;
+            watch.check().await?;
             let inputs = (first..count.min(first + BATCH)).map(|job| {
                 let mut input = self.input.clone();
                 change(job, &mut input);
@@ -343,7 +348,7 @@ impl<'a> Judge<'a> {
             }));
             watch.add(size);
         }
-        watch.check()?;
+        watch.check().await?;
         Ok(outcomes)
     }
 }

@@ -15,6 +15,20 @@ use wasm_bindgen::JsValue;
 
 use crate::Error;
 
+/// Waits until messages that arrived meanwhile have been taken up.
+#[cfg(feature = "engine")]
+pub(crate) async fn next_turn() {
+    let promise = js_sys::Promise::new(&mut |resolve, _| {
+        let timer = js_sys::Reflect::get(&js_sys::global(), &"setTimeout".into());
+        let timer = timer.map(js_sys::Function::from);
+        if timer.and_then(|timer| timer.call1(&JsValue::NULL, &resolve)).is_err() {
+            // Without timers there are no messages to wait for.
+            let _ = resolve.call0(&JsValue::NULL);
+        }
+    });
+    let _ = wasm_bindgen_futures::JsFuture::from(promise).await;
+}
+
 impl From<Error> for JsValue {
     fn from(error: Error) -> JsValue {
         let thrown = js_sys::Error::new(error.message());

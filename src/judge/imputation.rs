@@ -124,8 +124,8 @@ impl Imputation {
         let mut product = vec![0.; count];
         let mut slope = 0.;
         for _ in 0..MOST_ITERATIONS {
-            // Written so that NaN ends it.
-            if !(dot(&residual, &residual).sqrt() > enough) {
+            let left = dot(&residual, &residual).sqrt();
+            if left <= enough || left.is_nan() {
                 break;
             }
             self.precondition(&residual, &mut preconditioned);

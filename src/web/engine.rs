@@ -15,6 +15,8 @@ use crate::network::{self, LayerId};
 use crate::onnx::{self, LoadOptions};
 use crate::preprocess::{Placement, Preprocess, input_from_image};
 
+mod judging;
+
 /// The device that this worker computes on.
 #[wasm_bindgen]
 pub struct Engine {
@@ -239,13 +241,8 @@ impl Prediction {
         progress: Function,
         is_stopped: Function,
     ) -> Result<Explanation, JsValue> {
-        let layers = layers.iter().map(|name| self.network.layer(name)).collect::<Result<Vec<LayerId>, Error>>()?;
-        let options = ExplainOptions { method: method.parse::<Method>()?, target_class, layers };
-        let progress = |fraction: f32| {
-            let _ = progress.call1(&JsValue::NULL, &fraction.into());
-        };
-        let is_stopped = || is_stopped.call0(&JsValue::NULL).is_ok_and(|answer| answer.is_truthy());
-        Ok(Explanation(self.prediction.explain(&options, &progress, &is_stopped).await?))
+        let options = self.options(method, target_class, &layers)?;
+        Ok(Explanation(self.prediction.explain(&options, &hear(progress), &ask(is_stopped)).await?))
     }
 
     /// The `count` channels of a layer that add most to a class's score.
@@ -326,6 +323,25 @@ impl Evidence {
     pub fn all(&self) -> bool {
         self.0.all
     }
+}
+
+impl Prediction {
+    fn options(&self, method: &str, target_class: Option<usize>, layers: &[String]) -> Result<ExplainOptions, Error> {
+        let layers = layers.iter().map(|name| self.network.layer(name)).collect::<Result<Vec<LayerId>, Error>>()?;
+        Ok(ExplainOptions { method: method.parse::<Method>()?, target_class, layers })
+    }
+}
+
+/// A caller who hears of progress.
+fn hear(progress: Function) -> impl Fn(f32) {
+    move |fraction| {
+        let _ = progress.call1(&JsValue::NULL, &fraction.into());
+    }
+}
+
+/// A caller who may say that nobody waits any more.
+fn ask(is_stopped: Function) -> impl Fn() -> bool {
+    move || is_stopped.call0(&JsValue::NULL).is_ok_and(|answer| answer.is_truthy())
 }
 
 /// A class activation map and what it is of.
