@@ -8,6 +8,7 @@ use gradcam_web::ErrorKind;
 use gradcam_web::cam::{ExplainOptions, Method, Prediction};
 use gradcam_web::heatmap::Grid;
 use gradcam_web::image::Image;
+use gradcam_web::judge::boxes::{BoxAccuracy, Rect, best_iou, energy_inside, largest_part, points_at};
 use gradcam_web::judge::{Judge, JudgeOptions, rank_correlation};
 use gradcam_web::network::Network;
 use gradcam_web::preprocess::{Preprocess, input_from_image};
@@ -247,4 +248,31 @@ fn random_parameters_replace_the_learnt_ones_from_the_top_down() {
     assert_ne!(logits(&headless, input), logits(&network.with_randomised(1, 2), input));
     assert_ne!(activations(&network.with_randomised(2, 1)), activations(&network));
     assert_eq!(logits(&network.with_randomised(0, 1), input), logits(&network, input));
+}
+
+#[test]
+fn boxes_are_judged_as_by_opencv_and_wsolevaluation() {
+    let fixture = Fixture::read("boxes.safetensors");
+    let tolerance = fixture.fact("tolerance").as_f64().unwrap() as f32;
+    let mut accuracy = BoxAccuracy::default();
+    for image in 0..fixture.fact("images").as_u64().unwrap() {
+        let tensor = |name: &str| fixture.tensor(&format!("{image}/{name}"));
+        let map = tensor("heatmap");
+        let heatmap = Grid::new(map.shape[1] as u32, map.shape[0] as u32, map.values.clone()).heatmap();
+        let rects = tensor("boxes").values.as_chunks().0.iter().map(|&[x0, y0, x1, y1]| Rect { x0, y0, x1, y1 });
+        let rects: Vec<Rect> = rects.collect();
+        let overlap = |share| best_iou(largest_part(&heatmap, share).unwrap(), &rects);
+        for (name, found) in [
+            ("pointing", f32::from(points_at(&heatmap, &rects, tolerance))),
+            ("iou_15", overlap(0.15)),
+            ("iou_20", overlap(0.2)),
+            ("energy", energy_inside(&heatmap, &rects)),
+        ] {
+            let expected = tensor(name).values[0];
+            assert!((found - expected).abs() <= 1e-4, "{image}/{name}: {found} instead of {expected}");
+        }
+        accuracy.add(&heatmap, &rects);
+    }
+    let expected = fixture.tensor("max_box_acc_v2").values[0];
+    assert!((accuracy.value() - expected).abs() <= 1e-5, "{} instead of {expected}", accuracy.value());
 }
