@@ -3,6 +3,7 @@
 import { METHODS } from "./gradcam-web/index.js";
 import { $, create } from "./dom.js";
 import { percent } from "./format.js";
+import { MEASURES } from "./judge.js";
 import { Tile, coalesced, timeOf } from "./tiles.js";
 
 /** How many layers and classes are compared unless others are chosen. */
@@ -20,13 +21,16 @@ export class ComparePanel {
   #what = "methods";
   /** The names that are checked, by what is compared. */
   #chosen = { methods: new Set(METHODS.filter(({ forwardPasses }) => forwardPasses === "1").map(({ name }) => name)) };
-  /** @type {{ tile: Tile, request: Request }[]} */ #tiles = [];
+  /** @type {{ tile: Tile, request: Request, explanation?: import("gradcam-web").Explanation, measures?: import("gradcam-web").Measures }[]} */
+  #tiles = [];
   /** @type {AbortController | undefined} */ #run;
   #redraw;
 
   /**
    * @param {object} on
    * @param {(request: Request, explanation: import("gradcam-web").Explanation) => void} on.choose
+   * @param {(explanation: import("gradcam-web").Explanation, measures: import("gradcam-web").Measures) => void} on.measured
+   * @param {() => string[] | undefined} on.layers that the settings name
    * @param {() => import("gradcam-web").Style} on.style
    */
   constructor(on) {
@@ -108,6 +112,14 @@ export class ComparePanel {
         entry.explanation = explanation;
         tile.show(explanation, [timeOf(explanation)], this.#on.style());
         this.#mark();
+        if ($("compare-measure").checked) {
+          entry.measures = await explanation.measure({
+            signal: run.signal, onProgress: (fraction) => run.signal.aborted || tile.detail(timeOf(explanation), `measuring ${Math.round(100 * fraction)} %`),
+          });
+          if (run.signal.aborted) return;
+          this.#on.measured(explanation, entry.measures);
+          this.#showMeasures();
+        }
       } catch (error) {
         if (run.signal.aborted) return;
         tile.refuse(error);
@@ -137,6 +149,19 @@ export class ComparePanel {
       layers: () => ({ ...base, targetLayers: [name], title: name }),
       classes: () => ({ ...base, targetClass: Number(name), title: model.labels[name] }),
     })[this.#what]());
+  }
+
+  /** The measures of each tile, the best of each kind marked. */
+  #showMeasures() {
+    const measured = this.#tiles.filter(({ measures }) => measures);
+    const best = MEASURES.map(({ value, better }) => better(...measured.map(({ measures }) => value(measures))));
+    for (const { tile, explanation, measures } of measured) {
+      const rows = MEASURES.flatMap(({ name, title, value, text }, i) => {
+        const isBest = measured.length > 1 && value(measures) === best[i];
+        return [create("span", { textContent: name, title }), create(isBest ? "b" : "span", { textContent: text(value(measures)), title: isBest ? "the best of these" : "" })];
+      });
+      tile.detail(timeOf(explanation), create("span", { className: "tile-measures" }, ...rows));
+    }
   }
 
   /** Everything that could be compared. @returns {{ value: string, text: string, detail: string }[]} */

@@ -33,10 +33,11 @@ export class LayerPanel {
     $("layer").max = model.layers.length - 1;
     $("layer").disabled = false;
     for (const id of ["layer-default", "layer-keep"]) $(id).disabled = false;
-    const highest = Math.log2(Math.max(...model.layers.map(({ shape: [, height] }) => height)) + 1);
-    $("layer-sizes").replaceChildren(...model.layers.map(({ shape: [, height] }) => {
+    const heights = model.layers.map(({ shape: [, height] }) => Math.log2(height));
+    const [lowest, highest] = [Math.min(...heights), Math.max(...heights)];
+    $("layer-sizes").replaceChildren(...heights.map((height) => {
       const column = create("span");
-      column.style.setProperty("--share", Math.log2(height + 1) / highest);
+      column.style.setProperty("--share", 0.25 + (0.75 * (height - lowest)) / (highest - lowest || 1));
       return column;
     }));
     this.select(layers);

@@ -8,6 +8,7 @@ import { ComparePanel } from "./compare.js";
 import { $, create } from "./dom.js";
 import { embedCode, facts, fileName } from "./format.js";
 import { watchIntake } from "./intake.js";
+import { JudgePanel } from "./judge.js";
 import { LayerPanel } from "./layers.js";
 import { Legend, createColormapChoice } from "./legend.js";
 import { wordsAbout } from "./methods.js";
@@ -30,8 +31,10 @@ const legend = new Legend();
 const layers = new LayerPanel((layer) => choose({ layer }));
 const ask = new AskPanel(picture, { onChoose: (index) => choose({ class: String(index) }), onError: showError });
 const style = () => ({ colormap: state.colormap, opacity: Number(state.opacity) });
+const judge = new JudgePanel({ style, error: showError });
 const compare = new ComparePanel({
   style,
+  measured: (explanation, measures) => judge.remember(explanation, measures),
   layers: () => state.layer,
   choose({ method, targetClass, targetLayers }, explanation) {
     choose({ method, class: String(targetClass), layer: isUsual(targetLayers) ? undefined : targetLayers });
@@ -42,7 +45,7 @@ const compare = new ComparePanel({
 });
 const units = new UnitsPanel({ style, choose: showUnit, error: showError });
 /** Everything below the picture that follows it. */
-const panels = [compare, units];
+const panels = [compare, judge, units];
 
 // Settings: the address bar, the element and the panel always say the same.
 
@@ -107,8 +110,11 @@ async function startModel() {
     const previous = model;
     model = loaded;
     settled = wanted;
-    if (previous) picture.model = model;
-    previous?.dispose();
+    if (previous) {
+      picture.model = model;
+      forgetPrediction();
+      previous.dispose();
+    }
     showModel();
     if (!state.src) hideProgress();
   } catch (error) {
@@ -142,21 +148,29 @@ function showEngine(explanation) {
 
 // The picture.
 
+/** The last one that could be explained. @type {{ src: unknown, fileName: string | undefined, class: string | undefined } | undefined} */
+let lastPicture;
+
 function openImage(image, name) {
   hideError();
   if (state.src !== image) state.class = undefined;
   state.src = image;
   state.fileName = name;
+  openPicture();
+}
+
+/** Shows what the settings name. */
+function openPicture() {
   apply();
   $("stage").dataset.state = "busy";
   $("empty").hidden = true;
   $("frame").hidden = false;
-  picture.alt = name ?? "";
+  picture.alt = state.fileName ?? "";
   $("stage").style.removeProperty("--ratio");
   forgetPrediction();
   showProgress(model ? "Reading the photo" : "Getting the network ready", 0);
   picture.src = null;
-  picture.src = image;
+  picture.src = state.src;
 }
 
 /** What was said of another picture, or by another network. */
@@ -199,6 +213,7 @@ picture.addEventListener("load", ({ detail: prediction }) => {
 
 picture.addEventListener("explain", ({ detail: explanation }) => {
   hideProgress();
+  lastPicture = { src: state.src, fileName: state.fileName, class: state.class };
   $("stage").dataset.state = "ready";
   for (const id of ["under", "note", "bench"]) $(id).hidden = false;
   $("warning").hidden = $("warning").textContent === "";
@@ -212,6 +227,12 @@ picture.addEventListener("explain", ({ detail: explanation }) => {
 });
 
 picture.addEventListener("error", ({ detail }) => {
+  if (detail.name === "ImageError" && lastPicture && lastPicture.src !== state.src) {
+    // Nobody loses a picture to a file that is none.
+    Object.assign(state, lastPicture);
+    openPicture();
+    return showError(detail);
+  }
   showError(detail);
   // Without a heatmap there is nothing to read off a legend, and without a picture room for another one.
   for (const id of ["under", "note", "warning", "showing", "cell"]) $(id).hidden = true;
@@ -238,11 +259,20 @@ function hideProgress() {
   $("progress").hidden = true;
 }
 
+/** What each kind of error means for a person. */
+const ERROR_TITLES = {
+  ImageError: "This picture can't be used",
+  ModelError: "This network can't be used",
+  UnsupportedError: "Not possible with this network",
+  TargetError: "This choice does not exist",
+  DeviceError: "The computation failed",
+};
+
 function showError({ name, message }) {
   hideProgress();
   $("error").hidden = false;
   $("error").dataset.name = name;
-  $("error-name").textContent = name;
+  $("error-name").textContent = ERROR_TITLES[name] ?? name;
   $("error-message").textContent = message;
 }
 

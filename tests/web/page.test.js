@@ -91,6 +91,16 @@ test("a file that is no image is named, and the next photo works", async (t) => 
   assert.equal((await settled(page)).error, undefined);
 });
 
+test("a file that is no image takes nothing away from the picture before", async (t) => {
+  const page = await open(t, { src: site.material("data/images/photo.png"), class: "1" });
+  const before = await settled(page);
+  await page.drop("main", { name: "notes.txt", type: "text/plain", bytes: Buffer.from("not a picture") });
+  await page.waitFor(() => !document.querySelector("#error").hidden && document.querySelector("grad-cam").explanation && document.querySelector("#stage").dataset.state === "ready");
+  const { error, ...after } = await settled(page);
+  assert.equal(error.name, "ImageError");
+  assert.deepEqual(after, before);
+});
+
 test("a damaged model is named, and the network in use stays", async (t) => {
   const page = await open(t, { src: site.material("data/images/photo.jpg") });
   await settled(page);

@@ -1,0 +1,128 @@
+// Whether to believe a heatmap: measures and the sanity check, as the page shows what the package computes.
+
+import assert from "node:assert/strict";
+import test, { after } from "node:test";
+import { chromium } from "./browsers.js";
+import { openPage, settled } from "./page.js";
+import { serveSite } from "./site.js";
+
+const site = await serveSite({ base: "/some/where/" });
+const browser = await chromium();
+after(() => Promise.all([browser.close(), site.close()]));
+
+async function open(t, more = {}) {
+  const page = await openPage(browser, site, t, { model: site.material("data/cams/flatten.onnx"), backend: "cpu", src: site.material("data/images/photo.jpg"), ...more });
+  assert.equal((await settled(page)).error, undefined);
+  await page.evaluate(() => document.querySelector("#judge-tab").click());
+  return page;
+}
+
+const click = (page, selector) => page.evaluate((selector) => document.querySelector(selector).click(), selector);
+
+/** The page's way to write a number that adds to another. */
+const signed = (number) => {
+  const size = Math.abs(number);
+  return `${number < 0 ? "−" : "+"}${size.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.1 || size === 0 ? 2 : 3)}`;
+};
+
+test("the measures of the heatmap are shown as numbers and as curves", async (t) => {
+  const page = await open(t);
+  await click(page, "#measure-run");
+  const shown = await page.waitFor(async () => {
+    if (document.querySelector("#measures").hidden) return false;
+    const { drop, deletion, insertion, road } = await document.querySelector("grad-cam").explanation.measure();
+    return {
+      expected: { drop, deletion, insertion, road },
+      numbers: Object.fromEntries([...document.querySelectorAll("#measure-numbers div")].map((row) => [row.querySelector("dt").textContent, row.querySelector("dd").textContent])),
+      charts: [...document.querySelectorAll("#measure-charts svg")].map((chart) => ({
+        label: chart.getAttribute("aria-label"),
+        curves: [...chart.querySelectorAll("polyline")].map((line) => line.getAttribute("points").split(" ").map((point) => point.split(",").map(Number))),
+      })),
+      button: document.querySelector("#measure-run").textContent,
+    };
+  });
+  const { drop, deletion, insertion, road } = shown.expected;
+  assert.deepEqual(shown.numbers, {
+    Drop: drop > 0 && drop < 0.001 ? "< 0.1 %" : `${(100 * drop).toFixed(drop < 0.0995 ? 1 : 0)} %`,
+    Deletion: deletion.area.toFixed(2), Insertion: insertion.area.toFixed(2), ROAD: signed(road.combined),
+  });
+  assert.equal(shown.button, "Measure");
+  assert.deepEqual(shown.charts.map(({ label }) => label), [
+    `Deletion curve, area ${deletion.area.toFixed(2)}`, `Insertion curve, area ${insertion.area.toFixed(2)}`, `ROAD, combined ${road.combined.toFixed(2)}`,
+  ]);
+  // Heights on the page go down as numbers go up, by one factor for both curves.
+  const [first, second] = shown.charts.map(({ curves: [points] }) => points);
+  assert.deepEqual([first.length, second.length], [deletion.probabilities.length, insertion.probabilities.length]);
+  const heights = [...first, ...second].map(([, y]) => y);
+  const numbers = [...deletion.probabilities, ...insertion.probabilities];
+  const [low, high] = [numbers.indexOf(Math.min(...numbers)), numbers.indexOf(Math.max(...numbers))];
+  const slope = (heights[high] - heights[low]) / (numbers[high] - numbers[low]);
+  assert.ok(slope < 0);
+  heights.forEach((height, i) => assert.ok(Math.abs(height - heights[low] - slope * (numbers[i] - numbers[low])) < 0.2, `${i}`));
+  assert.deepEqual(shown.charts[2].curves.map((points) => points.length), [road.mostRelevantFirst.length, road.leastRelevantFirst.length]);
+});
+
+test("the sanity check shows the map fall apart, and its rank correlations", async (t) => {
+  const page = await open(t, { method: "layercam" });
+  await click(page, "#sanity-run");
+  const { tiles, verdict, passed, steps } = await page.waitFor(async () => {
+    const verdict = document.querySelector("#sanity-verdict");
+    if (verdict.hidden) return false;
+    const steps = await document.querySelector("grad-cam").prediction.sanityCheck({ method: "layercam" });
+    return {
+      tiles: [...document.querySelectorAll("#sanity-tiles li")].map((tile) => ({ title: tile.querySelector(".tile-title").textContent, detail: tile.querySelector(".tile-detail").textContent, state: tile.dataset.state })),
+      verdict: verdict.textContent, passed: verdict.dataset.passed,
+      steps: steps.map(({ layer, randomised, rankCorrelation }) => ({ layer, randomised, rankCorrelation })),
+    };
+  });
+  assert.ok(steps.length > 2);
+  assert.deepEqual(tiles, [
+    { title: "None random", detail: "the network as it isρ +1.00", state: "done" },
+    ...steps.map(({ layer, randomised, rankCorrelation }) => ({ title: `${randomised} random`, detail: `down to ${layer}ρ ${signed(rankCorrelation)}`, state: "done" })),
+  ]);
+  const { rankCorrelation, randomised } = steps.at(-1);
+  assert.equal(passed, String(Math.abs(rankCorrelation) < 0.5));
+  assert.ok(verdict.startsWith(`With all ${randomised} layers random, the rank correlation with the true map is ${signed(rankCorrelation)}`), verdict);
+});
+
+test("what is measured in a comparison marks the best, and stays with its map", async (t) => {
+  const page = await open(t);
+  await page.evaluate(() => {
+    document.querySelector("#compare-none").click();
+    for (const name of ["grad-cam", "layercam", "cam"]) document.querySelector(`#compare-options input[value="${name}"]`).click();
+    document.querySelector("#compare-measure").click();
+    document.querySelector("#compare-run").click();
+  });
+  const found = await page.waitFor(async () => {
+    if (!/Choose one/.test(document.querySelector("#compare-status").textContent)) return false;
+    const { prediction } = document.querySelector("grad-cam");
+    const measures = await Promise.all(["grad-cam", "layercam"].map(async (method) => (await prediction.explain({ method })).measure()));
+    return {
+      areas: measures.map(({ insertion }) => insertion.area),
+      tiles: [...document.querySelectorAll("#compare-tiles li")].map((tile) => ({ state: tile.dataset.state, title: tile.querySelector(".tile-title").textContent, insertion: tile.querySelector(".tile-measures")?.children[5].textContent, best: tile.querySelector(".tile-measures")?.children[5].tagName })),
+    };
+  });
+  const [first, second] = found.areas;
+  assert.deepEqual(found.tiles.filter(({ state }) => state === "done"), [
+    { state: "done", title: "Grad-CAM", insertion: first.toFixed(2), best: first >= second ? "B" : "SPAN" },
+    { state: "done", title: "LayerCAM", insertion: second.toFixed(2), best: second >= first ? "B" : "SPAN" },
+  ]);
+  assert.equal(found.tiles.filter(({ state }) => state === "refused").length, 1);
+  await page.evaluate(() => [...document.querySelectorAll("#compare-tiles button")].find(({ title }) => title === "LayerCAM").click());
+  assert.equal(await page.evaluate(() => document.querySelector("#measures").hidden), false);
+});
+
+test("a measurement that is stopped says so, and another explanation clears the numbers", async (t) => {
+  const page = await open(t);
+  await click(page, "#sanity-run");
+  await click(page, "#sanity-run");
+  assert.deepEqual(await page.evaluate(() => [document.querySelector("#sanity-status").textContent, document.querySelector("#sanity-run").textContent]), ["Stopped.", "Run the sanity check"]);
+  await click(page, "#measure-run");
+  await page.waitFor(() => !document.querySelector("#measures").hidden);
+  await page.evaluate(() => {
+    const method = document.querySelector("#method");
+    method.value = "hirescam";
+    method.dispatchEvent(new Event("change"));
+  });
+  await page.waitFor(() => document.querySelector("grad-cam").explanation.method === "hirescam" && document.querySelector("#measures").hidden);
+});
