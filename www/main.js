@@ -148,12 +148,18 @@ function showEngine(explanation) {
 
 // The picture.
 
-/** The last one that could be explained. @type {{ src: unknown, fileName: string | undefined, class: string | undefined } | undefined} */
+/** The one before, to return to. @type {{ src: unknown, fileName: string | undefined, class: string | undefined } | undefined} */
 let lastPicture;
+/** The one that was no picture. */
+let failedSrc;
 
 function openImage(image, name) {
   hideError();
-  if (state.src !== image) state.class = undefined;
+  if (state.src !== image) {
+    const { src, fileName, class: targetClass } = state;
+    if (src !== undefined && src !== failedSrc) lastPicture = { src, fileName, class: targetClass };
+    state.class = undefined;
+  }
   state.src = image;
   state.fileName = name;
   openPicture();
@@ -178,7 +184,7 @@ function forgetPrediction() {
   classes.clear();
   ask.clear();
   panels.forEach((panel) => panel.show(undefined));
-  for (const id of ["bench", "under", "note", "warning", "showing"]) $(id).hidden = true;
+  for (const id of ["bench", "under", "note", "hint", "warning", "showing"]) $(id).hidden = true;
 }
 
 /** Shows a unit in place of the heatmap. */
@@ -213,9 +219,8 @@ picture.addEventListener("load", ({ detail: prediction }) => {
 
 picture.addEventListener("explain", ({ detail: explanation }) => {
   hideProgress();
-  lastPicture = { src: state.src, fileName: state.fileName, class: state.class };
   $("stage").dataset.state = "ready";
-  for (const id of ["under", "note", "bench"]) $(id).hidden = false;
+  for (const id of ["under", "note", "hint", "bench"]) $(id).hidden = false;
   $("warning").hidden = $("warning").textContent === "";
   $("save").disabled = false;
   $("note").textContent = explanation.note;
@@ -227,15 +232,19 @@ picture.addEventListener("explain", ({ detail: explanation }) => {
 });
 
 picture.addEventListener("error", ({ detail }) => {
-  if (detail.name === "ImageError" && lastPicture && lastPicture.src !== state.src) {
-    // Nobody loses a picture to a file that is none.
-    Object.assign(state, lastPicture);
-    openPicture();
-    return showError(detail);
-  }
   showError(detail);
+  if (detail.name === "ImageError") {
+    failedSrc = state.src;
+    const previous = lastPicture;
+    lastPicture = undefined;
+    if (previous) {
+      // Nobody loses a picture to a file that is none.
+      Object.assign(state, previous);
+      return openPicture();
+    }
+  }
   // Without a heatmap there is nothing to read off a legend, and without a picture room for another one.
-  for (const id of ["under", "note", "warning", "showing", "cell"]) $(id).hidden = true;
+  for (const id of ["under", "note", "hint", "warning", "showing", "cell"]) $(id).hidden = true;
   const hasPicture = Boolean(picture.prediction);
   $("stage").dataset.state = hasPicture ? "error" : "empty";
   $("empty").hidden = hasPicture;
