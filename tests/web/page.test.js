@@ -3,59 +3,73 @@
 import assert from "node:assert/strict";
 import test, { after } from "node:test";
 import { chromium } from "./browsers.js";
+import { relativeDifference } from "./fixtures.js";
 import { openPage, settled } from "./page.js";
 import { serveSite } from "./site.js";
 
 // Below a folder, as on hosts that give a project no origin of its own.
 const site = await serveSite({ base: "/some/where/" });
-const browser = await chromium();
-after(() => Promise.all([browser.close(), site.close()]));
+const browsers = { cpu: await chromium(), webgpu: await chromium({ webgpu: true }) };
+const browser = browsers.cpu;
+after(() => Promise.all([...Object.values(browsers).map((browser) => browser.close()), site.close()]));
 
 const MODEL = site.material("data/bright.onnx");
 
-const open = (t, parameters = {}) => openPage(browser, site, t, { model: MODEL, backend: "cpu", ...parameters });
+const open = (t, parameters = {}, backend = "cpu") => openPage(browsers[backend], site, t, { model: MODEL, backend, ...parameters });
 
-test("a dropped photo is classified and explained, and nothing goes anywhere", async (t) => {
-  const page = await open(t);
-  await page.drop("main", "tests/data/images/photo.jpg");
-  const shown = await settled(page);
-  assert.equal(shown.error, undefined);
-  assert.deepEqual(shown.classes.toSorted(), ["bright", "dark"]);
-  assert.equal(shown.pressed, shown.classes[0]);
-  assert.equal(shown.backend, "CPU asked for");
-  assert.deepEqual(page.requests().filter((url) => new URL(url).origin !== site.origin), []);
-});
+/** The map of the dropped photo, by backend. */
+const maps = {};
 
-test("rows choose the class, and the address keeps every choice", async (t) => {
-  const page = await open(t, { src: site.material("data/images/photo.jpg") });
-  const first = await settled(page);
-  await page.evaluate(() => document.querySelectorAll("#classes button")[1].click());
-  await page.waitFor((label) => document.querySelector("#classes [aria-pressed=true] .label")?.textContent === label, first.classes[1]);
-  await page.evaluate(() => {
-    const set = (selector, value, type) => {
-      const input = document.querySelector(selector);
-      if (input.type === "radio") input.checked = true;
-      else input.value = value;
-      input.dispatchEvent(new Event(type, { bubbles: true }));
-    };
-    set("#method", "cam", "change");
-    set("#opacity", "0.7", "input");
-    set("#colormaps input[value=viridis]", "", "change");
+for (const [backend, name] of [["cpu", "CPU"], ["webgpu", "WebGPU"]]) {
+  test(`a dropped photo is classified and explained on the ${name}, and nothing goes anywhere`, async (t) => {
+    const page = await open(t, {}, backend);
+    await page.drop("main", "tests/data/images/photo.jpg");
+    const shown = await settled(page);
+    assert.equal(shown.error, undefined);
+    assert.deepEqual(shown.classes.toSorted(), ["bright", "dark"]);
+    assert.equal(shown.pressed, shown.classes[0]);
+    assert.ok(shown.backend.startsWith(`${name} asked for`), shown.backend);
+    assert.deepEqual(page.requests().filter((url) => new URL(url).origin !== site.origin), []);
+    const found = await page.evaluate(() => {
+      const { prediction, explanation } = document.querySelector("grad-cam");
+      return { backend: prediction.model.backend, map: explanation.map.values };
+    });
+    assert.equal(found.backend, backend);
+    maps[backend] = found.map;
+    assert.ok(relativeDifference(found.map, maps.cpu) < 1e-3);
   });
-  const { query, method, targetClass } = await page.waitFor(() => {
-    const { explanation } = document.querySelector("grad-cam");
-    return explanation.method === "cam" && { query: location.search, method: explanation.method, targetClass: explanation.targetClass };
-  });
-  const parameters = Object.fromEntries(new URLSearchParams(query));
-  assert.deepEqual(parameters, {
-    src: site.material("data/images/photo.jpg"), model: MODEL, method: "cam", class: String(targetClass),
-    colormap: "viridis", opacity: "0.7", backend: "cpu",
-  });
-  assert.equal(method, "cam");
 
-  const again = await settled(await open(t, parameters));
-  assert.deepEqual([again.error, again.method, again.targetClass, again.query], [undefined, "cam", targetClass, query]);
-});
+  test(`rows choose the class on the ${name}, and the address keeps every choice`, async (t) => {
+    const page = await open(t, { src: site.material("data/images/photo.jpg") }, backend);
+    const first = await settled(page);
+    await page.evaluate(() => document.querySelectorAll("#classes button")[1].click());
+    await page.waitFor((label) => document.querySelector("#classes [aria-pressed=true] .label")?.textContent === label, first.classes[1]);
+    await page.evaluate(() => {
+      const set = (selector, value, type) => {
+        const input = document.querySelector(selector);
+        if (input.type === "radio") input.checked = true;
+        else input.value = value;
+        input.dispatchEvent(new Event(type, { bubbles: true }));
+      };
+      set("#method", "cam", "change");
+      set("#opacity", "0.7", "input");
+      set("#colormaps input[value=viridis]", "", "change");
+    });
+    const { query, method, targetClass } = await page.waitFor(() => {
+      const { explanation } = document.querySelector("grad-cam");
+      return explanation.method === "cam" && { query: location.search, method: explanation.method, targetClass: explanation.targetClass };
+    });
+    const parameters = Object.fromEntries(new URLSearchParams(query));
+    assert.deepEqual(parameters, {
+      src: site.material("data/images/photo.jpg"), model: MODEL, method: "cam", class: String(targetClass),
+      colormap: "viridis", opacity: "0.7", backend,
+    });
+    assert.equal(method, "cam");
+
+    const again = await settled(await open(t, parameters, backend));
+    assert.deepEqual([again.error, again.method, again.targetClass, again.query], [undefined, "cam", targetClass, query]);
+  });
+}
 
 test("opacity 0 and the held key O show the photo itself", async (t) => {
   const page = await open(t, { src: site.material("data/images/photo.png") });
