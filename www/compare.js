@@ -80,7 +80,10 @@ export class ComparePanel {
   stop() {
     this.#run?.abort();
     this.#run = undefined;
-    for (const { tile } of this.#tiles) tile.stop();
+    for (const { tile, explanation, measures } of this.#tiles) {
+      tile.stop();
+      if (explanation && !measures) tile.detail(timeOf(explanation));
+    }
     this.#button();
   }
 
@@ -112,14 +115,8 @@ export class ComparePanel {
         entry.explanation = explanation;
         tile.show(explanation, [timeOf(explanation)], this.#on.style());
         this.#mark();
-        if ($("compare-measure").checked) {
-          entry.measures = await explanation.measure({
-            signal: run.signal, onProgress: (fraction) => run.signal.aborted || tile.detail(timeOf(explanation), `measuring ${Math.round(100 * fraction)} %`),
-          });
-          if (run.signal.aborted) return;
-          this.#on.measured(explanation, entry.measures);
-          this.#showMeasures();
-        }
+        if ($("compare-measure").checked) await this.#measure(entry, run.signal);
+        if (run.signal.aborted) return;
       } catch (error) {
         if (run.signal.aborted) return;
         tile.refuse(error);
@@ -149,6 +146,20 @@ export class ComparePanel {
       layers: () => ({ ...base, targetLayers: [name], title: name }),
       classes: () => ({ ...base, targetClass: Number(name), title: model.labels[name] }),
     })[this.#what]());
+  }
+
+  async #measure(entry, signal) {
+    const { tile, explanation } = entry;
+    const onProgress = (fraction) => signal.aborted || tile.detail(timeOf(explanation), `measuring ${Math.round(100 * fraction)} %`);
+    try {
+      entry.measures = await explanation.measure({ signal, onProgress });
+    } catch (error) {
+      // The map is there, and stays.
+      if (!signal.aborted) tile.detail(timeOf(explanation), `Not measured: ${error.message}`);
+      return;
+    }
+    this.#on.measured(explanation, entry.measures);
+    this.#showMeasures();
   }
 
   /** The measures of each tile, the best of each kind marked. */

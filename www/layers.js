@@ -47,15 +47,20 @@ export class LayerPanel {
   select(layers) {
     if (!this.#model) return;
     const chosen = layers ?? [this.#model.defaultLayer];
-    if (chosen.at(-1) !== this.#current || chosen.slice(0, -1).some((name) => !this.#kept.includes(name))) {
+    if (String(chosen) !== String(this.#chosen())) {
       this.#kept = chosen.slice(0, -1);
       this.#current = chosen.at(-1);
     }
     this.#render();
   }
 
+  /** The layers that are kept, and where the slider is. */
+  #chosen() {
+    return [...this.#kept.filter((name) => name !== this.#current), this.#current];
+  }
+
   #choose() {
-    const layers = [...this.#kept.filter((name) => name !== this.#current), this.#current];
+    const layers = this.#chosen();
     this.#render();
     this.#onChoose(layers.length === 1 && layers[0] === this.#model.defaultLayer ? undefined : layers);
   }

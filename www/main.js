@@ -187,8 +187,11 @@ function forgetPrediction() {
   for (const id of ["bench", "under", "note", "hint", "warning", "showing"]) $(id).hidden = true;
 }
 
-/** Shows a unit in place of the heatmap. */
+/** What is shown in place of the heatmap. @type {import("gradcam-web").Unit | undefined} */
+let shownUnit;
+
 function showUnit(unit, sentence) {
+  shownUnit = unit;
   picture.show(unit);
   $("showing-text").textContent = sentence;
   $("showing").hidden = false;
@@ -200,6 +203,7 @@ $("showing-back").addEventListener("click", () => {
   hideUnit();
 });
 function hideUnit() {
+  shownUnit = undefined;
   $("showing").hidden = true;
   units.mark(undefined);
 }
@@ -335,7 +339,7 @@ addEventListener("blur", () => hold(false));
 
 $("save").addEventListener("click", async () => {
   const blob = await picture.toBlob();
-  const anchor = create("a", { href: URL.createObjectURL(blob), download: `${fileName(state)}-${state.method}.png` });
+  const anchor = create("a", { href: URL.createObjectURL(blob), download: `${fileName(state)}-${shownUnit ? `channel-${shownUnit.channel}` : state.method}.png` });
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
   tell("action-status", `Saved at ${picture.prediction.image.width} × ${picture.prediction.image.height} pixels.`);

@@ -88,6 +88,17 @@ test("layers that are kept make a mean, which a link brings back", async (t) => 
   assert.deepEqual([mean.map.width, mean.map.height], [41, 29]);
   assert.ok(relativeDifference(mean.map.values, expected) < 1e-4);
 
+  // One of them alone, chosen elsewhere, ends the mean.
+  await page.evaluate((name) => {
+    document.querySelector("#compare input[value=layers]").click();
+    document.querySelector("#compare-none").click();
+    [...document.querySelectorAll("#compare-options input")].find(({ value }) => value === name).click();
+    document.querySelector("#compare-run").click();
+  }, second);
+  await page.waitFor(() => document.querySelector("#compare-tiles [data-state=done]"));
+  await click(page, "#compare-tiles button");
+  assert.deepEqual((await shownAt(page, [second])).kept, []);
+
   const again = await browser.open(`${site.url}${mean.query}`, t);
   const shown = await again.waitFor(() => document.querySelector("grad-cam").explanation?.targetLayers);
   assert.deepEqual(shown, [first, second]);
