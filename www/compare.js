@@ -21,7 +21,7 @@ export class ComparePanel {
   #what = "methods";
   /** The names that are checked, by what is compared. */
   #chosen = { methods: new Set(METHODS.filter(({ forwardPasses }) => forwardPasses === "1").map(({ name }) => name)) };
-  /** @type {{ tile: Tile, request: Request, explanation?: import("gradcam-web").Explanation, measures?: import("gradcam-web").Measures }[]} */
+  /** @type {{ tile: Tile, title: string, words?: string[], request: Request, explanation?: import("gradcam-web").Explanation, measures?: import("gradcam-web").Measures }[]} */
   #tiles = [];
   /** @type {AbortController | undefined} */ #run;
   #redraw;
@@ -80,9 +80,9 @@ export class ComparePanel {
   stop() {
     this.#run?.abort();
     this.#run = undefined;
-    for (const { tile, explanation, measures } of this.#tiles) {
+    for (const { tile, words, measures } of this.#tiles) {
       tile.stop();
-      if (explanation && !measures) tile.detail(timeOf(explanation));
+      if (words && !measures) tile.detail(...words);
     }
     this.#button();
   }
@@ -94,7 +94,7 @@ export class ComparePanel {
     const run = (this.#run = new AbortController());
     const requests = this.#requests();
     this.#tiles = requests.map(({ title, ...request }) => {
-      const entry = { request, explanation: undefined };
+      const entry = { request, title, explanation: undefined };
       entry.tile = new Tile(title, () => this.#on.choose(request, entry.explanation));
       return entry;
     });
@@ -113,7 +113,9 @@ export class ComparePanel {
         });
         if (run.signal.aborted) return;
         entry.explanation = explanation;
-        tile.show(explanation, [timeOf(explanation)], this.#on.style());
+        const twin = this.#tiles.find(({ explanation: other }) => other && other !== explanation && areAlike(other.heatmap, explanation.heatmap));
+        entry.words = [timeOf(explanation), ...(twin ? [`the same map as ${twin.title}`] : [])];
+        tile.show(explanation, entry.words, this.#on.style());
         this.#mark();
         if ($("compare-measure").checked) await this.#measure(entry, run.signal);
         if (run.signal.aborted) return;
@@ -149,13 +151,13 @@ export class ComparePanel {
   }
 
   async #measure(entry, signal) {
-    const { tile, explanation } = entry;
-    const onProgress = (fraction) => signal.aborted || tile.detail(timeOf(explanation), `measuring ${Math.round(100 * fraction)} %`);
+    const { tile, words, explanation } = entry;
+    const onProgress = (fraction) => signal.aborted || tile.detail(...words, `measuring ${Math.round(100 * fraction)} %`);
     try {
       entry.measures = await explanation.measure({ signal, onProgress });
     } catch (error) {
       // The map is there, and stays.
-      if (!signal.aborted) tile.detail(timeOf(explanation), `Not measured: ${error.message}`);
+      if (!signal.aborted) tile.detail(...words, `Not measured: ${error.message}`);
       return;
     }
     this.#on.measured(explanation, entry.measures);
@@ -166,12 +168,12 @@ export class ComparePanel {
   #showMeasures() {
     const measured = this.#tiles.filter(({ measures }) => measures);
     const best = MEASURES.map(({ value, better }) => better(...measured.map(({ measures }) => value(measures))));
-    for (const { tile, explanation, measures } of measured) {
+    for (const { tile, words, measures } of measured) {
       const rows = MEASURES.flatMap(({ name, title, value, text }, i) => {
         const isBest = measured.length > 1 && value(measures) === best[i];
         return [create("span", { textContent: name, title }), create(isBest ? "b" : "span", { textContent: text(value(measures)), title: isBest ? "the best of these" : "" })];
       });
-      tile.detail(timeOf(explanation), create("span", { className: "tile-measures" }, ...rows));
+      tile.detail(...words, create("span", { className: "tile-measures" }, ...rows));
     }
   }
 
@@ -233,6 +235,14 @@ export class ComparePanel {
 
 function isSame(a, b) {
   return Boolean(a && b) && a.method === b.method && a.targetClass === b.targetClass && a.targetLayer === b.targetLayer && a.map.values.every((value, i) => Object.is(value, b.map.values[i]));
+}
+
+/**
+ * Whether two heatmaps differ by rounding only. On a network with pooling and one linear layer several methods are one
+ * by algebra, and their agreement is no evidence.
+ */
+function areAlike(a, b) {
+  return a.width === b.width && a.height === b.height && a.values.every((value, i) => Math.abs(value - b.values[i]) < 1e-3);
 }
 
 function titleOf(method) {

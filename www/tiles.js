@@ -55,8 +55,9 @@ export class Tile {
     this.draw(style);
   }
 
-  detail(...detail) {
-    this.#detail.replaceChildren(...detail);
+  /** @param {...(string | Node)} lines */
+  detail(...lines) {
+    this.#detail.replaceChildren(...lines.map((line) => (typeof line === "string" ? create("span", { textContent: line }) : line)));
   }
 
   /** @param {import("gradcam-web").Style} style */

@@ -31,7 +31,8 @@ async function compare(page, what) {
     return tiles.map((tile) => ({
       state: tile.dataset.state,
       title: tile.querySelector(".tile-title").textContent,
-      detail: tile.querySelector(".tile-detail").textContent,
+      detail: tile.querySelector(".tile-detail").firstChild?.textContent ?? "",
+      same: /the same map as (.*)$/.exec(tile.querySelector(".tile-detail").textContent)?.[1],
       message: tile.querySelector(".tile-message").textContent,
       error: tile.dataset.name,
       pressed: tile.querySelector("button").getAttribute("aria-pressed"),
@@ -86,6 +87,18 @@ test("every method's tile has its map and its time, and one click makes it the l
   assert.deepEqual([clicked.method, clicked.steps, clicked.choice], ["layercam", 0, "layercam"]);
   assert.equal(new URLSearchParams(clicked.query).get("method"), "layercam");
   assert.equal((await settled(page)).method, "layercam");
+});
+
+test("methods that are one by algebra are said to be the same", async (t) => {
+  // Behind pooling and one linear layer the gradient is constant over space.
+  const page = await open(t, "gap");
+  const twins = Object.fromEntries((await compare(page, "methods")).map(({ title, same }) => [title, same]));
+  for (const title of ["CAM", "HiResCAM", "XGrad-CAM"]) assert.equal(twins[title], "Grad-CAM", title);
+  assert.equal(twins["Counterfactual Grad-CAM"], undefined);
+  const others = Object.fromEntries((await compare(await open(t, "flatten"), "methods")).map(({ title, same }) => [title, same]));
+  for (const title of ["HiResCAM", "XGrad-CAM", "Element-wise Grad-CAM"]) assert.equal(others[title], undefined, title);
+  // max(G, 0) · A is max(G · A, 0) where no activation is negative.
+  assert.equal(others.LayerCAM, "Element-wise Grad-CAM");
 });
 
 test("layers and classes are compared by the method in use, in one style", async (t) => {
