@@ -8,6 +8,8 @@ pub mod heatmap;
 pub mod image;
 #[cfg(feature = "engine")]
 pub mod judge;
+#[cfg(feature = "cpu")]
+mod kernels;
 #[cfg(feature = "engine")]
 pub mod network;
 #[cfg(feature = "engine")]

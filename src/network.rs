@@ -6,7 +6,7 @@
 //! **Invariants.** The plan was checked while loading: running it cannot fail. Numbers leave the device asynchronously
 //! only, because a browser can't wait for them.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 
 use burn_tensor::{Device, Tensor, TensorData};
@@ -14,7 +14,13 @@ use burn_tensor::{Device, Tensor, TensorData};
 use crate::preprocess::Preprocess;
 use crate::{Error, ErrorKind, Result};
 
+#[cfg(feature = "cpu")]
+mod fast;
+#[cfg(feature = "cpu")]
+mod gradient;
 pub(crate) mod plan;
+#[cfg(feature = "cpu")]
+mod program;
 mod randomise;
 mod run;
 mod self_test;
@@ -63,7 +69,11 @@ pub struct Network {
     channels_last: bool,
     metadata: BTreeMap<String, String>,
     device: Device,
-    constants: Vec<Tensor<4>>,
+    /// Those of the plan on the device, from their first use on.
+    constants: Vec<OnceCell<Tensor<4>>>,
+    /// The way around burn, on devices that have one.
+    #[cfg(feature = "cpu")]
+    fast: Option<fast::Fast>,
     /// Each layer beside its value, in the order of the run.
     layers: Vec<Layer>,
     layer_ids: Vec<LayerId>,
@@ -77,9 +87,20 @@ pub struct Cut {
     layer: LayerId,
     values: Vec<Option<Tensor<4>>>,
     activations: Tensor<4>,
+    /// What gradients in closed form need of the steps behind the layer, from the first of them on.
+    #[cfg(feature = "cpu")]
+    saved: OnceCell<Vec<Vec<f32>>>,
 }
 
 impl Cut {
+    fn new(layer: LayerId, mut values: Vec<Option<Tensor<4>>>) -> Cut {
+        let activations = values[layer.0.0].take().expect("the layer's own step does not depend on it");
+        #[cfg(feature = "cpu")]
+        return Cut { layer, values, activations, saved: OnceCell::new() };
+        #[cfg(not(feature = "cpu"))]
+        Cut { layer, values, activations }
+    }
+
     /// The layer at which the run stopped.
     pub fn layer(&self) -> LayerId {
         self.layer
@@ -144,11 +165,18 @@ impl Network {
             }
         }
         last_use[plan.scores.0] = usize::MAX;
-        let constants = plan
-            .constants
-            .iter_mut()
-            .map(|constant| tensor(std::mem::take(&mut constant.values), constant.shape, device))
-            .collect();
+        let constants: Vec<OnceCell<Tensor<4>>> = vec![OnceCell::new(); plan.constants.len()];
+        #[cfg(feature = "cpu")]
+        let fast = fast::Fast::on(device);
+        #[cfg(not(feature = "cpu"))]
+        let fast: Option<()> = None;
+        if fast.is_none() {
+            // Everything runs on the device: nothing is needed here any more.
+            for (constant, uploaded) in plan.constants.iter_mut().zip(&constants) {
+                let values = std::mem::take(&mut constant.values);
+                uploaded.get_or_init(|| tensor(values, constant.shape, device));
+            }
+        }
         Network {
             plan,
             input,
@@ -156,11 +184,22 @@ impl Network {
             metadata,
             device: device.clone(),
             constants,
+            #[cfg(feature = "cpu")]
+            fast,
             layers,
             layer_ids,
             last_use,
             steps_run: Cell::new(0),
         }
+    }
+
+    /// The same network, run on burn step by step even where there is a faster way: what that is to be compared with.
+    #[doc(hidden)]
+    pub fn plainly(self) -> Network {
+        #[cfg(feature = "cpu")]
+        return Network { fast: None, ..self };
+        #[cfg(not(feature = "cpu"))]
+        self
     }
 
     /// What the network takes.
@@ -284,17 +323,20 @@ impl Network {
     /// # Shapes
     /// - `input`: `[N, C, H, W]`
     pub fn forward_to(&self, input: Tensor<4>, layer: LayerId) -> Cut {
+        #[cfg(feature = "cpu")]
+        if let Some(cut) = self.fast_forward_to(&input, layer) {
+            return cut;
+        }
         let batch = input.dims()[0];
         let input = if self.channels_last { input.permute([0, 2, 3, 1]) } else { input };
         let behind = self.behind(layer);
-        let mut values = self.in_batches(batch, |range| {
+        let values = self.in_batches(batch, |range| {
             let mut values = vec![None; self.plan.values.len()];
             values[0] = Some(input.clone().narrow(0, range.start, range.len()));
             self.run_steps(&mut values, range.len(), |output| !behind[output.0]);
             values
         });
-        let activations = values[layer.0.0].take().expect("the layer's own step does not depend on it");
-        Cut { layer, values, activations }
+        Cut::new(layer, values)
     }
 
     /// Runs what depends on the layer of the cut, from the given activations of it.
@@ -303,6 +345,10 @@ impl Network {
     /// - `activations`: `[N, K, h, w]`, where the cut was made of N images or one
     /// - output: `[N, classes]`
     pub fn forward_from(&self, cut: &Cut, activations: Tensor<4>) -> Tensor<2> {
+        #[cfg(feature = "cpu")]
+        if let Some(scores) = self.fast_forward_from(cut, &activations) {
+            return scores;
+        }
         let batch = activations.dims()[0];
         let cut_batch = cut.activations.dims()[0];
         let behind = self.behind(cut.layer);
@@ -330,6 +376,10 @@ impl Network {
 
     /// The activations A of the cut and the gradient ∂y/∂A of the score y of `class`, both `[N, K, h, w]`.
     pub fn activations_and_gradients(&self, cut: &Cut, class: usize) -> (Tensor<4>, Tensor<4>) {
+        #[cfg(feature = "cpu")]
+        if let Some(gradients) = self.fast_gradients(cut, class) {
+            return (cut.activations(), gradients);
+        }
         let activations = cut.activations().autodiff().require_grad();
         let scores = self.forward_from(cut, activations.clone());
         let mut gradients = scores.narrow(1, class, 1).sum().backward();
@@ -363,7 +413,7 @@ impl Network {
         let head = self.plan.head.as_ref().expect("there is a pooled layer").head.clone();
         Ok(match head {
             Head::Linear { constant, columns } => {
-                let parameters = self.constants[constant].clone();
+                let parameters = self.constant(constant);
                 let axis = match parameters.dims() {
                     _ if columns => 3,
                     [_, _, 1, 1] => 0,
@@ -376,6 +426,27 @@ impl Network {
                 tensor(one_hot, [1, channels, 1, 1], &self.device)
             }
         })
+    }
+
+    /// A parameter on the device.
+    fn constant(&self, index: usize) -> Tensor<4> {
+        let upload = || {
+            let constant = &self.plan.constants[index];
+            tensor(constant.values.clone(), constant.shape, &self.device)
+        };
+        self.constants[index].get_or_init(upload).clone()
+    }
+
+    /// Puts other numbers in the place of a parameter's.
+    fn set_parameter(&mut self, index: usize, values: Vec<f32>) {
+        let constant = &mut self.plan.constants[index];
+        self.constants[index] = tensor(values.clone(), constant.shape, &self.device).into();
+        #[cfg(feature = "cpu")]
+        if let Some(fast) = &mut self.fast {
+            constant.values = values;
+            // Its programs hold the old numbers.
+            *fast = fast::Fast::default();
+        }
     }
 
     /// Which values depend on the layer, the layer itself not among them.
@@ -396,7 +467,7 @@ impl Network {
                 .iter()
                 .map(|source| match source {
                     Source::Value(value) => values[value.0].clone().expect("steps are in topological order"),
-                    Source::Constant(constant) => self.constants[*constant].clone(),
+                    Source::Constant(constant) => self.constant(*constant),
                 })
                 .collect();
             for value in step.inputs.iter().filter_map(|source| source.value()) {
@@ -448,10 +519,15 @@ impl Source {
     }
 }
 
-/// Runs a plan of any inputs once and gives its result: for testing operators one by one.
-pub(crate) fn evaluate(plan: Plan, inputs: Vec<Tensor<4>>, device: &Device) -> Tensor<4> {
+/// Runs a plan of any inputs once and gives its result: for testing operators one by one. `plainly` runs it on burn alone.
+pub(crate) fn evaluate(plan: Plan, inputs: Vec<Tensor<4>>, device: &Device, plainly: bool) -> Tensor<4> {
     let input = InputSpec { width: 1, height: 1, channels: 1 };
     let network = Network::on_device(plan, input, false, BTreeMap::new(), device);
+    #[cfg(feature = "cpu")]
+    if !plainly && let Some(result) = network.fast_evaluate(&inputs) {
+        return result;
+    }
+    let _ = plainly;
     let mut values: Vec<Option<Tensor<4>>> = inputs.into_iter().map(Some).collect();
     values.resize(network.plan.values.len(), None);
     network.run_steps(&mut values, 1, |_| true);
@@ -460,6 +536,12 @@ pub(crate) fn evaluate(plan: Plan, inputs: Vec<Tensor<4>>, device: &Device) -> T
 
 fn tensor(values: Vec<f32>, shape: [usize; 4], device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// The numbers of a tensor on the CPU, row-major.
+#[cfg(feature = "cpu")]
+fn numbers(tensor: Tensor<4>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("tensors are of f32")
 }
 
 /// The numbers of a tensor, row-major.

@@ -80,8 +80,14 @@ pub fn load(bytes: &[u8], options: &LoadOptions, device: &Device) -> Result<Netw
 }
 
 /// Runs a graph of float inputs once and returns its first output's shape and numbers: for testing operators one by one.
+/// `plainly` runs it on burn, step by step, even where there is a faster way.
 #[doc(hidden)]
-pub fn evaluate(bytes: &[u8], inputs: &[(Vec<usize>, Vec<f32>)], device: &Device) -> Result<(Vec<usize>, Vec<f32>)> {
+pub fn evaluate(
+    bytes: &[u8],
+    inputs: &[(Vec<usize>, Vec<f32>)],
+    device: &Device,
+    plainly: bool,
+) -> Result<(Vec<usize>, Vec<f32>)> {
     let model = decode(bytes)?;
     let graph = graph(&model)?;
     let mut builder = Builder::new(&model, graph)?;
@@ -98,7 +104,7 @@ pub fn evaluate(bytes: &[u8], inputs: &[(Vec<usize>, Vec<f32>)], device: &Device
             let tensor = |(shape, values): &(Vec<usize>, Vec<f32>)| {
                 Tensor::<4>::from_data(burn_tensor::TensorData::new(values.clone(), rank4(shape)), device)
             };
-            let out = crate::network::evaluate(plan, inputs.iter().map(tensor).collect(), device);
+            let out = crate::network::evaluate(plan, inputs.iter().map(tensor).collect(), device, plainly);
             let values = out.into_data().try_into_vec::<f32>();
             Ok((operand.shape, values.map_err(|error| Error::new(ErrorKind::Device, format!("{error:?}")))?))
         }

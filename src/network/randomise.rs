@@ -1,9 +1,7 @@
 //! The same network with parameters that it never learnt, from the top down: what a sanity check compares with.
 
-use burn_tensor::Tensor;
-
+use super::Network;
 use super::plan::{Op, Source, Step};
-use super::{Network, tensor};
 use crate::random::Random;
 
 impl Network {
@@ -28,18 +26,17 @@ impl Network {
             let weights = weights_of(step);
             for (position, source) in step.inputs.iter().enumerate().skip(1) {
                 let Source::Constant(constant) = *source else { continue };
-                let old = &self.constants[constant];
+                let shape = self.plan.constants[constant].shape;
+                let all = |number: f32| vec![number; shape.iter().product()];
                 let fresh = match (&step.op, position) {
                     (Op::Convolution { .. } | Op::Linear { .. }, 1) => {
-                        random_weights(old.dims(), fan_in(step, old.dims()), seed ^ constant as u64, self)
+                        random_weights(shape, fan_in(step, shape), seed ^ constant as u64)
                     }
-                    (Op::Affine | Op::Normalize { .. }, 1) => old.ones_like(),
-                    (Op::Convolution { .. } | Op::Linear { .. } | Op::Affine | Op::Normalize { .. }, 2) => {
-                        old.zeros_like()
-                    }
+                    (Op::Affine | Op::Normalize { .. }, 1) => all(1.),
+                    (Op::Convolution { .. } | Op::Linear { .. } | Op::Affine | Op::Normalize { .. }, 2) => all(0.),
                     _ => continue,
                 };
-                network.constants[constant] = fresh;
+                network.set_parameter(constant, fresh);
             }
             left -= usize::from(weights.is_some());
         }
@@ -64,9 +61,8 @@ fn fan_in(step: &Step, [_, second, rows, columns]: [usize; 4]) -> usize {
     }
 }
 
-fn random_weights(shape: [usize; 4], fan_in: usize, seed: u64, network: &Network) -> Tensor<4> {
+fn random_weights(shape: [usize; 4], fan_in: usize, seed: u64) -> Vec<f32> {
     let mut random = Random::new(seed);
     let deviation = (2. / fan_in as f32).sqrt();
-    let values = (0..shape.iter().product()).map(|_| deviation * random.normal()).collect();
-    tensor(values, shape, &network.device)
+    (0..shape.iter().product()).map(|_| deviation * random.normal()).collect()
 }

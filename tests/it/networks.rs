@@ -332,3 +332,56 @@ fn all_nodes_whose_operators_are_not_there_are_listed() {
         assert!(error.message().contains(part), "no `{part}` in: {error}");
     }
 }
+
+/// The fast way and burn give the same at every layer, in the scores from there and in the gradients of the default
+/// layer, for the networks in a folder.
+#[track_caller]
+fn check_both_ways(folder: &std::path::Path, at_least: usize) {
+    let mut compared = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(file) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".onnx")) else {
+            continue;
+        };
+        // Where a sum is rounded to a level, ways that differ in the last digit differ by a level.
+        if file == "super_resolution_10.onnx" || file == "mobilenetv2_quant_static.onnx" {
+            continue;
+        }
+        let read = || onnx::load(&fs::read(&path).unwrap(), &onnx::LoadOptions::default(), &device()).unwrap();
+        let (fast, plain) = (read(), read().plainly());
+        let spec = *fast.input();
+        let input = formula_input(spec.channels * spec.width as usize * spec.height as usize);
+        let tensor = || fast.input_tensor(&input).unwrap();
+        // Large networks at some of their layers.
+        let step = fast.layers().len().div_ceil(12);
+        for layer in fast.layers().iter().rev().step_by(step) {
+            let id = fast.layer(&layer.name).unwrap();
+            let (cut, expected) = (fast.forward_to(tensor(), id), plain.forward_to(tensor(), id));
+            let name = format!("{file} {}", layer.name);
+            assert_close(&name, &host(cut.activations()), &host(expected.activations()), 1e-4);
+            let scores = host(fast.forward_from(&cut, cut.activations()));
+            assert_close(&format!("{name}: scores"), &scores, &host(plain.forward(tensor())), 1e-4);
+            compared += 1;
+        }
+        let gradients = |network: &Network, class| {
+            let cut = network.forward_to(tensor(), network.default_layer_id());
+            host(network.activations_and_gradients(&cut, class).1)
+        };
+        for class in [0, fast.classes() - 1] {
+            let (found, expected) = (gradients(&fast, class), gradients(&plain, class));
+            assert_close(&format!("{file}: gradients of class {class}"), &found, &expected, 1e-4);
+        }
+    }
+    assert!(compared >= at_least, "only {compared} layers compared");
+}
+
+#[test]
+fn small_networks_give_on_both_ways_the_same() {
+    check_both_ways(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/cams"), 20);
+}
+
+#[test]
+fn trained_networks_give_on_both_ways_the_same() {
+    let Some(models) = shared("models") else { return };
+    check_both_ways(&models, 50);
+}

@@ -30,16 +30,18 @@ fn operators_give_the_published_outputs() {
             })
             .collect();
         let expected = fixture.tensor(&format!("{case}/out/{}", names("outputs").next().unwrap()));
-        match onnx::evaluate(&model, &inputs, &device) {
-            Err(error) if REFUSED.contains(&case.as_str()) && error.message().contains("are accepted") => {}
-            Err(error) => failed.push(format!("{case}: {error}")),
-            Ok((shape, _)) if shape != expected.shape => {
-                failed.push(format!("{case}: shape {shape:?} instead of {:?}", expected.shape));
-            }
-            Ok((_, actual)) => {
-                let difference = difference(&actual, &expected.values);
-                if difference > if case == ROUNDED { 2e-4 } else { 1e-4 } {
-                    failed.push(format!("{case}: {difference} off, relative to the largest value"));
+        for (way, plainly) in [("", false), (" on burn", true)] {
+            match onnx::evaluate(&model, &inputs, &device, plainly) {
+                Err(error) if REFUSED.contains(&case.as_str()) && error.message().contains("are accepted") => {}
+                Err(error) => failed.push(format!("{case}{way}: {error}")),
+                Ok((shape, _)) if shape != expected.shape => {
+                    failed.push(format!("{case}{way}: shape {shape:?} instead of {:?}", expected.shape));
+                }
+                Ok((_, actual)) => {
+                    let difference = difference(&actual, &expected.values);
+                    if difference > if case == ROUNDED { 2e-4 } else { 1e-4 } {
+                        failed.push(format!("{case}{way}: {difference} off, relative to the largest value"));
+                    }
                 }
             }
         }

@@ -1,0 +1,138 @@
+//! The arithmetic of networks on the CPU: convolutions, pooling and functions of each number, on one thread.
+//!
+//! Activations lie in one memory, channels last, so that a vector instruction works on neighbouring channels and no
+//! kernel copies its input into another order; the places around an image are zero where a convolution reads over its
+//! edge. Each kernel is prepared once (weights packed in the order in which they are read, positions worked out) and then
+//! only runs. burn's operators define what they compute; the tests hold them to plain loops.
+//!
+//! **Invariants.** A prepared kernel knows the highest number that it touches and looks once a run whether the memory
+//! reaches that far: in the loops nothing is checked. The innermost loops sit in functions that are called often, because
+//! Chromium replaces slow code by fast code only where a function begins.
+
+mod convolution;
+mod depthwise;
+mod elementwise;
+mod pooling;
+mod simd;
+mod winograd;
+
+pub(crate) use convolution::Convolution;
+pub(crate) use depthwise::Depthwise;
+pub(crate) use elementwise::{Combine, Function, Map, clear_border, copy, fill, from_planes, to_planes};
+pub(crate) use pooling::{Pool, PoolKind};
+pub(crate) use winograd::{Winograd, pays as winograd_pays};
+
+/// Where the activations of one image lie in memory: `[height, width, channels]`, as positions of numbers.
+///
+/// Up to three numbers behind the channels of a pixel belong to it, too: kernels write whole vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Planes {
+    /// Of the first channel of the first pixel.
+    pub start: usize,
+    /// From a pixel to the one below.
+    pub row: usize,
+    /// From a pixel to the next.
+    pub pixel: usize,
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+}
+
+impl Planes {
+    /// The position of a pixel, which may lie outside the image in its border.
+    fn at(&self, y: isize, x: isize) -> usize {
+        let position = self.start as isize + y * self.row as isize + x * self.pixel as isize;
+        usize::try_from(position).expect("borders are wide enough")
+    }
+
+    /// The positions of all pixels, row by row.
+    pub(crate) fn pixels(self) -> impl Iterator<Item = usize> {
+        (0..self.height).flat_map(move |y| (0..self.width).map(move |x| self.start + y * self.row + x * self.pixel))
+    }
+
+    /// The same image in the rows and pixels of another.
+    pub(crate) fn strided_like(self, other: Planes) -> Planes {
+        Planes { row: other.row, pixel: other.pixel, ..self }
+    }
+
+    /// The channels in whole vectors.
+    fn vectors(&self) -> usize {
+        self.channels.div_ceil(4)
+    }
+
+    /// One more than the highest position.
+    fn end(&self) -> usize {
+        self.at(self.height as isize - 1, self.width as isize - 1) + 4 * self.vectors()
+    }
+}
+
+/// What becomes of a sum before it is stored: `min(max(sum, slope · sum), high)`.
+///
+/// ReLU is a slope of 0, leaky ReLU one below 1, no function at all a slope of 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Finish {
+    pub slope: f32,
+    pub high: f32,
+}
+
+impl Finish {
+    /// The sum itself.
+    pub const PLAIN: Finish = Finish { slope: 1., high: f32::INFINITY };
+}
+
+/// What becomes of the sums of a convolution: bias, a scale and a shift for each output, an addition, a [`Finish`].
+///
+/// The scale is not multiplied into the weights: batch normalisation undoes large sums, and rounding each weight once more
+/// would double the error of what remains.
+pub(crate) struct After {
+    /// One number for each output.
+    pub bias: Vec<f32>,
+    /// The same, each.
+    pub affine: Option<[Vec<f32>; 2]>,
+    /// Laid out like the output, added after the shift.
+    pub addend: Option<Planes>,
+    pub finish: Finish,
+}
+
+impl After {
+    /// For each `block` outputs from `first` on their scales and then their shifts; nothing without any.
+    fn affine_blocks(&self, first: usize, outputs: usize, block: usize) -> Vec<f32> {
+        let Some(affine) = &self.affine else { return Vec::new() };
+        let mut blocks = vec![0.; outputs.div_ceil(block) * 2 * block];
+        for output in 0..outputs {
+            let place = output / block * 2 * block + output % block;
+            blocks[place] = affine[0][first + output];
+            blocks[place + block] = affine[1][first + output];
+        }
+        blocks
+    }
+}
+
+/// How a window moves over its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    /// Before the first row and the first column.
+    pub padding: [usize; 2],
+    pub dilation: [usize; 2],
+}
+
+impl Window {
+    /// A window of one pixel.
+    pub const PIXEL: Window = Window { kernel: [1, 1], stride: [1, 1], padding: [0, 0], dilation: [1, 1] };
+
+    /// The first row and column that the window at an output pixel covers.
+    fn corner(&self, y: usize, x: usize) -> (isize, isize) {
+        let along = |i: usize, at: usize| (at * self.stride[i]) as isize - self.padding[i] as isize;
+        (along(0, y), along(1, x))
+    }
+}
+
+/// One more than the highest number in use by each of the planes.
+fn reach(planes: &[Planes]) -> usize {
+    planes.iter().map(Planes::end).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! Functions of each number, of two, and the ways into the kernels' order and out of it.
+
+use super::simd::F32x4;
+use super::{Finish, Planes, reach};
+
+/// A function of each number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Function {
+    Finish(Finish),
+    /// To `low..=high`.
+    Clip(f32, f32),
+    /// `clip(alpha·x + beta, 0, 1)`.
+    HardSigmoid(f32, f32),
+    HardSwish,
+    Sigmoid,
+    /// `x · sigmoid(alpha·x)`.
+    Swish(f32),
+    Any(fn(f32) -> f32),
+}
+
+impl Function {
+    /// Whether it leaves numbers as they are.
+    pub(crate) fn is_plain(self) -> bool {
+        matches!(self, Function::Finish(Finish::PLAIN))
+    }
+}
+
+/// A scale and a shift for each channel, then a function, of each number.
+pub(crate) struct Map {
+    input: Planes,
+    output: Planes,
+    /// For each four channels four scales and four shifts.
+    affine: Vec<f32>,
+    function: Function,
+    reach: usize,
+}
+
+impl Map {
+    /// `scale` and `shift` hold one number a channel.
+    pub(crate) fn new([input, output]: [Planes; 2], scale: &[f32], shift: &[f32], function: Function) -> Map {
+        let mut affine = vec![0.; 8 * input.vectors()];
+        for channel in 0..input.channels {
+            affine[channel / 4 * 8 + channel % 4] = scale[channel];
+            affine[channel / 4 * 8 + 4 + channel % 4] = shift[channel];
+        }
+        Map { input, output, affine, function, reach: reach(&[input, output]) }
+    }
+
+    pub(crate) fn run(&self, memory: &mut [f32]) {
+        assert!(self.reach <= memory.len(), "the memory was made for this kernel");
+        let splat = F32x4::splat;
+        match self.function {
+            Function::Finish(Finish { slope, high }) => {
+                let (slope, high) = (splat(slope), splat(high));
+                self.each(memory, |x| (x * slope).max(x).min(high));
+            }
+            Function::Clip(low, high) => {
+                let (low, high) = (splat(low), splat(high));
+                self.each(memory, |x| x.max(low).min(high));
+            }
+            Function::HardSigmoid(alpha, beta) => {
+                let (alpha, beta) = (splat(alpha), splat(beta));
+                self.each(memory, |x| (x * alpha + beta).max(splat(0.)).min(splat(1.)));
+            }
+            Function::HardSwish => {
+                let (sixth, half) = (splat(1. / 6.), splat(0.5));
+                self.each(memory, |x| x * (x * sixth + half).max(splat(0.)).min(splat(1.)));
+            }
+            Function::Sigmoid => self.each(memory, |x| x.each(sigmoid)),
+            Function::Swish(alpha) => self.each(memory, |x| x.each(|x| x * sigmoid(alpha * x))),
+            Function::Any(function) => self.each(memory, |x| x.each(function)),
+        }
+    }
+
+    #[inline(always)]
+    fn each(&self, memory: &mut [f32], function: impl Fn(F32x4) -> F32x4) {
+        let memory = memory.as_mut_ptr();
+        for y in 0..self.input.height as isize {
+            for x in 0..self.input.width as isize {
+                let (from, to) = (self.input.at(y, x), self.output.at(y, x));
+                for (vector, affine) in self.affine.chunks_exact(8).enumerate() {
+                    // SAFETY: `reach` covers both planes.
+                    unsafe {
+                        let (scale, shift) = (F32x4::load(affine.as_ptr()), F32x4::load(affine.as_ptr().add(4)));
+                        let value = F32x4::load(memory.add(from + 4 * vector));
+                        function(value * scale + shift).store(memory.add(to + 4 * vector));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1. / (1. + (-x).exp())
+}
+
+/// A function of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Combine {
+    Add,
+    Sub,
+    Mul,
+}
+
+impl Combine {
+    /// Combines each two numbers, then finishes them; a second operand of one pixel serves for all pixels.
+    pub(crate) fn run(self, memory: &mut [f32], [a, b]: [Planes; 2], output: Planes, finish: Finish) {
+        assert!(reach(&[a, b, output]) <= memory.len(), "the memory was made for these planes");
+        match self {
+            Combine::Add => combine(memory, [a, b], output, finish, |x, y| x + y),
+            Combine::Sub => combine(memory, [a, b], output, finish, |x, y| x - y),
+            Combine::Mul => combine(memory, [a, b], output, finish, |x, y| x * y),
+        }
+    }
+}
+
+#[inline(always)]
+fn combine(
+    memory: &mut [f32],
+    [a, b]: [Planes; 2],
+    output: Planes,
+    finish: Finish,
+    function: impl Fn(F32x4, F32x4) -> F32x4,
+) {
+    let memory = memory.as_mut_ptr();
+    let (slope, high) = (F32x4::splat(finish.slope), F32x4::splat(finish.high));
+    let single = b.height * b.width == 1;
+    for y in 0..output.height as isize {
+        for x in 0..output.width as isize {
+            let (from, to) = (a.at(y, x), output.at(y, x));
+            let other = if single { b.start } else { b.at(y, x) };
+            for vector in 0..output.vectors() {
+                // SAFETY: the caller saw to it that all planes lie in memory.
+                unsafe {
+                    let x = F32x4::load(memory.add(from + 4 * vector));
+                    let value = function(x, F32x4::load(memory.add(other + 4 * vector)));
+                    (value * slope).max(value).min(high).store(memory.add(to + 4 * vector));
+                }
+            }
+        }
+    }
+}
+
+/// Copies the channels of `input` and no more.
+pub(crate) fn copy(memory: &mut [f32], [input, output]: [Planes; 2]) {
+    for (from, to) in input.pixels().zip(output.pixels()) {
+        memory.copy_within(from..from + input.channels, to);
+    }
+}
+
+/// Writes the same number to every channel of every pixel.
+pub(crate) fn fill(memory: &mut [f32], planes: Planes, value: f32) {
+    for pixel in planes.pixels() {
+        memory[pixel..pixel + planes.channels].fill(value);
+    }
+}
+
+/// Writes zeros around an image, as many pixels before and after it as given for rows and columns.
+pub(crate) fn clear_border(memory: &mut [f32], planes: Planes, border: [(usize, usize); 2], pixel: usize) {
+    let [(top, bottom), (left, right)] = border.map(|(before, after)| (before as isize, after as isize));
+    let (height, width) = (planes.height as isize, planes.width as isize);
+    for y in -top..height + bottom {
+        let row = |from: isize, to: isize| planes.at(y, from)..planes.at(y, from) + (to - from) as usize * pixel;
+        if (0..height).contains(&y) {
+            memory[row(-left, 0)].fill(0.);
+            memory[row(width, width + right)].fill(0.);
+        } else {
+            memory[row(-left, width + right)].fill(0.);
+        }
+    }
+}
+
+/// Puts `[channels, height, width]` into memory.
+pub(crate) fn from_planes(memory: &mut [f32], planes: Planes, values: &[f32]) {
+    let Planes { height, width, channels, .. } = planes;
+    assert_eq!(values.len(), channels * height * width, "one number for each place");
+    for y in 0..height {
+        // Four channels at a time use each stretch of memory while it is near.
+        for first in (0..channels).step_by(4) {
+            let count = (channels - first).min(4);
+            let row = &mut memory[planes.at(y as isize, 0) + first..];
+            for channel in 0..count {
+                let from = &values[((first + channel) * height + y) * width..][..width];
+                for (pixel, &value) in row[channel..].chunks_mut(planes.pixel).zip(from) {
+                    pixel[0] = value;
+                }
+            }
+        }
+    }
+}
+
+/// Reads `[channels, height, width]` from memory.
+pub(crate) fn to_planes(memory: &[f32], planes: Planes) -> Vec<f32> {
+    let Planes { height, width, channels, .. } = planes;
+    let mut values = vec![0.; channels * height * width];
+    for y in 0..height {
+        for first in (0..channels).step_by(4) {
+            let count = (channels - first).min(4);
+            let row = &memory[planes.at(y as isize, 0) + first..];
+            for channel in 0..count {
+                let to = &mut values[((first + channel) * height + y) * width..][..width];
+                for (pixel, value) in row[channel..].chunks(planes.pixel).zip(to) {
+                    *value = pixel[0];
+                }
+            }
+        }
+    }
+    values
+}

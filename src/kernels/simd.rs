@@ -1,0 +1,253 @@
+//! Four numbers at once: by the instructions of WebAssembly or x86-64, one by one where there are none.
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod lanes {
+    use core::arch::wasm32::*;
+
+    pub(super) type Lanes = v128;
+
+    #[inline(always)]
+    pub(super) fn splat(value: f32) -> Lanes {
+        f32x4_splat(value)
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn splat_at(from: *const f32) -> Lanes {
+        unsafe { v128_load32_splat(from.cast()) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn load(from: *const f32) -> Lanes {
+        unsafe { v128_load(from.cast()) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store(lanes: Lanes, to: *mut f32) {
+        unsafe { v128_store(to.cast(), lanes) }
+    }
+
+    #[inline(always)]
+    pub(super) fn add(a: Lanes, b: Lanes) -> Lanes {
+        f32x4_add(a, b)
+    }
+
+    #[inline(always)]
+    pub(super) fn sub(a: Lanes, b: Lanes) -> Lanes {
+        f32x4_sub(a, b)
+    }
+
+    #[inline(always)]
+    pub(super) fn mul(a: Lanes, b: Lanes) -> Lanes {
+        f32x4_mul(a, b)
+    }
+
+    // `pmax` and `pmin` are one instruction on x86, `max` and `min` several.
+    #[inline(always)]
+    pub(super) fn max(a: Lanes, b: Lanes) -> Lanes {
+        f32x4_pmax(b, a)
+    }
+
+    #[inline(always)]
+    pub(super) fn min(a: Lanes, b: Lanes) -> Lanes {
+        f32x4_pmin(b, a)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod lanes {
+    use core::arch::x86_64::*;
+
+    pub(super) type Lanes = __m128;
+
+    #[inline(always)]
+    pub(super) fn splat(value: f32) -> Lanes {
+        // SAFETY: every x86-64 has SSE.
+        unsafe { _mm_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn splat_at(from: *const f32) -> Lanes {
+        unsafe { _mm_load1_ps(from) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn load(from: *const f32) -> Lanes {
+        unsafe { _mm_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store(lanes: Lanes, to: *mut f32) {
+        unsafe { _mm_storeu_ps(to, lanes) }
+    }
+
+    #[inline(always)]
+    pub(super) fn add(a: Lanes, b: Lanes) -> Lanes {
+        // SAFETY: every x86-64 has SSE.
+        unsafe { _mm_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    pub(super) fn sub(a: Lanes, b: Lanes) -> Lanes {
+        // SAFETY: every x86-64 has SSE.
+        unsafe { _mm_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    pub(super) fn mul(a: Lanes, b: Lanes) -> Lanes {
+        // SAFETY: every x86-64 has SSE.
+        unsafe { _mm_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    pub(super) fn max(a: Lanes, b: Lanes) -> Lanes {
+        // SAFETY: every x86-64 has SSE.
+        unsafe { _mm_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    pub(super) fn min(a: Lanes, b: Lanes) -> Lanes {
+        // SAFETY: every x86-64 has SSE.
+        unsafe { _mm_min_ps(a, b) }
+    }
+}
+
+#[cfg(not(any(all(target_arch = "wasm32", target_feature = "simd128"), target_arch = "x86_64")))]
+mod lanes {
+    pub(super) type Lanes = [f32; 4];
+
+    #[inline(always)]
+    pub(super) fn splat(value: f32) -> Lanes {
+        [value; 4]
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn splat_at(from: *const f32) -> Lanes {
+        [unsafe { *from }; 4]
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn load(from: *const f32) -> Lanes {
+        unsafe { from.cast::<Lanes>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store(lanes: Lanes, to: *mut f32) {
+        unsafe { to.cast::<Lanes>().write_unaligned(lanes) }
+    }
+
+    #[inline(always)]
+    fn each(a: Lanes, b: Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
+        std::array::from_fn(|lane| f(a[lane], b[lane]))
+    }
+
+    #[inline(always)]
+    pub(super) fn add(a: Lanes, b: Lanes) -> Lanes {
+        each(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    pub(super) fn sub(a: Lanes, b: Lanes) -> Lanes {
+        each(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    pub(super) fn mul(a: Lanes, b: Lanes) -> Lanes {
+        each(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    pub(super) fn max(a: Lanes, b: Lanes) -> Lanes {
+        each(a, b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    pub(super) fn min(a: Lanes, b: Lanes) -> Lanes {
+        each(a, b, |a, b| if a < b { a } else { b })
+    }
+}
+
+/// Four numbers.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct F32x4(lanes::Lanes);
+
+impl F32x4 {
+    #[inline(always)]
+    pub(crate) fn splat(value: f32) -> F32x4 {
+        F32x4(lanes::splat(value))
+    }
+
+    /// One number from memory, four times.
+    ///
+    /// # Safety
+    /// A number must be readable there.
+    #[inline(always)]
+    pub(crate) unsafe fn splat_at(from: *const f32) -> F32x4 {
+        F32x4(unsafe { lanes::splat_at(from) })
+    }
+
+    /// # Safety
+    /// Four numbers must be readable there, at any alignment.
+    #[inline(always)]
+    pub(crate) unsafe fn load(from: *const f32) -> F32x4 {
+        F32x4(unsafe { lanes::load(from) })
+    }
+
+    /// # Safety
+    /// Four numbers must be writable there, at any alignment.
+    #[inline(always)]
+    pub(crate) unsafe fn store(self, to: *mut f32) {
+        unsafe { lanes::store(self.0, to) }
+    }
+
+    /// The greater of each two; `other` where either is no number.
+    #[inline(always)]
+    pub(crate) fn max(self, other: F32x4) -> F32x4 {
+        F32x4(lanes::max(self.0, other.0))
+    }
+
+    /// The lesser of each two; `other` where either is no number.
+    #[inline(always)]
+    pub(crate) fn min(self, other: F32x4) -> F32x4 {
+        F32x4(lanes::min(self.0, other.0))
+    }
+
+    /// `f` of each.
+    #[inline(always)]
+    pub(crate) fn each(self, f: impl Fn(f32) -> f32) -> F32x4 {
+        let mut values = [0.; 4];
+        // SAFETY: the array has room for four.
+        unsafe {
+            self.store(values.as_mut_ptr());
+            values = values.map(f);
+            F32x4::load(values.as_ptr())
+        }
+    }
+}
+
+impl std::ops::Add for F32x4 {
+    type Output = F32x4;
+
+    #[inline(always)]
+    fn add(self, other: F32x4) -> F32x4 {
+        F32x4(lanes::add(self.0, other.0))
+    }
+}
+
+impl std::ops::Sub for F32x4 {
+    type Output = F32x4;
+
+    #[inline(always)]
+    fn sub(self, other: F32x4) -> F32x4 {
+        F32x4(lanes::sub(self.0, other.0))
+    }
+}
+
+impl std::ops::Mul for F32x4 {
+    type Output = F32x4;
+
+    #[inline(always)]
+    fn mul(self, other: F32x4) -> F32x4 {
+        F32x4(lanes::mul(self.0, other.0))
+    }
+}

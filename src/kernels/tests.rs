@@ -1,0 +1,280 @@
+//! Each kernel against plain loops in f64.
+
+use super::*;
+
+/// Numbers of both signs that are the same in every run.
+fn numbers(count: usize, seed: usize) -> Vec<f32> {
+    (0..count).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001. - 1.).collect()
+}
+
+/// A memory of numbers that no kernel may rely on, and planes in it one after the other, each with a border.
+struct Memory {
+    numbers: Vec<f32>,
+}
+
+impl Memory {
+    fn new() -> Memory {
+        Memory { numbers: vec![777.; 8] }
+    }
+
+    /// Planes with so many pixels of zeros around them and `spare` numbers behind each pixel's vectors.
+    fn planes(&mut self, [channels, height, width]: [usize; 3], border: usize, spare: usize) -> Planes {
+        let pixel = channels.next_multiple_of(4) + spare;
+        let row = (width + 2 * border) * pixel;
+        let start = self.numbers.len() + border * row + border * pixel;
+        self.numbers.resize(self.numbers.len() + (height + 2 * border) * row + 8, 777.);
+        let planes = Planes { start, row, pixel, height, width, channels };
+        clear_border(&mut self.numbers, planes, [(border, border); 2], pixel);
+        planes
+    }
+
+    fn filled(&mut self, shape: [usize; 3], border: usize, spare: usize, values: &[f32]) -> Planes {
+        let planes = self.planes(shape, border, spare);
+        from_planes(&mut self.numbers, planes, values);
+        planes
+    }
+}
+
+#[track_caller]
+fn assert_close(found: &[f32], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len());
+    let largest = expected.iter().fold(0_f64, |largest, value| largest.max(value.abs()));
+    for (place, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        assert!((f64::from(found) - expected).abs() <= tolerance * largest, "{place}: {found}, not {expected}");
+    }
+}
+
+/// A convolution and what comes after it, as plain loops.
+#[allow(clippy::too_many_arguments)]
+fn convolved(
+    x: &[f32],
+    [channels, height, width]: [usize; 3],
+    [outputs, out_height, out_width]: [usize; 3],
+    window: Window,
+    groups: usize,
+    weights: &[f32],
+    after: &After,
+    addend: Option<&[f32]>,
+) -> Vec<f64> {
+    let [kh, kw] = window.kernel;
+    let per_group = channels / groups;
+    let mut out = Vec::new();
+    for output in 0..outputs {
+        for (y, x0) in (0..out_height).flat_map(|y| (0..out_width).map(move |x| (y, x))) {
+            let mut sum = f64::from(after.bias[output]);
+            for (channel, ky, kx) in
+                (0..per_group).flat_map(|c| (0..kh).flat_map(move |ky| (0..kw).map(move |kx| (c, ky, kx))))
+            {
+                let (sy, sx) = window.corner(y, x0);
+                let (sy, sx) = (sy + (ky * window.dilation[0]) as isize, sx + (kx * window.dilation[1]) as isize);
+                if (0..height as isize).contains(&sy) && (0..width as isize).contains(&sx) {
+                    let from = output / (outputs / groups) * per_group + channel;
+                    let value = x[(from * height + sy as usize) * width + sx as usize];
+                    let weight = weights[((output * per_group + channel) * kh + ky) * kw + kx];
+                    sum += f64::from(value) * f64::from(weight);
+                }
+            }
+            if let Some([scale, shift]) = &after.affine {
+                sum = sum * f64::from(scale[output]) + f64::from(shift[output]);
+            }
+            sum += addend.map_or(0., |addend| f64::from(addend[out.len()]));
+            out.push(sum.max(sum * f64::from(after.finish.slope)).min(f64::from(after.finish.high)));
+        }
+    }
+    out
+}
+
+/// Which kernel computes a convolution.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    Direct,
+    Depthwise,
+    Winograd,
+}
+
+#[track_caller]
+fn check_convolution(by: By, shape: [usize; 3], outputs: usize, window: Window, groups: usize, finish: Finish) {
+    let [channels, height, width] = shape;
+    let [kh, kw] = window.kernel;
+    let side = |i: usize, length: usize| {
+        (length + 2 * window.padding[i] - (window.kernel[i] - 1) * window.dilation[i] - 1) / window.stride[i] + 1
+    };
+    let out = [outputs, side(0, height), side(1, width)];
+    let weights = numbers(outputs * channels / groups * kh * kw, 1);
+    let (x, bias) = (numbers(channels * height * width, 2), numbers(outputs, 3));
+    let added = numbers(out.iter().product(), 4);
+    for spare in [0, 4] {
+        for addend in [None, Some(&added)] {
+            let mut memory = Memory::new();
+            let input = memory.filled(shape, 6, spare, &x);
+            let addend_planes = addend.map(|addend| memory.filled(out, 0, 0, addend));
+            let output = memory.planes(out, 1, spare);
+            let affine = addend.map(|_| [numbers(outputs, 5), numbers(outputs, 6)]);
+            let after = After { bias: bias.clone(), affine, addend: addend_planes, finish };
+            let (planes, numbers) = ([input, output], &mut memory.numbers);
+            match by {
+                By::Direct => Convolution::new(planes, window, groups, &weights, &after).run(numbers),
+                By::Depthwise => Depthwise::new(planes, window, &weights, &after).run(numbers),
+                By::Winograd => {
+                    let scratch = numbers.len();
+                    numbers.resize(scratch + Winograd::scratch(channels, output), 777.);
+                    Winograd::new(planes, window.padding, &weights, &after, scratch).run(numbers);
+                }
+            }
+            let expected = convolved(&x, shape, out, window, groups, &weights, &after, addend.map(Vec::as_slice));
+            let tolerance = if by == By::Winograd { 2e-5 } else { 2e-6 };
+            assert_close(&to_planes(&memory.numbers, output), &expected, tolerance);
+            // The border of the output is left as it was.
+            let around: f32 = memory.numbers[output.at(-1, -1)..output.at(-1, -1) + output.row].iter().sum();
+            assert_eq!(around, 0.);
+        }
+    }
+}
+
+const RELU6: Finish = Finish { slope: 0., high: 6. };
+
+fn window(kernel: usize, stride: usize, padding: usize, dilation: usize) -> Window {
+    Window { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2] }
+}
+
+#[test]
+fn convolutions_of_one_pixel() {
+    // Eight outputs, four, and a part of a vector; whole tiles of pixels and not.
+    for outputs in [16, 12, 5] {
+        check_convolution(By::Direct, [7, 5, 9], outputs, Window::PIXEL, 1, RELU6);
+        check_convolution(By::Direct, [8, 1, 3], outputs, Window::PIXEL, 1, Finish::PLAIN);
+    }
+}
+
+#[test]
+fn convolutions_of_any_window() {
+    let leaky = Finish { slope: 0.1, high: f32::INFINITY };
+    check_convolution(By::Direct, [3, 11, 8], 8, window(3, 2, 0, 1), 1, RELU6);
+    check_convolution(By::Direct, [3, 11, 8], 8, window(7, 2, 3, 1), 1, leaky);
+    check_convolution(By::Direct, [8, 6, 7], 9, window(3, 1, 1, 1), 1, Finish::PLAIN);
+    check_convolution(By::Direct, [5, 9, 7], 4, window(3, 1, 2, 2), 1, leaky);
+    let oblong = Window { kernel: [1, 3], stride: [1, 2], padding: [0, 1], dilation: [1, 1] };
+    check_convolution(By::Direct, [4, 5, 9], 8, oblong, 1, RELU6);
+}
+
+#[test]
+fn convolutions_in_groups() {
+    check_convolution(By::Direct, [12, 5, 6], 24, window(3, 1, 1, 1), 3, RELU6);
+    check_convolution(By::Direct, [8, 5, 6], 8, Window::PIXEL, 2, RELU6);
+}
+
+#[test]
+fn convolutions_of_more_pixels_than_the_cache_holds() {
+    check_convolution(By::Direct, [128, 16, 16], 4, window(3, 1, 1, 1), 1, Finish::PLAIN);
+}
+
+#[test]
+fn depthwise_convolutions() {
+    for channels in [8, 6] {
+        check_convolution(By::Depthwise, [channels, 9, 7], channels, window(3, 1, 1, 1), channels, RELU6);
+        check_convolution(By::Depthwise, [channels, 9, 7], channels, window(3, 2, 1, 1), channels, Finish::PLAIN);
+        check_convolution(By::Depthwise, [channels, 9, 7], channels, window(5, 1, 2, 1), channels, RELU6);
+        check_convolution(By::Depthwise, [channels, 9, 7], channels, window(3, 1, 2, 2), channels, RELU6);
+    }
+}
+
+#[test]
+fn convolutions_by_winograd() {
+    // Whole tiles and not, with and without padding, more tiles than are in work at a time.
+    check_convolution(By::Winograd, [8, 8, 12], 16, window(3, 1, 1, 1), 1, RELU6);
+    check_convolution(By::Winograd, [9, 7, 13], 11, window(3, 1, 0, 1), 1, Finish::PLAIN);
+    check_convolution(
+        By::Winograd,
+        [64, 30, 30],
+        64,
+        window(3, 1, 1, 1),
+        1,
+        Finish { slope: 0.2, high: f32::INFINITY },
+    );
+}
+
+#[test]
+fn pools_count_the_image_alone() {
+    let shape = [6, 5, 7];
+    let x = numbers(6 * 5 * 7, 5);
+    for (window, out) in [(window(3, 2, 1, 1), [3, 4]), (window(2, 2, 0, 2), [2, 3]), (window(5, 1, 2, 1), [5, 7])] {
+        for kind in [PoolKind::Max, PoolKind::Sum] {
+            let mut memory = Memory::new();
+            let input = memory.filled(shape, 0, 4, &x);
+            let output = memory.planes([6, out[0], out[1]], 0, 0);
+            Pool::new([input, output], window, kind, vec![0.5]).run(&mut memory.numbers);
+            let mut expected = Vec::new();
+            for (channel, y, x0) in
+                (0..6).flat_map(|c| (0..out[0]).flat_map(move |y| (0..out[1]).map(move |x| (c, y, x))))
+            {
+                let (cy, cx) = window.corner(y, x0);
+                let values = (0..window.kernel[0] * window.kernel[1]).filter_map(|tap| {
+                    let sy = cy + (tap / window.kernel[1] * window.dilation[0]) as isize;
+                    let sx = cx + (tap % window.kernel[1] * window.dilation[1]) as isize;
+                    let inside = (0..5).contains(&sy) && (0..7).contains(&sx);
+                    inside.then(|| f64::from(x[(channel * 5 + sy as usize) * 7 + sx as usize]))
+                });
+                expected.push(
+                    0.5 * match kind {
+                        PoolKind::Max => values.fold(f64::NEG_INFINITY, f64::max),
+                        PoolKind::Sum => values.sum(),
+                    },
+                );
+            }
+            assert_close(&to_planes(&memory.numbers, output), &expected, 1e-6);
+        }
+    }
+}
+
+#[test]
+fn functions_of_each_number() {
+    let x: Vec<f32> = numbers(5 * 3 * 2, 6).iter().map(|value| value * 5.).collect();
+    let (scale, shift) = (numbers(5, 7), numbers(5, 8));
+    let sigmoid = |x: f64| 1. / (1. + (-x).exp());
+    let cases: [(Function, &dyn Fn(f64) -> f64); 7] = [
+        (Function::Finish(RELU6), &|x| x.clamp(0., 6.)),
+        (Function::Clip(-0.5, 0.25), &|x| x.clamp(-0.5, 0.25)),
+        (Function::HardSigmoid(0.2, 0.5), &|x| (0.2 * x + 0.5).clamp(0., 1.)),
+        (Function::HardSwish, &|x| x * (x / 6. + 0.5).clamp(0., 1.)),
+        (Function::Sigmoid, &sigmoid),
+        (Function::Swish(1.5), &|x| x * sigmoid(1.5 * x)),
+        (Function::Any(f32::tanh), &f64::tanh),
+    ];
+    for (function, expected) in cases {
+        let mut memory = Memory::new();
+        let input = memory.filled([5, 3, 2], 0, 0, &x);
+        let output = memory.planes([5, 3, 2], 1, 0);
+        Map::new([input, output], &scale, &shift, function).run(&mut memory.numbers);
+        let value = |at: usize| f64::from(x[at]) * f64::from(scale[at / 6]) + f64::from(shift[at / 6]);
+        let expected: Vec<f64> = (0..x.len()).map(|at| expected(value(at))).collect();
+        assert_close(&to_planes(&memory.numbers, output), &expected, 1e-6);
+    }
+}
+
+#[test]
+fn functions_of_two_numbers_also_with_one_number_a_channel() {
+    let (x, y) = (numbers(5 * 6, 9), numbers(5 * 6, 10));
+    for single in [false, true] {
+        let mut memory = Memory::new();
+        let a = memory.filled([5, 3, 2], 0, 0, &x);
+        let b = if single { memory.filled([5, 1, 1], 0, 0, &y[..5]) } else { memory.filled([5, 3, 2], 1, 0, &y) };
+        let output = memory.planes([5, 3, 2], 0, 4);
+        Combine::Mul.run(&mut memory.numbers, [a, b], output, Finish { slope: 0., high: f32::INFINITY });
+        let other = |at: usize| f64::from(y[if single { at / 6 } else { at }]);
+        let expected: Vec<f64> = (0..x.len()).map(|at| (f64::from(x[at]) * other(at)).max(0.)).collect();
+        assert_close(&to_planes(&memory.numbers, output), &expected, 1e-6);
+    }
+}
+
+#[test]
+#[should_panic(expected = "the memory was made for this kernel")]
+fn a_memory_that_is_too_small_is_noticed() {
+    let mut memory = Memory::new();
+    let input = memory.filled([4, 3, 3], 1, 0, &numbers(36, 1));
+    let output = memory.planes([4, 3, 3], 0, 0);
+    let weights = numbers(4 * 4 * 9, 2);
+    let after = After { bias: vec![0.; 4], affine: None, addend: None, finish: Finish::PLAIN };
+    let kernel = Convolution::new([input, output], window(3, 1, 1, 1), 1, &weights, &after);
+    memory.numbers.truncate(output.start + 4);
+    kernel.run(&mut memory.numbers);
+}

@@ -1,0 +1,224 @@
+//! Runs a network on the CPU by compiled programs where no gradient is asked for.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+use burn_tensor::{Device, Tensor};
+
+use super::gradient::Chain;
+use super::plan::{Source, ValueId, rank4};
+use super::program::Program;
+use super::{Cut, LayerId, Network, numbers, tensor};
+
+/// The programs of a network for the layers that were asked for, and the memory that they share.
+#[derive(Default)]
+pub(super) struct Fast {
+    /// Of the default layer and of the other one that was asked for last.
+    cuts: RefCell<Vec<Rc<Programs>>>,
+    memory: RefCell<Vec<f32>>,
+}
+
+/// Empty: a copy of a network is made to be changed.
+impl Clone for Fast {
+    fn clone(&self) -> Fast {
+        Fast::default()
+    }
+}
+
+/// What runs before a layer and behind it.
+struct Programs {
+    layer: LayerId,
+    /// The values from before the layer that are used behind it.
+    kept: Vec<ValueId>,
+    to: OnceCell<Program>,
+    from: OnceCell<Program>,
+    /// The way back, where it is that simple, and what computes the numbers that it needs.
+    chain: OnceCell<Option<Chain>>,
+    saved: OnceCell<Program>,
+}
+
+impl Fast {
+    /// Only burn's CPU device has another way.
+    pub(super) fn on(device: &Device) -> Option<Fast> {
+        (*device == Device::flex()).then(Fast::default)
+    }
+}
+
+impl Network {
+    /// [`Network::forward_to`], if nothing is recorded and there is a way around burn.
+    pub(super) fn fast_forward_to(&self, input: &Tensor<4>, layer: LayerId) -> Option<Cut> {
+        let fast = self.fast.as_ref().filter(|_| !input.is_autodiff())?;
+        let batch = input.dims()[0];
+        let input = if self.channels_last { input.clone().permute([0, 2, 3, 1]) } else { input.clone() };
+        let programs = self.programs(fast, layer);
+        let outputs: Vec<ValueId> = [layer.0].into_iter().chain(programs.kept.iter().copied()).collect();
+        let program = programs.to.get_or_init(|| {
+            let behind = self.behind(layer);
+            let chosen = self.steps(|value| !behind[value.0]);
+            Program::new(&self.plan, &chosen, &[ValueId(0)], &outputs)
+        });
+        let input = numbers(input);
+        let each = input.len() / batch;
+        let results = self.run_program(fast, program, batch, |image| vec![&input[image * each..][..each]]);
+        let mut values = vec![None; self.plan.values.len()];
+        for (&value, result) in outputs.iter().zip(results) {
+            values[value.0] = Some(self.joined(value, batch, result));
+        }
+        Some(Cut::new(layer, values))
+    }
+
+    /// [`Network::forward_from`], if nothing is recorded and there is a way around burn.
+    pub(super) fn fast_forward_from(&self, cut: &Cut, activations: &Tensor<4>) -> Option<Tensor<2>> {
+        let fast = self.fast.as_ref().filter(|_| !activations.is_autodiff())?;
+        let batch = activations.dims()[0];
+        let programs = self.programs(fast, cut.layer);
+        let program = programs.from.get_or_init(|| self.program_from(&programs, &[self.plan.scores]));
+        let results = self.run_from(fast, &programs, program, cut, activations)?;
+        let scores = results.into_iter().next().expect("scores were asked for");
+        Some(tensor(scores, [1, 1, batch, self.classes()], &self.device).reshape([batch, self.classes()]))
+    }
+
+    /// The gradient of [`Network::activations_and_gradients`], if the way back is a chain of simple steps.
+    pub(super) fn fast_gradients(&self, cut: &Cut, class: usize) -> Option<Tensor<4>> {
+        let fast = self.fast.as_ref().filter(|_| !cut.activations.is_autodiff())?;
+        let programs = self.programs(fast, cut.layer);
+        let chain = programs.chain.get_or_init(|| Chain::behind(&self.plan, cut.layer.0)).as_ref()?;
+        if cut.saved.get().is_none() && !chain.saved.is_empty() {
+            let program = programs.saved.get_or_init(|| self.program_from(&programs, &chain.saved));
+            let saved = self.run_from(fast, &programs, program, cut, &cut.activations)?;
+            let _ = cut.saved.set(saved);
+        }
+        let saved = cut.saved.get().map_or(&[][..], Vec::as_slice);
+        let shape = cut.activations.dims();
+        let mut gradients = Vec::with_capacity(shape.iter().product());
+        for image in 0..shape[0] {
+            let saved: Vec<&[f32]> = saved
+                .iter()
+                .map(|values| {
+                    let each = values.len() / shape[0];
+                    &values[image * each..][..each]
+                })
+                .collect();
+            gradients.extend(chain.gradient(&self.plan, class, &saved));
+        }
+        Some(tensor(gradients, shape, &self.device))
+    }
+
+    /// What computes `outputs` from a layer and what is kept for the steps behind it.
+    fn program_from(&self, programs: &Programs, outputs: &[ValueId]) -> Program {
+        let behind = self.behind(programs.layer);
+        let mut needed = vec![false; self.plan.values.len()];
+        outputs.iter().for_each(|output| needed[output.0] = true);
+        for step in self.plan.steps.iter().rev().filter(|step| behind[step.output.0]) {
+            if needed[step.output.0] {
+                step.inputs.iter().filter_map(Source::value).for_each(|value| needed[value.0] = true);
+            }
+        }
+        let chosen = self.steps(|value| behind[value.0] && needed[value.0]);
+        let inputs: Vec<ValueId> = [programs.layer.0].into_iter().chain(programs.kept.iter().copied()).collect();
+        Program::new(&self.plan, &chosen, &inputs, outputs)
+    }
+
+    /// Runs such a program from `activations` of the cut's layer; not if something is recorded.
+    fn run_from(
+        &self,
+        fast: &Fast,
+        programs: &Programs,
+        program: &Program,
+        cut: &Cut,
+        activations: &Tensor<4>,
+    ) -> Option<Vec<Vec<f32>>> {
+        let batch = activations.dims()[0];
+        let cut_batch = cut.activations.dims()[0];
+        let kept = programs.kept.iter().map(|value| {
+            let value = cut.values[value.0].clone().expect("the cut keeps what is used behind it");
+            (!value.is_autodiff()).then(|| (numbers(value), cut_batch))
+        });
+        let inputs: Option<Vec<_>> = [Some((numbers(activations.clone()), batch))].into_iter().chain(kept).collect();
+        let inputs = inputs?;
+        Some(self.run_program(fast, program, batch, |image| {
+            let part = |(values, images): &(Vec<f32>, usize)| {
+                let each = values.len() / images;
+                let image = if *images == 1 { 0 } else { image };
+                image * each..(image + 1) * each
+            };
+            inputs.iter().map(|input| &input.0[part(input)]).collect()
+        }))
+    }
+
+    /// The whole plan, from any inputs.
+    pub(super) fn fast_evaluate(&self, inputs: &[Tensor<4>]) -> Option<Tensor<4>> {
+        let fast = self.fast.as_ref()?;
+        let values: Vec<ValueId> = (0..inputs.len()).map(ValueId).collect();
+        let program = Program::new(&self.plan, &self.steps(|_| true), &values, &[self.plan.scores]);
+        let inputs: Vec<Vec<f32>> = inputs.iter().cloned().map(numbers).collect();
+        let results = self.run_program(fast, &program, 1, |_| inputs.iter().map(Vec::as_slice).collect());
+        let result = results.into_iter().next().expect("the result was asked for");
+        Some(self.joined(self.plan.scores, 1, result))
+    }
+
+    fn programs(&self, fast: &Fast, layer: LayerId) -> Rc<Programs> {
+        let mut cuts = fast.cuts.borrow_mut();
+        if let Some(programs) = cuts.iter().find(|programs| programs.layer == layer) {
+            return programs.clone();
+        }
+        let behind = self.behind(layer);
+        let mut kept: Vec<ValueId> = self
+            .plan
+            .steps
+            .iter()
+            .filter(|step| behind[step.output.0])
+            .flat_map(|step| step.inputs.iter().filter_map(Source::value))
+            .filter(|value| !behind[value.0] && *value != layer.0)
+            .collect();
+        kept.sort_unstable();
+        kept.dedup();
+        // Packed parameters take memory: no more layers than an explanation needs at a time.
+        cuts.retain(|programs| Some(&programs.layer) == self.layer_ids.last());
+        let programs = Rc::new(Programs {
+            layer,
+            kept,
+            to: OnceCell::new(),
+            from: OnceCell::new(),
+            chain: OnceCell::new(),
+            saved: OnceCell::new(),
+        });
+        cuts.push(programs.clone());
+        programs
+    }
+
+    /// The steps whose values are chosen, in order.
+    fn steps(&self, chosen: impl Fn(ValueId) -> bool) -> Vec<usize> {
+        (0..self.plan.steps.len()).filter(|&step| chosen(self.plan.steps[step].output)).collect()
+    }
+
+    /// Runs a program for each image and joins each of its results over the images.
+    fn run_program<'a>(
+        &self,
+        fast: &Fast,
+        program: &Program,
+        batch: usize,
+        inputs: impl Fn(usize) -> Vec<&'a [f32]>,
+    ) -> Vec<Vec<f32>> {
+        let mut memory = fast.memory.borrow_mut();
+        let mut joined: Vec<Vec<f32>> = Vec::new();
+        for image in 0..batch {
+            let constant = |index| self.constant(index);
+            let results = program.run(&mut memory, &inputs(image), &self.plan, &constant, &self.device);
+            if image == 0 {
+                joined = results;
+            } else {
+                joined.iter_mut().zip(results).for_each(|(joined, result)| joined.extend(result));
+            }
+        }
+        let runs = if self.plan.batches { 1 } else { batch as u64 };
+        self.steps_run.set(self.steps_run.get() + runs * program.steps);
+        joined
+    }
+
+    fn joined(&self, value: ValueId, batch: usize, values: Vec<f32>) -> Tensor<4> {
+        let mut shape = rank4(&self.plan.values[value.0].shape);
+        shape[self.batch_axis(value)] *= batch;
+        tensor(values, shape, &self.device)
+    }
+}
