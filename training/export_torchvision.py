@@ -5,8 +5,8 @@
     python training/export_torchvision.py resnet18 --weights flowers.pt --labels flowers.txt
     python training/export_torchvision.py my_package.networks:make_flowers --weights flowers.pt --labels flowers.txt --size 128
 
-writes NAME.onnx, model.json and labels.json to www/models/NAME (or --output). The page opens it with
-`?model=models/NAME/model.json`, or when the three files are dropped on it together.
+writes NAME.onnx, model.json and labels.json to www/models/NAME (or --output). The page takes the three files when they are
+dropped on it together; built with them, it has them at `?model=gradcam-web/models/NAME/model.json`.
 """
 
 import argparse
@@ -41,11 +41,12 @@ def main():
     network, preset = build(options.network, options.weights, options.labels and len(read_labels(options.labels)),
                             options.seed)
     preprocess = preprocess_of(preset, options)
-    proto = onnx_of(network, preprocess)
+    shape = (1, options.channels, preprocess["height"], preprocess["width"])
+    proto = onnx_of(network, shape)
     classes = proto.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
     labels = labels_for(preset, options.labels, classes)
     contents = proto.SerializeToString()
-    check(contents, network, preprocess, TOLERANCE)
+    check(contents, network, shape, TOLERANCE)
     if options.half:
         bundle.half_precision(proto)
     name = options.network.rpartition(":")[2]
@@ -53,7 +54,7 @@ def main():
     bundle.describe(proto, preprocess, labels, **facts)
     contents = proto.SerializeToString()
     if options.half:
-        check(contents, network, preprocess, ROUNDED_TOLERANCE)
+        check(contents, network, shape, ROUNDED_TOLERANCE)
     folder = options.output or ROOT / "www/models" / name
     bundle.write(folder, f"{name}.onnx", contents, labels, {"name": options.title or name, **facts, "preprocess": preprocess})
     print(f"wrote {folder}: {len(contents) / 1e6:.1f} MB, {classes} classes, input {preprocess['width']}×{preprocess['height']}")
@@ -71,8 +72,10 @@ def arguments():
     parser.add_argument("--resize", choices=("crop", "stretch", "letterbox"),
                         help="how a photo becomes the input; default: crop")
     parser.add_argument("--mean", type=float, nargs="+",
-                        help="subtracted from each channel, of pixels 0..=1; default: the weights', else ImageNet's")
+                        help="subtracted from each channel, or one number from all, of pixels 0..=1; "
+                             "default: the weights', else ImageNet's")
     parser.add_argument("--std", type=float, nargs="+", help="each channel is divided by it")
+    parser.add_argument("--channels", type=int, choices=(1, 3), default=3, help="1 for a network that sees grey")
     parser.add_argument("--order", choices=("RGB", "BGR"), default="RGB")
     parser.add_argument("--seed", type=int, default=0, help="of random weights")
     parser.add_argument("--title", help="the name that the page shows")
@@ -104,7 +107,11 @@ def build(name: str, weights: str | None, classes: int | None = None, seed: int 
         if name in ("googlenet", "inception_v3") and not preset:
             # The weights switch these off themselves; without them they would be made and not exported.
             extra |= {"aux_logits": False, "init_weights": True}
-        network = torchvision.models.get_model(name, weights=preset, **extra)
+        try:
+            network = torchvision.models.get_model(name, weights=preset, **extra)
+        except OSError as error:
+            raise SystemExit(f"{preset} can't be downloaded: {error}; a .pt, .pth or .safetensors file or none "
+                             "is accepted") from error
     if file:
         load(network, file)
     return network.eval(), preset
@@ -167,23 +174,26 @@ def preprocess_of(preset, options) -> dict:
                   "the page by bilinear")
     if options.size:
         found |= {"width": options.size[0], "height": options.size[-1]}
-    return found | {key: value for key in ("resize", "mean", "std") if (value := getattr(options, key))}
+    found |= {key: value for key in ("resize", "mean", "std") if (value := getattr(options, key))}
+    for key in ("mean", "std"):
+        if len(found[key]) not in (1, options.channels):
+            raise SystemExit(f"--{key} has {len(found[key])} numbers; 1 or {options.channels} are accepted, one for each channel")
+    return found
 
 
-def onnx_of(network: nn.Module, preprocess: dict) -> onnx.ModelProto:
-    """`network` as ONNX for one image. The TorchScript exporter names values by the modules that made them
+def onnx_of(network: nn.Module, shape: tuple) -> onnx.ModelProto:
+    """`network` as ONNX for one image of `shape` (1, channels, height, width). The TorchScript exporter names values by the modules that made them
     (`/layer4/layer4.1/relu_1/Relu_output_0`), and people choose layers by name."""
-    x = torch.zeros(1, len(preprocess["mean"]), preprocess["height"], preprocess["width"])
     file = io.BytesIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(network, (x,), file, dynamo=False, opset_version=17, input_names=["input"],
+        torch.onnx.export(network, (torch.zeros(shape),), file, dynamo=False, opset_version=17, input_names=["input"],
                           output_names=["logits"])
     proto = onnx.load_from_string(file.getvalue())
-    shape = [d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim]
-    if len(proto.graph.output) != 1 or len(shape) != 2 or shape[0] != 1:
-        raise SystemExit(f"the network gives {len(proto.graph.output)} outputs, the first of shape {shape}; "
+    given = [d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim]
+    if len(proto.graph.output) != 1 or len(given) != 2 or given[0] != 1:
+        raise SystemExit(f"the network gives {len(proto.graph.output)} outputs, the first of shape {given}; "
                          "one output [1, classes] is accepted")
     return proto
 
@@ -215,9 +225,8 @@ def source(options, preset) -> str:
     return ", ".join(part for part in (network, weights) if part)
 
 
-def check(contents: bytes, network: nn.Module, preprocess: dict, tolerance: float):
+def check(contents: bytes, network: nn.Module, shape: tuple, tolerance: float):
     """Runs the file and PyTorch on the same input."""
-    shape = (1, len(preprocess["mean"]), preprocess["height"], preprocess["width"])
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 4 - 2
     got = onnxruntime.InferenceSession(contents, providers=["CPUExecutionProvider"]).run(None, {"input": x.numpy()})[0]
     with torch.no_grad():

@@ -109,7 +109,7 @@ def check(name: str, folder: Path):
     side, layer = NETWORKS[name]
     network, x = network_of(name, side)
     preprocess = {"width": side, "height": side, "resize": "crop", **export_torchvision.IMAGENET, "order": "RGB"}
-    proto = export_torchvision.onnx_of(network, preprocess)
+    proto = export_torchvision.onnx_of(network, (1, 3, side, side))
     with torch.no_grad():
         logits = network(x)
     labels = [f"class {i}" for i in range(logits.shape[1])]

@@ -8,10 +8,10 @@ use std::process::Command;
 
 use gradcam_web::cam::{ExplainOptions, Method, Prediction};
 use gradcam_web::image::Image;
-use gradcam_web::preprocess::{Preprocess, input_from_image};
+use gradcam_web::preprocess::input_from_image;
 use serde_json::Value;
 
-use crate::fixtures::{Fixture, shared};
+use crate::fixtures::{Fixture, manifest_preprocess, shared};
 use crate::networks::{difference, load, logits};
 
 /// Of the largest logit, and of the largest value of a map.
@@ -97,23 +97,6 @@ fn exported_networks_of_thirteen_families_give_the_logits_and_maps_of_pytorch() 
     assert!(made.is_some() || checks.len() == 13, "{} networks", checks.len());
 }
 
-/// The manifest beside an exported network, as far as pictures are concerned.
-fn preprocess_of(manifest: &Value) -> Preprocess {
-    let numbers = |name: &str| {
-        let list = manifest["preprocess"][name].as_array().unwrap();
-        list.iter().map(|number| number.as_f64().unwrap() as f32).collect()
-    };
-    let side = |name: &str| manifest["preprocess"][name].as_u64().unwrap() as u32;
-    Preprocess {
-        width: side("width"),
-        height: side("height"),
-        resize: manifest["preprocess"]["resize"].as_str().unwrap().parse().unwrap(),
-        mean: numbers("mean"),
-        std: numbers("std"),
-        order: manifest["preprocess"]["order"].as_str().unwrap().parse().unwrap(),
-    }
-}
-
 /// Pictures of each to learn from; the others are for the score.
 const LEARNT_FROM: usize = 17;
 
@@ -148,7 +131,7 @@ fn a_fine_tuned_network_tells_three_new_classes_apart_in_pictures_it_has_not_see
     let labels: Value = serde_json::from_slice(&read("labels.json")).unwrap();
     assert_eq!(labels, serde_json::json!(classes.map(|(name, _)| name)));
     let manifest: Value = serde_json::from_slice(&read("model.json")).unwrap();
-    let preprocess = preprocess_of(&manifest);
+    let preprocess = manifest_preprocess(&manifest);
     let network = load("three.onnx", &read("three.onnx"));
     let mut right = 0;
     for (file, label) in &kept_back {

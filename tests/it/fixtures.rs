@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use gradcam_web::preprocess::Preprocess;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde_json::Value;
 
@@ -100,6 +101,23 @@ pub fn shared(path: &str) -> Option<PathBuf> {
         return None;
     }
     Some(root.join(path))
+}
+
+/// The part of a model's manifest that says how pictures become its input.
+pub fn manifest_preprocess(manifest: &Value) -> Preprocess {
+    let numbers = |name: &str| {
+        let list = manifest["preprocess"][name].as_array().unwrap();
+        list.iter().map(|number| number.as_f64().unwrap() as f32).collect()
+    };
+    let side = |name: &str| manifest["preprocess"][name].as_u64().unwrap() as u32;
+    Preprocess {
+        width: side("width"),
+        height: side("height"),
+        resize: manifest["preprocess"]["resize"].as_str().unwrap().parse().unwrap(),
+        mean: numbers("mean"),
+        std: numbers("std"),
+        order: manifest["preprocess"]["order"].as_str().unwrap().parse().unwrap(),
+    }
 }
 
 /// Compares numbers; `tolerance` is relative to the largest expected one.
