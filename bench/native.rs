@@ -46,8 +46,8 @@ fn predict(network: &Rc<Network>) -> Prediction {
 fn explain(prediction: &Prediction) {
     let options = ExplainOptions {
         method: Method::GradCam,
-        target_class: None,
         layers: vec![prediction.network().default_layer_id()],
+        ..ExplainOptions::default()
     };
     pollster::block_on(prediction.explain(&options, &|_| {}, &|| false))
         .expect("Grad-CAM is defined for every network");

@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let image = Image::decode(&fs::read(picture)?)?;
     let (input, placement) = input_from_image(&image, &preprocess, network.input().channels)?;
     let prediction = pollster::block_on(Prediction::new(network.clone(), network.input_tensor(&input)?))?;
-    let options = ExplainOptions { method, target_class: None, layers: vec![] };
+    let options = ExplainOptions { method, ..ExplainOptions::default() };
     let explanation = pollster::block_on(prediction.explain(&options, &|_| {}, &|| false))?;
 
     let heatmap = explanation.map.heatmap().resampled(image.width(), image.height());

@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let image = Image::decode(&fs::read(path)?)?;
         let (input, _) = input_from_image(&image, &preprocess, network.input().channels)?;
         let prediction = pollster::block_on(Prediction::new(network.clone(), network.input_tensor(&input)?))?;
-        let options = ExplainOptions { method: Method::Cam, target_class: Some(class), layers: vec![] };
+        let options = ExplainOptions { method: Method::Cam, target_class: Some(class), ..ExplainOptions::default() };
         let explanation = pollster::block_on(prediction.explain(&options, &|_| {}, &|| false))?;
 
         let (width, height) = (image.width(), image.height());

@@ -1,158 +1,36 @@
 //! The CAM family: what each method is, and its map.
 //!
-//! Every method is a formula over the activations A of a target layer and the gradients G = ∂y/∂A of the target class's
-//! score y before softmax. The formulas are those of pytorch-grad-cam, so that maps can be compared number by number.
+//! Every method is one entry of the table in `cam/methods.rs`: a formula over the activations A of a target layer and the
+//! gradients G = ∂y/∂A of the explained score y, or the scores of further runs, or gradients by the input. From there one
+//! pipeline makes the map, the same for all.
 //!
-//! **Invariants.** No borrow of a cell lasts across an `await`: another call may run meanwhile.
+//! **Invariants.** No borrow of a cell lasts across an `await`: another call may run meanwhile. Whoever asks can stop
+//! between any two runs of the network.
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::str::FromStr;
 
-use burn_tensor::{Tensor, activation};
+use burn_tensor::Tensor;
 
 use crate::heatmap::Grid;
 use crate::network::{Activation, Cut, LayerId, Network, read};
 use crate::{Error, ErrorKind, Result};
 
+mod eigen;
+mod gradient;
+mod input;
+mod methods;
+mod passes;
+mod target;
 mod units;
 
+use methods::{Aim, Fuse, InputMap, Join, LayerMap, Map};
+use target::Objective;
+
+pub use methods::Method;
+pub use passes::{Noise, Occlusion};
+pub use target::Target;
 pub use units::{Evidence, Unit};
-
-/// A way to compute a class activation map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// Selvaraju et al. 2017.
-    GradCam,
-    /// Zhou et al. 2016.
-    Cam,
-    /// Chattopadhay et al. 2018.
-    GradCamPlusPlus,
-    /// Draelos and Carin 2020.
-    HiResCam,
-    /// pytorch-grad-cam's variant of HiResCAM.
-    GradCamElementwise,
-    /// Fu et al. 2020.
-    XGradCam,
-    /// Jiang et al. 2021.
-    LayerCam,
-    /// Fuad et al. 2020.
-    Fem,
-    /// Selvaraju et al. 2017, section 3.3.
-    Counterfactual,
-}
-
-impl Method {
-    /// Every method there is, in the order in which to offer them.
-    pub const ALL: [Method; 9] = [
-        Method::GradCam,
-        Method::Cam,
-        Method::GradCamPlusPlus,
-        Method::HiResCam,
-        Method::GradCamElementwise,
-        Method::XGradCam,
-        Method::LayerCam,
-        Method::Fem,
-        Method::Counterfactual,
-    ];
-
-    /// The name in options and attributes.
-    pub fn name(self) -> &'static str {
-        self.texts()[0]
-    }
-
-    /// The name for people.
-    pub fn title(self) -> &'static str {
-        self.texts()[1]
-    }
-
-    /// The address of the paper, or of the source where there is none.
-    pub fn paper(self) -> &'static str {
-        self.texts()[2]
-    }
-
-    /// What it does, in a sentence.
-    pub fn summary(self) -> &'static str {
-        self.texts()[3]
-    }
-
-    /// How often the network is run for a map.
-    pub fn forward_passes(self) -> &'static str {
-        "1"
-    }
-
-    /// Name, title, paper, summary: `METHODS` in `pkg/tables.js` repeats them.
-    fn texts(self) -> [&'static str; 4] {
-        match self {
-            Method::GradCam => [
-                "grad-cam",
-                "Grad-CAM",
-                "https://arxiv.org/abs/1610.02391",
-                "Weights each channel by the mean of its gradient.",
-            ],
-            Method::Cam => [
-                "cam",
-                "CAM",
-                "https://arxiv.org/abs/1512.04150",
-                "Weights each channel by its weight in the last layer.",
-            ],
-            Method::GradCamPlusPlus => [
-                "grad-cam++",
-                "Grad-CAM++",
-                "https://arxiv.org/abs/1710.11063",
-                "Weights each channel by its positive gradients, scaled by higher derivatives.",
-            ],
-            Method::HiResCam => [
-                "hirescam",
-                "HiResCAM",
-                "https://arxiv.org/abs/2011.08891",
-                "Multiplies activations and gradients place by place.",
-            ],
-            Method::GradCamElementwise => [
-                "grad-cam-elementwise",
-                "Element-wise Grad-CAM",
-                "https://github.com/jacobgil/pytorch-grad-cam",
-                "Multiplies activations and gradients place by place and keeps what is positive.",
-            ],
-            Method::XGradCam => [
-                "xgrad-cam",
-                "XGrad-CAM",
-                "https://arxiv.org/abs/2008.02312",
-                "Weights each channel by its gradients, scaled by its activations.",
-            ],
-            Method::LayerCam => [
-                "layercam",
-                "LayerCAM",
-                "https://doi.org/10.1109/TIP.2021.3089943",
-                "Weights each place of each channel by its positive gradient.",
-            ],
-            Method::Fem => [
-                "fem",
-                "FEM",
-                "https://ieeexplore.ieee.org/document/9286629",
-                "Weights each channel by how much of it is unusually strong, whatever the class.",
-            ],
-            Method::Counterfactual => [
-                "counterfactual",
-                "Counterfactual Grad-CAM",
-                "https://arxiv.org/abs/1610.02391",
-                "Shows what speaks against the class: Grad-CAM with negated gradients.",
-            ],
-        }
-    }
-}
-
-/// The name in options; others are a `TargetError`.
-impl FromStr for Method {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Method::ALL.into_iter().find(|method| method.name() == name).ok_or_else(|| {
-            let names = Method::ALL.map(Method::name).join(", ");
-            Error::new(ErrorKind::Target, format!("`{name}` is no method; there are {names}"))
-        })
-    }
-}
 
 /// What to explain, and how.
 #[derive(Clone, Debug)]
@@ -161,21 +39,49 @@ pub struct ExplainOptions {
     pub method: Method,
     /// The class whose score is explained: the top class if `None`.
     pub target_class: Option<usize>,
-    /// Where the maps are taken; none means the network's default layer, for CAM the layer that is pooled.
+    /// What about that class is explained.
+    pub target: Target,
+    /// Where the maps are taken; none means the layers that suit the method: the last one, for CAM the one that is pooled,
+    /// for RefineCAM the last one of each of the last three resolutions.
     pub layers: Vec<LayerId>,
+    /// The mean over the input and its mirror image, each 0.9, 1 and 1.1 times as strong: smoother, six times the work.
+    pub aug_smooth: bool,
+    /// Instead of the sum of the weighted channels, their projection on the direction in which places differ most: less
+    /// noise. Methods that sum no channels stay as they are.
+    pub eigen_smooth: bool,
+    /// What the methods that add noise draw.
+    pub noise: Noise,
+    /// What occlusion covers: an eighth of each side if `None`.
+    pub occlusion: Option<Occlusion>,
+}
+
+/// Grad-CAM of the top class at the default layer.
+impl Default for ExplainOptions {
+    fn default() -> Self {
+        ExplainOptions {
+            method: Method::GradCam,
+            target_class: None,
+            target: Target::Score,
+            layers: Vec::new(),
+            aug_smooth: false,
+            eigen_smooth: false,
+            noise: Noise::Seed(0),
+            occlusion: None,
+        }
+    }
 }
 
 /// A class activation map and what it is of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
-    /// Of one layer, the raw map at the layer's size, before rectification. Of several, the mean of their heatmaps at
-    /// the size of the input.
+    /// Of one layer, the raw map at the layer's size, before rectification. Of several layers, or with `aug_smooth`, the
+    /// mean (of RefineCAM the product) of their heatmaps at the size of the input, as in pytorch-grad-cam.
     pub map: Grid,
     /// The formula.
     pub method: Method,
     /// The class that was explained.
     pub target_class: usize,
-    /// The names of the target layers.
+    /// The names of the target layers; none if the method explains by the input alone.
     pub layers: Vec<String>,
 }
 
@@ -189,6 +95,9 @@ pub struct Prediction {
     /// At the layer that was asked for last, if another.
     other_cut: RefCell<Option<Rc<Cut>>>,
 }
+
+/// By how much `aug_smooth` strengthens the input.
+const STRENGTHS: [f32; 3] = [0.9, 1., 1.1];
 
 impl Prediction {
     /// Runs the network on one input `[1, C, H, W]`, as from [`Network::input_tensor`].
@@ -209,7 +118,9 @@ impl Prediction {
     /// One number in 0..=1 a class.
     pub fn probabilities(&self) -> Vec<f32> {
         match self.network.activation() {
-            Activation::Softmax if self.scores.len() > 1 => softmax(&self.scores),
+            Activation::Softmax if self.scores.len() > 1 => {
+                target::softmax(&target::wide(&self.scores)).into_iter().map(|p| p as f32).collect()
+            }
             _ => self.scores.iter().map(|score| 1. / (1. + (-score).exp())).collect(),
         }
     }
@@ -230,7 +141,7 @@ impl Prediction {
         &self.network
     }
 
-    /// Computes a class activation map. `progress` hears fractions in 0..=1; `stopped` is asked between layers.
+    /// Computes a class activation map. `progress` hears fractions in 0..=1; `stopped` is asked between runs of the network.
     ///
     /// # Errors
     /// `TargetError` if there is no such class, `UnsupportedError` if the network can't serve the method at this layer,
@@ -242,24 +153,39 @@ impl Prediction {
         stopped: &dyn Fn() -> bool,
     ) -> Result<Explanation> {
         let target_class = self.class_or_top(options.target_class)?;
-        let method = options.method;
-        let layers = match (options.layers.as_slice(), method) {
-            ([], Method::Cam) => vec![self.network.pooled_layer()?],
-            ([], _) => vec![self.network.default_layer_id()],
-            (layers, _) => layers.to_vec(),
-        };
-        progress(0.);
-        let mut maps = Vec::with_capacity(layers.len());
-        for (done, &layer) in layers.iter().enumerate() {
-            check_running(stopped)?;
-            maps.push(self.map(method, target_class, layer).await?);
-            progress((done + 1) as f32 / layers.len() as f32);
+        if let Target::Contrast(other) = options.target {
+            self.class_or_top(Some(other))?;
+            if other == target_class {
+                return Err(Error::new(
+                    ErrorKind::Target,
+                    format!("class {other} can't be told from itself: another class to compare with is accepted"),
+                ));
+            }
         }
-        check_running(stopped)?;
-        let map = match maps.len() {
-            1 => maps.remove(0),
-            _ => self.mean(&maps),
+        let method = options.method;
+        let recipe = method.recipe();
+        let objective = match (recipe.aim, options.target) {
+            (Aim::Asked, target) => Objective::new(target, target_class),
+            (Aim::Nearest, Target::Score) => Objective::nearest(target_class, &self.scores)?,
+            (Aim::Nearest, _) => {
+                return Err(Error::new(
+                    ErrorKind::Target,
+                    format!("{} chooses by itself what to compare with: no other target is accepted", method.title()),
+                ));
+            }
         };
+        let layers = match (options.layers.as_slice(), recipe.map, recipe.fuse) {
+            (_, Map::Input(InputMap::FullGrad | InputMap::Guided | InputMap::Occlusion), _) => vec![],
+            ([], Map::Layer(LayerMap::Pooling), _) => vec![self.network.pooled_layer()?],
+            ([], _, Fuse::Product) => self.network.last_of_each_resolution(REFINED),
+            ([], ..) => vec![self.network.default_layer_id()],
+            (layers, ..) => layers.to_vec(),
+        };
+        let watch = Watch { progress, stopped, from: 0., to: 1. };
+        watch.at(0.)?;
+        let task = Task { prediction: self, map: recipe.map, fuse: recipe.fuse, objective, layers: &layers, options };
+        let map = if options.aug_smooth { task.augmented(watch).await? } else { task.run(watch).await? };
+        watch.at(1.)?;
         let layers = layers.into_iter().map(|layer| self.network.layer_name(layer).to_owned()).collect();
         Ok(Explanation { map, method, target_class, layers })
     }
@@ -280,30 +206,6 @@ impl Prediction {
         ))
     }
 
-    /// The raw map of one layer.
-    async fn map(&self, method: Method, class: usize, layer: LayerId) -> Result<Grid> {
-        let network = &self.network;
-        let map = if method == Method::Cam {
-            let pooled = network.pooled_layer()?;
-            if layer != pooled {
-                let (name, works) = (network.layer_name(layer), network.layer_name(pooled));
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    format!(
-                        "CAM can't be taken at layer `{name}`: in this network only `{works}` is pooled into scores"
-                    ),
-                ));
-            }
-            let weights = network.pooling_weights(class)?;
-            class_activation_map(method, self.cut_at(layer).activations(), || weights)
-        } else {
-            let cut = self.cut_at(layer);
-            class_activation_map(method, cut.activations(), || network.activations_and_gradients(&cut, class).1)
-        };
-        let [_, _, height, width] = map.dims();
-        Ok(Grid::new(width as u32, height as u32, read(map).await?))
-    }
-
     fn cut_at(&self, layer: LayerId) -> Rc<Cut> {
         if self.cut.layer() == layer {
             return self.cut.clone();
@@ -315,17 +217,44 @@ impl Prediction {
             cut
         })
     }
+}
 
-    /// The mean of the layers' heatmaps at the size of the input, as in pytorch-grad-cam.
-    fn mean(&self, maps: &[Grid]) -> Grid {
-        let input = self.network.input();
-        let (width, height) = (input.width, input.height);
-        let mut sum = vec![0.; width as usize * height as usize];
-        for map in maps {
-            let resized = map.heatmap().grid().resized(width, height);
-            sum.iter_mut().zip(resized.values()).for_each(|(sum, value)| *sum += value / maps.len() as f32);
-        }
-        Grid::new(width, height, sum)
+/// How many layers RefineCAM multiplies if none are named.
+const REFINED: usize = 3;
+
+/// Who waits for a result: hears of progress and may stop it.
+#[derive(Clone, Copy)]
+struct Watch<'a> {
+    progress: &'a dyn Fn(f32),
+    stopped: &'a dyn Fn() -> bool,
+    /// The part of the whole that this is, as fractions.
+    from: f32,
+    to: f32,
+}
+
+impl Watch<'_> {
+    /// The watch over one of several equal parts.
+    fn part(self, index: usize, count: usize) -> Self {
+        let at = |index: usize| self.from + (self.to - self.from) * index as f32 / count as f32;
+        Watch { from: at(index), to: at(index + 1), ..self }
+    }
+
+    /// Reports a fraction of this part.
+    ///
+    /// # Errors
+    /// `AbortError` if the caller stopped it.
+    fn at(self, fraction: f32) -> Result<()> {
+        check_running(self.stopped)?;
+        (self.progress)(self.from + (self.to - self.from) * fraction);
+        Ok(())
+    }
+
+    /// The same between two runs of the network, where the caller's wish to stop may arrive.
+    async fn pause_at(self, fraction: f32) -> Result<()> {
+        // A message reaches a browser's worker only between two turns of its event loop.
+        #[cfg(target_family = "wasm")]
+        crate::web::next_turn().await;
+        self.at(fraction)
     }
 }
 
@@ -333,182 +262,130 @@ fn check_running(stopped: &dyn Fn() -> bool) -> Result<()> {
     if stopped() { Err(Error::new(ErrorKind::Abort, "stopped by the caller")) } else { Ok(()) }
 }
 
-fn softmax(scores: &[f32]) -> Vec<f32> {
-    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = scores.iter().map(|score| (score - highest).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    powers.into_iter().map(|power| power / sum).collect()
+/// One explanation on its way: what is computed, of which input.
+struct Task<'a> {
+    prediction: &'a Prediction,
+    map: Map,
+    fuse: Fuse,
+    objective: Objective,
+    layers: &'a [LayerId],
+    options: &'a ExplainOptions,
 }
 
-/// The raw map of a method, before rectification: Σ_k w_k A_k, with the weights w of the method.
-///
-/// `gradients` is asked only by methods that need it. CAM takes the weights of the pooling head in their place, which
-/// are the score's gradients by the pooled activations.
-///
-/// # Shapes
-/// - `activations`, `gradients`: `[1, K, h, w]`; CAM's `gradients`: `[1, K, 1, 1]`
-/// - output: `[1, 1, h, w]`
-pub(crate) fn class_activation_map(
-    method: Method,
-    activations: Tensor<4>,
-    gradients: impl FnOnce() -> Tensor<4>,
-) -> Tensor<4> {
-    let a = activations;
-    let weights = match method {
-        // w_k = W_ck, the parameters of the last layer.
-        Method::Cam => gradients(),
-        // w_k = mean_ij G_k, eq. 1.
-        Method::GradCam => mean(gradients()),
-        Method::Counterfactual => mean(gradients()).neg(),
-        // α = G² / (2G² + Σ_ij A_k · G³ + 1e-6), w_k = Σ_ij α · max(G, 0), eq. 19 with powers of G as derivatives.
-        Method::GradCamPlusPlus => {
-            let g = gradients();
-            let squares = g.clone().mul(g.clone());
-            let cubes = squares.clone().mul(g.clone());
-            let divisor = squares.clone().mul_scalar(2.).add(sum(a.clone()).mul(cubes)).add_scalar(1e-6);
-            // Where G = 0, α = 0 / 1e-6 = 0.
-            sum(activation::relu(g).mul(squares.div(divisor)))
-        }
-        // w_k = Σ_ij G_k · A_k / (Σ_ij A_k + 1e-7).
-        Method::XGradCam => {
-            let share = a.clone().div(sum(a.clone()).add_scalar(1e-7));
-            sum(gradients().mul(share))
-        }
-        // w = G: a weight for each place.
-        Method::HiResCam => gradients(),
-        // w = max(G, 0): a weight for each place.
-        Method::LayerCam => activation::relu(gradients()),
-        // Σ_k max(G·A, 0): the only one that is no weighted sum of the channels.
-        Method::GradCamElementwise => return activation::relu(gradients().mul(a)).sum_dim(1),
-        // w_k is the part of the places with A > mean + 2 · standard deviation.
-        Method::Fem => {
-            let centred = a.clone().sub(mean(a.clone()));
-            let deviation = mean(centred.clone().mul(centred.clone())).sqrt();
-            mean(centred.sub(deviation.mul_scalar(2.)).greater_elem(0.).float())
-        }
-    };
-    a.mul(weights).sum_dim(1)
-}
-
-/// Over places: `[1, K, h, w]` to `[1, K, 1, 1]`.
-fn mean(t: Tensor<4>) -> Tensor<4> {
-    t.mean_dim(2).mean_dim(3)
-}
-
-/// Over places: `[1, K, h, w]` to `[1, K, 1, 1]`.
-fn sum(t: Tensor<4>) -> Tensor<4> {
-    t.sum_dim(2).sum_dim(3)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_lead_back_and_others_are_refused_with_the_list() {
-        for method in Method::ALL {
-            assert_eq!(method.name().parse(), Ok(method));
-        }
-        let error = "score-cam".parse::<Method>().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Target);
-        assert!(error.message().starts_with("`score-cam` is no method; there are grad-cam, cam, "), "{error}");
+impl Task<'_> {
+    fn network(&self) -> &Network {
+        &self.prediction.network
     }
 
-    #[cfg(feature = "cpu")]
-    mod maps {
-        use burn_tensor::{Device, TensorData};
-
-        use super::*;
-
-        #[track_caller]
-        fn check(method: Method, activations: [[f32; 4]; 2], gradients: [[f32; 4]; 2], expected: [f32; 4]) {
-            let device = Device::flex();
-            let tensor = |channels: [[f32; 4]; 2]| {
-                Tensor::<4>::from_data(TensorData::new(channels.as_flattened().to_vec(), [1, 2, 2, 2]), &device)
-            };
-            let map = class_activation_map(method, tensor(activations), || tensor(gradients));
-            assert_eq!(map.dims(), [1, 1, 2, 2]);
-            let found = pollster::block_on(read(map)).unwrap();
-            for (found, expected) in found.iter().zip(expected) {
-                assert!((found - expected).abs() <= 1e-5 * expected.abs().max(1.), "{method:?}: {found} {expected}");
+    /// The raw map, or what becomes of the heatmaps of several layers.
+    async fn run(&self, watch: Watch<'_>) -> Result<Grid> {
+        match self.map {
+            Map::Layer(map) => self.layer_maps(map, watch).await,
+            Map::Input(InputMap::FullGrad) => self.full_grad(watch).await,
+            Map::Input(InputMap::Guided) => self.guided_map().await,
+            Map::Input(InputMap::Occlusion) => self.occlusion(watch).await,
+            Map::Input(InputMap::GuidedGradCam) => {
+                let grad_cam = LayerMap::Gradients(methods::grad_cam, Join::Sum);
+                let heatmap = self.finished(&self.layer_maps(grad_cam, watch).await?);
+                Ok(fused(&[self.guided_map().await?, heatmap], Fuse::Product))
             }
         }
+    }
 
-        /// captum's network for testing Grad-CAM, at its first ReLU: the gradient varies over space, so that the methods
-        /// differ. Grad-CAM's map is asserted by captum; the others are pytorch-grad-cam 1.5.7's.
-        #[track_caller]
-        fn golden(method: Method, expected: [f32; 4]) {
-            check(method, [[0., 4., 31., 40.], [0., 0., 6., 15.]], [[1.; 4], [1., -1., -1., -1.]], expected);
+    /// The raw map of one layer, or what becomes of the heatmaps of several.
+    async fn layer_maps(&self, map: LayerMap, watch: Watch<'_>) -> Result<Grid> {
+        let mut maps = Vec::with_capacity(self.layers.len());
+        for (index, &layer) in self.layers.iter().enumerate() {
+            let watch = watch.part(index, self.layers.len());
+            watch.at(0.)?;
+            maps.push(self.layer_map(map, layer, watch).await?);
         }
-
-        #[test]
-        fn grad_cam() {
-            golden(Method::GradCam, [0., 4., 28., 32.5]);
+        if maps.len() == 1 {
+            return Ok(maps.remove(0));
         }
+        let input = self.network().input();
+        let resized = |map: &Grid| match self.fuse {
+            Fuse::Mean => map.heatmap().grid().resized(input.width, input.height),
+            Fuse::Product => self.finished(map),
+        };
+        Ok(fused(&maps.iter().map(resized).collect::<Vec<_>>(), self.fuse))
+    }
 
-        #[test]
-        fn counterfactual_is_the_negative_of_grad_cam() {
-            golden(Method::Counterfactual, [0., -4., -28., -32.5]);
+    /// The mean over mirrored, weaker and stronger inputs, each map turned back, as pytorch-grad-cam's `aug_smooth`.
+    async fn augmented(&self, watch: Watch<'_>) -> Result<Grid> {
+        let mut maps = Vec::new();
+        for mirrored in [false, true] {
+            for strength in STRENGTHS {
+                let watch = watch.part(maps.len(), 2 * STRENGTHS.len());
+                watch.pause_at(0.).await?;
+                let input = self.prediction.input.clone().mul_scalar(strength);
+                let input = if mirrored { input.flip([3]) } else { input };
+                let prediction = Prediction::new(self.prediction.network.clone(), input).await?;
+                let task = Task { prediction: &prediction, objective: self.objective.clone(), ..*self };
+                let map = self.finished(&task.run(watch).await?);
+                maps.push(if mirrored { map.mirrored() } else { map });
+            }
         }
+        Ok(fused(&maps, Fuse::Mean))
+    }
 
-        #[test]
-        fn hires_cam() {
-            golden(Method::HiResCam, [0., 4., 25., 25.]);
-        }
+    /// pytorch-grad-cam's final map: the heatmap at the size of the input.
+    fn finished(&self, map: &Grid) -> Grid {
+        let input = self.network().input();
+        map.heatmap().resampled(input.width, input.height).into_grid()
+    }
 
-        #[test]
-        fn element_wise_grad_cam() {
-            golden(Method::GradCamElementwise, [0., 4., 31., 40.]);
-        }
-
-        #[test]
-        fn layer_cam() {
-            golden(Method::LayerCam, [0., 4., 31., 40.]);
-        }
-
-        #[test]
-        fn xgrad_cam() {
-            golden(Method::XGradCam, [0., 4., 25., 25.]);
-        }
-
-        #[test]
-        fn grad_cam_plus_plus() {
-            golden(Method::GradCamPlusPlus, [0., 0.207792, 1.871259, 2.730096]);
-        }
-
-        #[test]
-        fn fem_of_four_places_is_zero() {
-            // Of four numbers none is more than √3 deviations above the mean.
-            golden(Method::Fem, [0.; 4]);
-        }
-
-        #[test]
-        fn fem_weights_a_channel_by_its_unusual_places() {
-            // Channel 0: mean 1, deviation √7 = 2.65, and 8 > 6.29 at one place of eight. Channel 1 is flat.
-            let device = Device::flex();
-            let mut values = vec![0.; 16];
-            values[5] = 8.;
-            values[8..].fill(3.);
-            let activations = Tensor::<4>::from_data(TensorData::new(values, [1, 2, 2, 4]), &device);
-            let map = class_activation_map(Method::Fem, activations.clone(), || activations);
-            assert_eq!(pollster::block_on(read(map)).unwrap(), [0., 0., 0., 0., 0., 1., 0., 0.]);
-        }
-
-        #[test]
-        fn cam_weights_channels_by_the_head() {
-            // 2 · A_0 - A_1.
-            let device = Device::flex();
-            let tensor = |values: &[f32], shape: [usize; 4]| {
-                Tensor::<4>::from_data(TensorData::new(values.to_vec(), shape), &device)
-            };
-            let weights = tensor(&[2., -1.], [1, 2, 1, 1]);
-            let map = class_activation_map(Method::Cam, tensor(&[1., 2., 3., 4., 5., 6.], [1, 2, 1, 3]), || weights);
-            assert_eq!(pollster::block_on(read(map)).unwrap(), [-2., -1., 0.]);
-        }
-
-        #[test]
-        fn this_device_passes_the_self_test() {
-            pollster::block_on(crate::network::self_test(&Device::flex())).unwrap();
+    /// The raw map of one layer.
+    async fn layer_map(&self, map: LayerMap, layer: LayerId, watch: Watch<'_>) -> Result<Grid> {
+        let cut = self.prediction.cut_at(layer);
+        let activations = cut.activations();
+        match map {
+            LayerMap::Pooling => {
+                let weights = self.pooling_weights(layer)?;
+                self.joined(activations.mul(weights), Join::Sum).await
+            }
+            LayerMap::Activations(formula, join) => self.joined(formula(activations), join).await,
+            LayerMap::Gradients(formula, join) => {
+                let gradients = self.gradients(&cut);
+                self.joined(formula(activations, gradients), join).await
+            }
+            LayerMap::Shapley => {
+                let weights = self.shapley_weights(&cut, watch).await?;
+                self.joined(activations.mul(weights), Join::Sum).await
+            }
+            LayerMap::Masked(masks) => {
+                let weights = self.mask_weights(&cut, masks, watch).await?;
+                self.joined(activations.mul(weights), Join::Sum).await
+            }
+            LayerMap::Ablated => {
+                let weights = self.ablation_weights(&cut, watch).await?;
+                self.joined(activations.mul(weights), Join::Sum).await
+            }
+            LayerMap::Smooth => self.joined(self.smooth_weighted(&cut, watch).await?, Join::Sum).await,
         }
     }
+
+    /// One map from weighted channels `[1, K, h, w]`.
+    async fn joined(&self, weighted: Tensor<4>, join: Join) -> Result<Grid> {
+        let [_, channels, height, width] = weighted.dims();
+        let join = if self.options.eigen_smooth && matches!(join, Join::Sum) { Join::Principal } else { join };
+        let values = match join {
+            Join::Sum => read(weighted.sum_dim(1)).await?,
+            Join::Principal => eigen::principal(&read(weighted).await?, channels),
+            Join::KernelPrincipal => eigen::kernel_principal(&read(weighted).await?, channels)?,
+        };
+        Ok(Grid::new(width as u32, height as u32, values))
+    }
+}
+
+/// Place by place, of maps of one size.
+fn fused(maps: &[Grid], fuse: Fuse) -> Grid {
+    let values = (0..maps[0].values().len()).map(|place| {
+        let each = maps.iter().map(|map| map.values()[place]);
+        match fuse {
+            Fuse::Mean => each.sum::<f32>() / maps.len() as f32,
+            Fuse::Product => each.product(),
+        }
+    });
+    Grid::new(maps[0].width(), maps[0].height(), values.collect())
 }

@@ -61,6 +61,12 @@ impl Grid {
         Grid { width, height, values }
     }
 
+    /// The grid with left and right exchanged.
+    pub fn mirrored(mut self) -> Grid {
+        self.values.chunks_exact_mut(self.width as usize).for_each(<[f32]>::reverse);
+        self
+    }
+
     /// The heatmap of a class activation map: negative numbers become 0, then the rest is stretched to 0..=1 by
     /// `(v - min) / (1e-7 + max - min)`, both at the map's own resolution, as in pytorch-grad-cam. A map that is not
     /// finite gives zeros; [`state`](Self::state) tells.
@@ -150,6 +156,11 @@ impl Heatmap {
     /// The numbers.
     pub fn grid(&self) -> &Grid {
         &self.0
+    }
+
+    /// The numbers, taken out.
+    pub fn into_grid(self) -> Grid {
+        self.0
     }
 
     /// The heatmap at another size: [`Grid::resized`], then stretched to 0..=1 again. At the size of the network's

@@ -14,6 +14,7 @@ use burn_tensor::{Device, Tensor, TensorData};
 use crate::preprocess::Preprocess;
 use crate::{Error, ErrorKind, Result};
 
+mod backward;
 #[cfg(feature = "cpu")]
 mod fast;
 #[cfg(feature = "cpu")]
@@ -25,6 +26,7 @@ mod randomise;
 mod run;
 mod self_test;
 
+pub(crate) use backward::Rectifiers;
 use plan::{Head, Layout, Op, Plan, Source, ValueId, rank4};
 
 pub use plan::Activation;
@@ -225,6 +227,19 @@ impl Network {
     /// The last spatial layer.
     pub fn default_layer_id(&self) -> LayerId {
         *self.layer_ids.last().expect("a network without layers was refused")
+    }
+
+    /// The last layer of each of the last `count` resolutions, in the order of the run.
+    pub(crate) fn last_of_each_resolution(&self, count: usize) -> Vec<LayerId> {
+        let mut chosen: Vec<usize> = Vec::new();
+        for index in (0..self.layers.len()).rev() {
+            let [_, height, width] = self.layers[index].shape;
+            let larger = |&last: &usize| self.layers[last].shape[1] < height && self.layers[last].shape[2] < width;
+            if chosen.len() < count && chosen.last().is_none_or(larger) {
+                chosen.push(index);
+            }
+        }
+        chosen.into_iter().rev().map(|index| self.layer_ids[index]).collect()
     }
 
     /// What the file says about itself.

@@ -3,13 +3,21 @@
 /// SplitMix64: Steele, Lea and Flood 2014, <https://doi.org/10.1145/2660193.2660195>.
 pub(crate) struct Random(u64);
 
+/// The distance of two states.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl Random {
     pub fn new(seed: u64) -> Random {
         Random(seed)
     }
 
+    /// What comes after `count` numbers of the normal distribution.
+    pub fn past_normals(self, count: usize) -> Random {
+        Random(self.0.wrapping_add((2 * count as u64).wrapping_mul(STEP)))
+    }
+
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(STEP);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

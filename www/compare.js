@@ -181,7 +181,7 @@ export class ComparePanel {
   #options() {
     const { model } = this.#prediction;
     if (this.#what === "methods") {
-      return METHODS.map(({ name, title, forwardPasses }) => ({ value: name, text: title, detail: forwardPasses === "1" ? "" : `${forwardPasses} runs` }));
+      return METHODS.map(({ name, title, forwardPasses }) => ({ value: name, text: title, detail: forwardPasses === "1" ? "" : `runs: ${forwardPasses}` }));
     }
     if (this.#what === "layers") {
       return model.layers.map(({ name, shape: [channels, height, width] }) => ({ value: name, text: name, detail: `${width} × ${height}, ${channels}` }));

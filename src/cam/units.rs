@@ -2,7 +2,8 @@
 
 use burn_tensor::{Int, Tensor, TensorData};
 
-use super::{Method, Prediction, check_running, mean, sum};
+use super::methods::{mean, sum};
+use super::{ExplainOptions, Prediction, check_running};
 use crate::heatmap::Grid;
 use crate::network::{LayerId, read};
 use crate::{Error, ErrorKind, Result};
@@ -100,7 +101,9 @@ impl Prediction {
             let mut classes = Vec::new();
             for class in self.likeliest(likeliest) {
                 check_running(stopped)?;
-                let map = self.map(Method::GradCam, class, layer).await?;
+                let options =
+                    ExplainOptions { target_class: Some(class), layers: vec![layer], ..ExplainOptions::default() };
+                let map = self.explain(&options, &|_| {}, stopped).await?.map;
                 classes.push((class, (height * width) as f32 * map.values()[row * width + column]));
             }
             classes

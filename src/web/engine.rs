@@ -328,7 +328,7 @@ impl Evidence {
 impl Prediction {
     fn options(&self, method: &str, target_class: Option<usize>, layers: &[String]) -> Result<ExplainOptions, Error> {
         let layers = layers.iter().map(|name| self.network.layer(name)).collect::<Result<Vec<LayerId>, Error>>()?;
-        Ok(ExplainOptions { method: method.parse::<Method>()?, target_class, layers })
+        Ok(ExplainOptions { method: method.parse::<Method>()?, target_class, layers, ..ExplainOptions::default() })
     }
 }
 

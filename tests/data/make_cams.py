@@ -46,7 +46,7 @@ Tensors (f32):
 
 METHOD is a name of the package's `METHODS`, with `@` for another library's or a variant's formula and `+` for an
 option: `grad-cam++@torchcam`, `grad-cam+eigen_smooth`. Without `@`, the value is pytorch-grad-cam's, where it has
-the method; `cam`, `ss-cam`, `is-cam`, `smooth-grad-cam++` are torch-cam's, `occlusion` is captum's.
+the method; `cam`, `ss-cam`, `is-cam`, `smooth-grad-cam++` (in double precision) are torch-cam's, `occlusion` is captum's.
 
 Methods that project on a singular vector have the sign that LAPACK happened to give. Their `map` and `heatmap` are
 turned so that the entry largest in absolute value is positive (the rule of Seg-Eigen-CAM); where two tie, the method is
@@ -522,9 +522,20 @@ def methods_at(model, name, layer, x, category, noise, cam_weights):
     )
     results["is-cam"] = run_torchcam(tcm.ISCAM, model, layer, x, category, num_samples=IS_CAM_SAMPLES)
     samples, deviation = SAMPLES["smooth-grad-cam++"]
-    results["smooth-grad-cam++"] = run_torchcam(
-        tcm.SmoothGradCAMpp, model, layer, x, category, TableNoise(noise, deviation), num_samples=samples, std=deviation
-    )
+    # In double precision: its divisor may be a small difference of large sums.
+    results["smooth-grad-cam++"] = {
+        kind: value.astype(np.float32)
+        for kind, value in run_torchcam(
+            tcm.SmoothGradCAMpp,
+            copy.deepcopy(model).double(),
+            layer,
+            x.double(),
+            category,
+            TableNoise(noise.double(), deviation),
+            num_samples=samples,
+            std=deviation,
+        ).items()
+    }
     if name not in ("golden_tiny", "single"):
         results["finer-cam"] = run_pgc(pgc.FinerCAM, model, layer, x, category)
         results["finer-cam@torchcam"] = run_torchcam(tcm.FinerCAM, model, layer, x, category)

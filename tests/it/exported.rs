@@ -63,7 +63,7 @@ fn check(folder: &Path) -> Result<String, String> {
     }
     for class in reference.fact("classes").as_array().unwrap() {
         let target_class = Some(class.as_u64().unwrap() as usize);
-        let options = ExplainOptions { method: Method::GradCam, target_class, layers: Vec::new() };
+        let options = ExplainOptions { method: Method::GradCam, target_class, ..ExplainOptions::default() };
         let map = pollster::block_on(prediction.explain(&options, &|_| {}, &|| false)).unwrap().map;
         worst.push((
             format!("{class}/map"),
@@ -141,7 +141,7 @@ fn a_fine_tuned_network_tells_three_new_classes_apart_in_pictures_it_has_not_see
             pollster::block_on(Prediction::new(network.clone(), network.input_tensor(&input).unwrap())).unwrap();
         let scores = prediction.scores();
         right += usize::from(scores.iter().all(|&score| score <= scores[*label]));
-        let options = ExplainOptions { method: Method::Cam, target_class: Some(*label), layers: Vec::new() };
+        let options = ExplainOptions { method: Method::Cam, target_class: Some(*label), ..ExplainOptions::default() };
         pollster::block_on(prediction.explain(&options, &|_| {}, &|| false))
             .expect("pooling and a linear layer have a CAM");
     }

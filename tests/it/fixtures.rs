@@ -87,9 +87,14 @@ fn numbers(dtype: Dtype, data: &[u8]) -> Vec<f32> {
     }
 }
 
+/// Where the project lies.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
 /// The bytes of `tests/data/FILE`.
 pub fn bytes(file: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(file);
+    let path = root().join("tests/data").join(file);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

@@ -187,7 +187,7 @@ fn seen(file: &str, photo: &str, preprocess: Preprocess) -> Option<Prediction> {
 }
 
 fn checked(prediction: &Prediction, method: Method, steps: usize) -> Vec<SanityStep> {
-    let options = ExplainOptions { method, target_class: None, layers: Vec::new() };
+    let options = ExplainOptions { method, ..ExplainOptions::default() };
     let sanity = SanityOptions { steps, seed: 1 };
     pollster::block_on(sanity_check(prediction, &options, sanity, &|_| {}, &|| false)).unwrap()
 }

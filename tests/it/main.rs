@@ -15,4 +15,6 @@ mod operators;
 #[cfg(feature = "decode")]
 mod pictures;
 #[cfg(feature = "cpu")]
+mod tables;
+#[cfg(feature = "cpu")]
 mod units;

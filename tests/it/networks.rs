@@ -82,7 +82,7 @@ fn explanation_error(network: &Rc<Network>, input: &[f32], method: &str) -> Opti
     let method: Method = method.parse().unwrap();
     pollster::block_on(async {
         let prediction = Prediction::new(network.clone(), network.input_tensor(input).unwrap()).await.unwrap();
-        let options = ExplainOptions { method, target_class: None, layers: Vec::new() };
+        let options = ExplainOptions { method, ..ExplainOptions::default() };
         prediction.explain(&options, &|_| {}, &|| false).await.err()
     })
 }

@@ -37,7 +37,7 @@ impl Case {
 
     fn map(&self, method: Method, class: usize) -> Vec<f32> {
         let layers = vec![self.prediction.network().layer(&self.layer).unwrap()];
-        let options = ExplainOptions { method, target_class: Some(class), layers };
+        let options = ExplainOptions { method, target_class: Some(class), layers, ..ExplainOptions::default() };
         let explanation = pollster::block_on(self.prediction.explain(&options, &|_| {}, &|| false)).unwrap();
         explanation.map.values().to_vec()
     }

@@ -1,0 +1,94 @@
+//! Weights that come from gradients, of the layer's activations or of their head.
+
+use burn_tensor::Tensor;
+
+use super::target::{softmax, wide};
+use super::{Task, Watch, methods};
+use crate::network::{Cut, LayerId, read};
+use crate::{Error, ErrorKind, Result};
+
+/// The relative step of central differences: in f32 rounding and curvature then weigh about the same.
+const STEP: f32 = 1. / 256.;
+
+/// A class less likely than this moves no slope of a softmax.
+const UNLIKELY: f64 = 1e-7;
+
+impl Task<'_> {
+    /// G: the gradient of what is explained by the activations, `[1, K, h, w]`.
+    pub(super) fn gradients(&self, cut: &Cut) -> Tensor<4> {
+        self.gradients_for(cut, self.prediction.scores())
+    }
+
+    /// G for a cut of another input, which has other scores.
+    pub(super) fn gradients_for(&self, cut: &Cut, scores: &[f32]) -> Tensor<4> {
+        let slopes = self.objective.slopes(&wide(scores));
+        match slopes.iter().enumerate().filter(|(_, slope)| **slope != 0.).collect::<Vec<_>>()[..] {
+            // The score of one class, which networks know best how to differentiate.
+            [(class, &slope)] => {
+                let (_, gradients) = self.network().activations_and_gradients(cut, class);
+                if slope == 1. { gradients } else { gradients.mul_scalar(slope as f32) }
+            }
+            _ => self.network().gradients_at(cut, cut.activations(), &slopes),
+        }
+    }
+
+    /// CAM's weights: the parameters of the last layer, `[1, K, 1, 1]`. torch-cam's, which rectifies no map of CAM.
+    pub(super) fn pooling_weights(&self, layer: LayerId) -> Result<Tensor<4>> {
+        let network = self.network();
+        let pooled = network.pooled_layer()?;
+        if layer != pooled {
+            let (name, works) = (network.layer_name(layer), network.layer_name(pooled));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("CAM can't be taken at layer `{name}`: in this network only `{works}` is pooled into scores"),
+            ));
+        }
+        let slopes = self.objective.slopes(&wide(self.prediction.scores()));
+        let mut sum: Option<Tensor<4>> = None;
+        for (class, slope) in slopes.into_iter().enumerate().filter(|(_, slope)| *slope != 0.) {
+            let weights = network.pooling_weights(class)?.mul_scalar(slope as f32);
+            sum = Some(match sum {
+                Some(sum) => sum.add(weights),
+                None => weights,
+            });
+        }
+        sum.ok_or_else(|| Error::new(ErrorKind::Target, "what is to be explained depends on no class"))
+    }
+
+    /// w_k = mean_ij (G − ½ H·A), where H·A is the change of the gradient along the activations (Shapley-CAM).
+    ///
+    /// In a network that is linear in pieces (convolutions, rectifiers, pooling) the gradient of a score does not change,
+    /// and these are Grad-CAM's weights exactly, as by automatic differentiation. Where only the target is curved
+    /// ([`Target::ScoreAndProbability`](super::Target::ScoreAndProbability)), H·A is the gradient of the target's changing
+    /// slopes. Where the network itself is, H·A is a central difference of gradients at (1 ± 1/256)·A: right to 1e-3 of
+    /// the map's largest value if it bends everywhere smoothly, less so where it has corners, too.
+    pub(super) async fn shapley_weights(&self, cut: &Cut, watch: Watch<'_>) -> Result<Tensor<4>> {
+        let network = self.network();
+        let activations = cut.activations();
+        let gradients = self.gradients(cut);
+        let change = if network.is_curved_behind(cut.layer()) {
+            let mut sides = Vec::new();
+            for (index, factor) in [1. + STEP, 1. - STEP].into_iter().enumerate() {
+                watch.pause_at((index + 1) as f32 / 3.).await?;
+                let moved = activations.clone().mul_scalar(factor);
+                let scores = read(network.forward_from(cut, moved.clone())).await?;
+                sides.push(network.gradients_at(cut, moved, &self.objective.slopes(&wide(&scores))));
+            }
+            sides.remove(0).sub(sides.remove(0)).mul_scalar(0.5 / STEP)
+        } else if self.objective.is_linear() {
+            return Ok(methods::mean(gradients));
+        } else {
+            let scores = wide(self.prediction.scores());
+            let mut rates = vec![0.; scores.len()];
+            for (class, probability) in softmax(&scores).into_iter().enumerate() {
+                if probability > UNLIKELY {
+                    watch.pause_at(class as f32 / scores.len() as f32).await?;
+                    let (activations, gradients) = network.activations_and_gradients(cut, class);
+                    rates[class] = read(activations.mul(gradients).sum()).await?[0].into();
+                }
+            }
+            network.gradients_at(cut, activations, &self.objective.slope_rates(&scores, &rates))
+        };
+        Ok(methods::mean(gradients.sub(change.mul_scalar(0.5))))
+    }
+}

@@ -1,0 +1,77 @@
+//! Maps at the size of the input, from gradients by every value of the network.
+
+use burn_tensor::Tensor;
+
+use super::passes::enlarge;
+use super::target::wide;
+use super::{Objective, Prediction, Target, Task, Watch};
+use crate::Result;
+use crate::heatmap::Grid;
+use crate::network::{Rectifiers, read};
+
+impl Prediction {
+    /// The gradient of a class's score by each number of the input, `[C, H, W]`, that passes back through a rectifier only
+    /// where it is positive itself (guided backpropagation, Springenberg et al. 2014). The top class if `None`.
+    ///
+    /// Rectifiers are Relu, LeakyRelu, PRelu, Elu, Selu, Clip from 0 (ReLU6), and the smooth ones: Softplus, Swish (SiLU),
+    /// HardSwish, Gelu and Mish; each passes max(G, 0) times its own derivative. pytorch-grad-cam and captum reach modules
+    /// of PyTorch's `ReLU` only.
+    ///
+    /// # Errors
+    /// `TargetError` if there is no such class, `DeviceError` if the device gives no result.
+    pub async fn guided_backpropagation(&self, target_class: Option<usize>) -> Result<Vec<f32>> {
+        let class = self.class_or_top(target_class)?;
+        read(self.guided(&Objective::new(Target::Score, class))).await
+    }
+
+    fn guided(&self, objective: &Objective) -> Tensor<4> {
+        let slopes = objective.slopes(&wide(&self.scores));
+        self.network.gradients_by_input(self.input.clone(), &slopes, Rectifiers::Guided, &mut |_| {})
+    }
+}
+
+impl Task<'_> {
+    /// For each place the largest absolute value among the input's channels, as in Simonyan et al. 2013.
+    pub(super) async fn guided_map(&self) -> Result<Grid> {
+        self.grid(self.prediction.guided(&self.objective).abs().max_dim(1)).await
+    }
+
+    /// Σ ψ(|x · ∂y/∂x|) over the input's channels plus Σ ψ(|b_k · G_k|) over the channels of all layers with a bias b, where
+    /// ψ stretches to 0..=1 (plus 1e-7 below) and enlarges to the size of the input. Srinivas and Fleuret 2019.
+    ///
+    /// As in pytorch-grad-cam, biases are those of convolutions and batch normalisations (as the file has them: an exporter
+    /// may have joined the two), not of linear layers, and each channel is stretched by itself; the authors' own program
+    /// stretches all channels of a layer together.
+    pub(super) async fn full_grad(&self, watch: Watch<'_>) -> Result<Grid> {
+        let network = self.network();
+        let input = &self.prediction.input;
+        let [_, _, height, width] = input.dims();
+        let slopes = self.objective.slopes(&wide(self.prediction.scores()));
+        // Enlarging is linear, so that channels are added up first; layers of one size share one sum.
+        let mut sums: Vec<Tensor<4>> = Vec::new();
+        let mut add = |products: Tensor<4>| {
+            let products = products.abs();
+            let least = products.clone().min_dim(2).min_dim(3);
+            let products = products.sub(least);
+            let greatest = products.clone().max_dim(2).max_dim(3);
+            let sum = products.div(greatest.add_scalar(1e-7)).sum_dim(1);
+            match sums.iter_mut().find(|other| other.dims() == sum.dims()) {
+                Some(other) => *other = other.clone().add(sum),
+                None => sums.push(sum),
+            }
+        };
+        let gradients =
+            network.gradients_by_input(input.clone(), &slopes, Rectifiers::Plain, &mut |product| add(product));
+        add(input.clone().mul(gradients));
+        watch.pause_at(0.9).await?;
+        let enlarged = sums.into_iter().map(|sum| enlarge(sum, height, width));
+        let map = enlarged.reduce(Tensor::add).expect("there is the input");
+        self.grid(map).await
+    }
+
+    /// A map `[1, 1, h, w]` off the device.
+    pub(super) async fn grid(&self, map: Tensor<4>) -> Result<Grid> {
+        let [_, _, height, width] = map.dims();
+        Ok(Grid::new(width as u32, height as u32, read(map).await?))
+    }
+}
