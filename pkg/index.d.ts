@@ -83,8 +83,8 @@ export interface Model {
   readonly preprocessReason: string;
   /** Whether neither caller nor manifest nor file said how to prepare images. */
   readonly preprocessGuessed: boolean;
-  /** How many of the network's steps have been run so far. */
-  readonly stats: { readonly stepsRun: number };
+  /** How many of the network's steps have been run so far, and how many bytes the engine's memory had at the last image. */
+  readonly stats: { readonly stepsRun: number; readonly memory: number };
   /** @throws {GradCamError} `ImageError`, `DeviceError`, `AbortError` */
   classify(image: ImageSource, options?: { signal?: AbortSignal }): Promise<Prediction>;
   /** Frees the network. */

@@ -60,7 +60,7 @@ export class Model {
   #info;
   #prepared;
   #disposed = false;
-  #stepsRun = 0;
+  #stats = { stepsRun: 0, memory: 0 };
 
   constructor(key, file, { backend = "auto", preprocess, labels }) {
     if (key !== construct) throw new TypeError("Models come from loadModel.");
@@ -100,7 +100,7 @@ export class Model {
     return this.#prepared.guessed;
   }
   get stats() {
-    return { stepsRun: this.#stepsRun };
+    return { ...this.#stats };
   }
 
   async classify(image, { signal } = {}) {
@@ -126,14 +126,14 @@ export class Model {
       const { worker, network } = await this.#seated(signal);
       if (source.tensor) this.#checkTensor(source);
       const image = await forWorker(source);
-      const answer = await worker.request("classify", { network, image }, { transfer: transferOf(image), signal });
+      const answer = await worker.request("classify", { network, image, pixelRatio: globalThis.devicePixelRatio ?? 1 }, { transfer: transferOf(image), signal });
       this[count](answer);
       return { worker, ...answer };
     });
   }
 
-  [count]({ stepsRun }) {
-    this.#stepsRun = stepsRun;
+  [count]({ stepsRun, memory = this.#stats.memory }) {
+    this.#stats = { stepsRun, memory };
   }
 
   /** @returns {Promise<{ worker: EngineWorker, network: number }>} */
@@ -213,7 +213,8 @@ async function forWorker(source) {
     });
     return { bytes };
   }
-  return { ...source, rgba: await source.rgba.arrayBuffer() };
+  const { rgba } = source;
+  return { ...source, rgba: rgba instanceof Blob ? await rgba.arrayBuffer() : rgba.slice().buffer };
 }
 
 function transferOf({ bytes, rgba }) {

@@ -13,12 +13,41 @@ export function loadView() {
     async (module) => {
       await module.default({ module_or_path: new URL("./view/gradcam_web_bg.wasm", import.meta.url) });
       glue = module;
+      // Without it all goes well, too.
+      warmUp().catch(() => {});
     },
   ).catch((cause) => {
     loading = undefined;
     throw new GradCamError("DeviceError", `The drawing code can't be loaded: ${cause.message}`, { cause });
   });
   return loading;
+}
+
+/** How often a small picture is drawn before the first real one, and its side in pixels. */
+const WARM_UP = { draws: 12, side: 192 };
+
+/**
+ * Draws pictures that nobody sees, while there is nothing else to draw: browsers begin with slow code for wasm and
+ * optimise what has run for a while, and the first photo on a page is the one that counts.
+ */
+async function warmUp() {
+  if (typeof OffscreenCanvas === "undefined") return;
+  const { draws, side } = WARM_UP;
+  const explained = {
+    picture: { width: side, height: side, rgba: new Uint8Array(4 * side * side) },
+    rect: Float64Array.of(0, 0, side, side),
+    map: { width: 3, height: 3, values: Float32Array.from({ length: 9 }, (_, i) => i) },
+  };
+  const canvas = new OffscreenCanvas(side, side);
+  for (let i = 0; i < draws; i++) {
+    // Between two draws whatever else the page has to do comes first.
+    await new Promise((resolve) => setTimeout(resolve));
+    // A real one has come.
+    if (kept.some(({ picture }) => picture !== explained.picture)) break;
+    draw(explained, canvas);
+  }
+  const at = kept.findIndex(({ picture }) => picture === explained.picture);
+  if (at >= 0) kept.splice(at, 1)[0].overlay.free();
 }
 
 /** @typedef {{ width: number, height: number, values: Float32Array }} Grid */

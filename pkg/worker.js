@@ -10,12 +10,15 @@ import { WASM_BYTES } from "./sizes.js";
 /** How many predictions keep their activations: a page with more asks again with the image, which costs a forward pass. */
 const PREDICTIONS_KEPT = 4;
 
-/** What is drawn on a page, at most and about. */
+/** What is drawn on a page, at most and about: in CSS pixels, and on any screen. */
+const PAGE_PIXELS = 1.2e6;
 const SCREEN_PIXELS = 2.5e6;
 
 let glue, engine;
+/** What reads pictures, on its way or here. @type {Promise<object> | undefined} */
+let pictures;
 let lastId = 0;
-/** @type {Map<number, { network: object, preprocess?: object }>} */ const networks = new Map();
+/** @type {Map<number, { network: object, preprocess?: any[], preparation?: object }>} */ const networks = new Map();
 /** From the least to the most recently used. @type {Map<number, { prediction: object, network: object }>} */
 const predictions = new Map();
 
@@ -26,19 +29,61 @@ let doomed = false;
 const BUILDS = {
   cpu: { glue: () => import("./cpu/gradcam_web.js"), wasm: new URL("./cpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.cpu },
   webgpu: { glue: () => import("./gpu/gradcam_web.js"), wasm: new URL("./gpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.gpu },
+  decode: { glue: () => import("./decode/gradcam_web.js"), wasm: new URL("./decode/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.decode },
 };
 
+/** Those of the builds in use. @type {WebAssembly.Memory[]} */
+const memories = [];
+
+/** What reads pictures, fetched once; asked for again if it could not be had. */
+function loadPictures() {
+  pictures ??= compile(BUILDS.decode);
+  pictures.catch(() => (pictures = undefined));
+  return pictures;
+}
+
+/** The build that is being fetched and compiled. @type {{ backend: string, stop: AbortController, fraction: number, onProgress?: (fraction: number) => void, module: Promise<object> } | undefined} */
+let build;
+
+/** Fetches a build and compiles it while it comes, once; another one that is under way is of no use any more. */
+function fetchBuild(backend) {
+  if (build?.backend === backend) return build;
+  build?.stop.abort();
+  const fetching = { backend, stop: new AbortController(), fraction: 0 };
+  build = fetching;
+  fetching.module = compile(BUILDS[backend], fetching.stop.signal, (fraction) => {
+    fetching.fraction = fraction;
+    fetching.onProgress?.(fraction);
+  });
+  // Whoever waits for it hears of it; nobody may.
+  fetching.module.catch(() => {});
+  return fetching;
+}
+
+async function compile({ glue, wasm, bytes }, signal, onProgress) {
+  const [module, response] = await Promise.all([glue(), fetch(wasm, { signal })]);
+  if (!response.ok) throw named("DeviceError", `${wasm} answered ${response.status} ${response.statusText}`.trim());
+  const headers = { "content-type": response.headers.get("content-type") ?? "" };
+  const body = onProgress ? response.body.pipeThrough(counter(bytes, onProgress)) : response.body;
+  const { memory } = await module.default({ module_or_path: new Response(body, { headers }) });
+  memories.push(memory);
+  return module;
+}
+
 const operations = {
+  expect({ backend }) {
+    fetchBuild(backend);
+  },
+
   async start({ backend }, { progress }) {
     holdLock();
     if (backend === "webgpu") watchDevices();
-    const build = BUILDS[backend];
-    const [module, response] = await Promise.all([build.glue(), fetch(build.wasm)]);
-    if (!response.ok) throw named("DeviceError", `${build.wasm} answered ${response.status} ${response.statusText}`.trim());
-    const headers = { "content-type": response.headers.get("content-type") ?? "" };
-    const body = response.body.pipeThrough(counter(build.bytes, (fraction) => progress(fraction * 0.9)));
-    await module.default({ module_or_path: new Response(body, { headers }) });
-    glue = module;
+    const fetching = fetchBuild(backend);
+    progress(fetching.fraction * 0.9);
+    fetching.onProgress = (fraction) => progress(fraction * 0.9);
+    // Nearly every page is about to show it a picture, and whoever does not never hears of a failure.
+    loadPictures().catch(() => {});
+    glue = await fetching.module;
     progress(0.9);
     engine = await glue.Engine.start();
     progress(1);
@@ -70,15 +115,19 @@ const operations = {
   prepare({ network: id, preprocess: { width, height, resize, mean, std, order } }) {
     const seat = networks.get(id);
     const numbers = (values) => Float32Array.from(values);
-    seat.preprocess = seat.network.preprocess(width, height, resize, numbers(mean), numbers(std), order);
+    seat.preprocess = [width, height, resize, numbers(mean), numbers(std), order];
+    seat.network.checkPreprocess(...seat.preprocess);
   },
 
-  async classify({ network: id, image }, { stopped }) {
-    const { network, preprocess } = networks.get(id);
+  async classify({ network: id, image, pixelRatio }, { stopped }) {
+    const seat = networks.get(id);
+    const { network } = seat;
     const started = performance.now();
-    const picture = image.tensor ? undefined : openPicture(image);
+    const { values, rect, shown } = image.tensor
+      ? { values: image.tensor, rect: Float64Array.of(0, 0, network.inputWidth, network.inputHeight) }
+      : await readPicture(image, seat);
     stopped();
-    const input = picture ? network.inputFromPicture(picture, preprocess) : network.inputFromTensor(image.tensor);
+    const input = network.input(values);
     const prepared = performance.now();
     const prediction = await network.classify(input);
     const classified = performance.now();
@@ -88,19 +137,18 @@ const operations = {
       old.prediction.free();
       predictions.delete(id);
     }
-    const shown = picture ? { width: picture.width, height: picture.height, rgba: picture.rgba() } : undefined;
-    picture?.free();
-    const screen = shown ? await shrink(shown) : undefined;
+    const screen = shown ? await shrink(shown, Math.min(SCREEN_PIXELS, PAGE_PIXELS * pixelRatio ** 2)) : undefined;
     return {
       result: {
         prediction: lastId,
         scores: prediction.scores,
         probabilities: prediction.probabilities,
-        rect: prediction.rect,
+        rect,
         picture: shown,
         screen,
         timings: { preprocess: prepared - started, forward: classified - prepared },
         stepsRun: network.stepsRun,
+        memory: memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0),
       },
       transfer: [shown, screen].filter(Boolean).map(({ rgba }) => rgba.buffer),
     };
@@ -175,7 +223,7 @@ const operations = {
       kept.prediction.free();
       predictions.delete(key);
     }
-    seat?.preprocess?.free();
+    seat?.preparation?.free();
     seat?.network.free();
   },
 };
@@ -195,6 +243,16 @@ self.onmessage = ({ data }) => {
   const waiting = queue.findIndex((request) => request.id === data.id);
   if (waiting >= 0) queue.splice(waiting, 1);
 };
+
+/** Timers would take up to 4 ms for that. */
+const turns = new MessageChannel();
+
+function turn() {
+  return new Promise((resolve) => {
+    turns.port1.onmessage = resolve;
+    turns.port2.postMessage(undefined);
+  });
+}
 
 async function work() {
   while ((running = queue.shift())) {
@@ -219,7 +277,7 @@ async function work() {
       postMessage({ id, error: { name: error?.name, message: error?.message ?? String(error) } });
     }
     // A turn of the event loop lets a message that stops the next request come first.
-    await new Promise((resolve) => setTimeout(resolve));
+    await turn();
   }
 }
 
@@ -261,8 +319,8 @@ function watchDevices() {
 }
 
 /** A smaller copy of a picture with more pixels than a screen shows: drawing it all would make a slider stutter. */
-async function shrink({ width, height, rgba }) {
-  const scale = Math.sqrt(SCREEN_PIXELS / (width * height));
+async function shrink({ width, height, rgba }, most) {
+  const scale = Math.sqrt(most / (width * height));
   if (scale > 0.8 || typeof OffscreenCanvas === "undefined") return undefined;
   const [resizeWidth, resizeHeight] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
   const pixels = new ImageData(new Uint8ClampedArray(rgba.buffer), width, height);
@@ -290,8 +348,19 @@ function unpacked(explanation) {
   return { map: { width, height, values }, method, targetClass, targetLayers };
 }
 
-function openPicture({ bytes, width, height, rgba }) {
-  return bytes ? glue.Picture.decode(new Uint8Array(bytes)) : glue.Picture.fromRgba(width, height, new Uint8Array(rgba));
+/** What the network sees of an image, where that lies on it, and the image itself. */
+async function readPicture({ bytes, width, height, rgba }, seat) {
+  const { Picture, Preparation } = await loadPictures();
+  seat.preparation ??= new Preparation(...seat.preprocess, seat.network.inputChannels);
+  const picture = bytes ? Picture.decode(new Uint8Array(bytes)) : Picture.fromRgba(width, height, new Uint8Array(rgba));
+  try {
+    const prepared = picture.prepared(seat.preparation);
+    const { values, rect } = prepared;
+    prepared.free();
+    return { values, rect, shown: { width: picture.width, height: picture.height, rgba: picture.rgba() } };
+  } finally {
+    picture.free();
+  }
 }
 
 /** @param {string[]} list keys and values in turn */

@@ -1,13 +1,15 @@
 //! The boundary to JavaScript: the only module that names `wasm_bindgen`, `js_sys` or `web_sys`; no arithmetic.
 //!
-//! Two halves of one page: [`engine`] runs networks in a worker, [`view`] draws on the page's main thread, where `draw`
-//! and `heatmapAt` have to answer at once. JavaScript sees a few immutable handles and typed arrays.
+//! Three parts of one page: [`picture`] reads images and [`engine`] runs networks, both in a worker; [`view`] draws on the
+//! page's main thread, where `draw` and `heatmapAt` have to answer at once. JavaScript sees a few immutable handles and typed arrays.
 //!
 //! **Invariants.** No exported function takes `&mut self`: a second call during an asynchronous one would throw. Errors
 //! cross here, once, as a JavaScript `Error` whose `name` is the kind.
 
 #[cfg(feature = "engine")]
 mod engine;
+#[cfg(feature = "decode")]
+mod picture;
 #[cfg(feature = "view")]
 mod view;
 
@@ -35,4 +37,12 @@ impl From<Error> for JsValue {
         thrown.set_name(error.kind().name());
         thrown.into()
     }
+}
+
+/// Leaves a panic's message where the page's worker finds it: an instance that panicked can no longer be asked for it.
+#[cfg(any(feature = "engine", feature = "decode"))]
+fn report_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let _ = js_sys::Reflect::set(&js_sys::global(), &"gradcamPanic".into(), &info.to_string().into());
+    }));
 }

@@ -10,10 +10,9 @@ use crate::Error;
 #[cfg(feature = "gpu")]
 use crate::ErrorKind;
 use crate::cam::{self, ExplainOptions, Method};
-use crate::image::Image;
 use crate::network::{self, LayerId};
 use crate::onnx::{self, LoadOptions};
-use crate::preprocess::{Placement, Preprocess, input_from_image};
+use crate::preprocess::Preprocess;
 
 mod judging;
 
@@ -27,7 +26,7 @@ pub struct Engine {
 impl Engine {
     /// Opens the device and holds it to a known answer.
     pub async fn start() -> Result<Engine, JsValue> {
-        report_panics();
+        super::report_panics();
         let device = open_device().await?;
         network::self_test(&device).await?;
         Ok(Engine { device })
@@ -53,13 +52,6 @@ async fn open_device() -> Result<Device, Error> {
 #[cfg(not(feature = "gpu"))]
 async fn open_device() -> Result<Device, Error> {
     Ok(Device::flex())
-}
-
-/// Leaves a panic's message where the page's worker finds it: this instance can no longer be asked for it.
-fn report_panics() {
-    std::panic::set_hook(Box::new(|info| {
-        let _ = js_sys::Reflect::set(&js_sys::global(), &"gradcamPanic".into(), &info.to_string().into());
-    }));
 }
 
 /// A loaded network.
@@ -120,8 +112,9 @@ impl Network {
         self.0.steps_run() as f64
     }
 
-    /// How images are to be prepared, proved to fit this network.
-    pub fn preprocess(
+    /// Whether images prepared like this are what the network takes.
+    #[wasm_bindgen(js_name = checkPreprocess)]
+    pub fn check_preprocess(
         &self,
         width: u32,
         height: u32,
@@ -129,89 +122,33 @@ impl Network {
         mean: Vec<f32>,
         std: Vec<f32>,
         order: &str,
-    ) -> Result<Preparation, JsValue> {
+    ) -> Result<(), JsValue> {
         let preprocess = Preprocess { width, height, resize: resize.parse()?, mean, std, order: order.parse()? };
-        self.0.check(&preprocess)?;
-        Ok(Preparation(preprocess))
+        Ok(self.0.check(&preprocess)?)
     }
 
-    /// What the network sees of a picture.
-    #[wasm_bindgen(js_name = inputFromPicture)]
-    pub fn input_from_picture(&self, picture: &Picture, preparation: &Preparation) -> Result<Input, JsValue> {
-        let (values, placement) = input_from_image(&picture.0, &preparation.0, self.0.input().channels)?;
-        Ok(Input { tensor: self.0.input_tensor(&values)?, placement })
-    }
-
-    /// The network's input as it is.
-    #[wasm_bindgen(js_name = inputFromTensor)]
-    pub fn input_from_tensor(&self, values: &[f32]) -> Result<Input, JsValue> {
-        let input = self.0.input();
-        let placement = Placement::from_rect(
-            [0., 0., f64::from(input.width), f64::from(input.height)],
-            (input.width, input.height),
-        );
-        Ok(Input { tensor: self.0.input_tensor(values)?, placement })
+    /// The network's input on the device, from its numbers in the order `[1, C, H, W]`.
+    pub fn input(&self, values: &[f32]) -> Result<Input, JsValue> {
+        Ok(Input(self.0.input_tensor(values)?))
     }
 
     /// Runs the network.
     pub async fn classify(&self, input: Input) -> Result<Prediction, JsValue> {
         let network = Rc::clone(&self.0);
-        let Input { tensor, placement } = input;
-        let prediction = cam::Prediction::new(Rc::clone(&network), tensor).await?;
-        Ok(Prediction { network, prediction, placement })
+        let prediction = cam::Prediction::new(Rc::clone(&network), input.0).await?;
+        Ok(Prediction { network, prediction })
     }
 }
 
-/// How images are prepared for a network.
+/// What the network is given, on the device.
 #[wasm_bindgen]
-pub struct Preparation(Preprocess);
-
-/// A decoded picture.
-#[wasm_bindgen]
-pub struct Picture(Image);
-
-#[wasm_bindgen]
-impl Picture {
-    /// Reads a PNG, JPEG, WebP, GIF or BMP file.
-    pub fn decode(bytes: Vec<u8>) -> Result<Picture, JsValue> {
-        Ok(Picture(Image::decode(&bytes)?))
-    }
-
-    /// A picture from its pixels.
-    #[wasm_bindgen(js_name = fromRgba)]
-    pub fn from_rgba(width: u32, height: u32, rgba: Vec<u8>) -> Result<Picture, JsValue> {
-        Ok(Picture(Image::from_rgba(width, height, rgba)?))
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn width(&self) -> u32 {
-        self.0.width()
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn height(&self) -> u32 {
-        self.0.height()
-    }
-
-    /// A copy of the pixels.
-    pub fn rgba(&self) -> Vec<u8> {
-        self.0.rgba().to_vec()
-    }
-}
-
-/// A picture as the network sees it.
-#[wasm_bindgen]
-pub struct Input {
-    tensor: Tensor<4>,
-    placement: Placement,
-}
+pub struct Input(Tensor<4>);
 
 /// What the network says of an input, ready to be explained.
 #[wasm_bindgen]
 pub struct Prediction {
     network: Rc<network::Network>,
     prediction: cam::Prediction,
-    placement: Placement,
 }
 
 #[wasm_bindgen]
@@ -224,12 +161,6 @@ impl Prediction {
     #[wasm_bindgen(getter)]
     pub fn probabilities(&self) -> Vec<f32> {
         self.prediction.probabilities().to_vec()
-    }
-
-    /// Where the network's whole input lies on the image: x, y, width, height in pixels.
-    #[wasm_bindgen(getter)]
-    pub fn rect(&self) -> Vec<f64> {
-        self.placement.rect().to_vec()
     }
 
     /// `progress` is called with fractions, `is_stopped` asked whether to go on.
