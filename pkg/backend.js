@@ -24,6 +24,8 @@ let gpuRefused;
 export async function openEngine(wanted, onProgress) {
   if (wanted === "cpu") return openOn("cpu", "asked for", onProgress);
   if (wanted === "auto" && gpuRefused) return openOn("cpu", gpuRefused, onProgress);
+  // Where there is a graphics card the fetch is broken off as soon as that is known.
+  if (wanted === "auto" && !workers.has("webgpu") && !workers.has("cpu")) EngineWorker.expect("cpu");
   const { obstacle, adapter } = await probe();
   if (wanted === "webgpu") {
     if (obstacle && obstacle !== SOFTWARE) throw new GradCamError("DeviceError", `WebGPU can't be had here: ${obstacle}. The backend "cpu" works everywhere.`);

@@ -2,6 +2,7 @@ import { BACKENDS } from "./backend.js";
 import { Controls, create, holdable, percent } from "./element-controls.js";
 import { STYLE } from "./element-style.js";
 import { GradCamError, asGradCamError } from "./errors.js";
+import { expectImage } from "./image-source.js";
 import { DEFAULT_MODEL } from "./manifest.js";
 import { drawForScreen } from "./model.js";
 import { borrowModel } from "./shared-models.js";
@@ -269,6 +270,8 @@ export class GradCamElement extends Base {
       throw new GradCamError("TargetError", `There is no backend "${this.backend}"; there are ${BACKENDS.join(", ")}.`);
     }
     this.#release();
+    // Its address says nothing of the model's, so that both can come at once.
+    expectImage(this.src, signal);
     let model = await this.#objects.model;
     if (!model) {
       const address = new URL(this.model ?? DEFAULT_MODEL, this.ownerDocument.baseURI).href;

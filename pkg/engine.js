@@ -32,6 +32,9 @@ export async function survive(task) {
 /** @type {Map<string, { fraction: number, watchers: Set<(fraction: number) => void> }>} */
 const downloads = new Map();
 
+/** A worker that was started ahead of its time. @type {EngineWorker | undefined} */
+let spare;
+
 /**
  * A worker with an engine on one device. It answers one request after the other, and dies as a whole:
  * a panic in WebAssembly leaves nothing that could be used further.
@@ -51,7 +54,8 @@ export class EngineWorker {
    * @throws {GradCamError} `DeviceError` if the device does not open or computes wrongly
    */
   static async start(backend, onCrash) {
-    const engine = new EngineWorker();
+    const engine = spare?.alive ? spare : new EngineWorker();
+    spare = undefined;
     const download = { fraction: 0, watchers: downloads.get(backend)?.watchers ?? new Set() };
     downloads.set(backend, download);
     try {
@@ -70,6 +74,17 @@ export class EngineWorker {
     }
     engine.#onCrash = onCrash;
     return engine;
+  }
+
+  /**
+   * Gets a worker going for a start that is sure to follow, and has it fetch the build that is likely to be wanted:
+   * what is missing for the decision takes about as long.
+   *
+   * @param {"webgpu" | "cpu"} backend
+   */
+  static expect(backend) {
+    spare ??= new EngineWorker();
+    spare.tell("expect", { backend });
   }
 
   /** Reports how much of a backend's engine has been downloaded, until it has started. */

@@ -6,11 +6,35 @@ import { GradCamError, throwIfAborted } from "./errors.js";
  *
  * `bytes` is an encoded file that the engine decodes, so that every browser sees the same pixels; `rgba` are pixels
  * that only the browser could give; `tensor` is the network's input as it is.
- * @typedef {{ bytes: Blob } | { width: number, height: number, rgba: Blob } | { tensor: Float32Array, shape: number[] }} Source
+ * @typedef {{ bytes: Blob } | { width: number, height: number, rgba: Blob | Uint8ClampedArray } | { tensor: Float32Array, shape: number[] }} Source
  */
 
 /** Pictures with more pixels are refused: two copies of one would fill a phone's memory. */
 const MAX_PIXELS = 64e6;
+
+/** Images under way before anybody can use them. @type {Map<string, Promise<Blob>>} */
+const expected = new Map();
+
+/**
+ * Begins to fetch an image that the next `readSource` of its address is going to ask for.
+ *
+ * @param {unknown} image @param {AbortSignal} signal
+ */
+export function expectImage(image, signal) {
+  if (typeof image !== "string" || expected.has(image)) return;
+  const blob = fetchImage(image, signal);
+  expected.set(image, blob);
+  const forget = () => expected.get(image) === blob && expected.delete(image);
+  signal.addEventListener("abort", forget, { once: true });
+  blob.catch(forget);
+}
+
+function fetchImage(address, signal) {
+  return download(address, { kind: "ImageError", what: "the image", signal });
+}
+
+/** More than a camera's frame is kept as a Blob, out of memory, which takes some milliseconds to put there and to read. */
+const FRAME_BYTES = 4 * 1920 * 1080;
 
 /**
  * @param {unknown} image see `ImageSource` in index.d.ts
@@ -20,7 +44,9 @@ const MAX_PIXELS = 64e6;
  */
 export async function readSource(image, signal) {
   if (typeof image === "string" || image instanceof URL) {
-    return fromFile(await download(image, { kind: "ImageError", what: "the image", signal }));
+    const early = expected.get(image);
+    expected.delete(image);
+    return fromFile(await (early ?? fetchImage(image, signal)));
   }
   if (image instanceof Blob) return fromFile(image);
   if (isTensor(image)) return { tensor: Float32Array.from(image.tensor), shape: Array.from(image.shape) };
@@ -95,7 +121,7 @@ async function fromImageElement(image, signal) {
   const address = image.currentSrc || image.src;
   if (!address) throw new GradCamError("ImageError", "The img element has no src.");
   try {
-    return await fromFile(await download(address, { kind: "ImageError", what: "the image", signal }));
+    return await fromFile(await fetchImage(address, signal));
   } catch (error) {
     throwIfAborted(signal);
     // Its file can't be read again (a revoked blob: address, a server that forbids it); its pixels perhaps can.
@@ -126,7 +152,7 @@ async function fromDrawable(drawable, width, height) {
 /** @returns {Source} */
 function fromPixels(width, height, rgba) {
   refuseLarge(width, height);
-  return { width, height, rgba: new Blob([rgba]) };
+  return { width, height, rgba: rgba.byteLength > FRAME_BYTES ? new Blob([rgba]) : rgba.slice() };
 }
 
 function refuseLarge(width, height) {

@@ -120,7 +120,46 @@ fn site() -> Result<()> {
     renew(&site)?;
     let models = root().join("www/models");
     copy_below(&root().join("www"), &site, |path| !path.starts_with(&models))?;
-    copy_below(&root().join("pkg"), &site.join("gradcam-web"), |_| true)
+    copy_below(&root().join("pkg"), &site.join("gradcam-web"), |_| true)?;
+    preload_modules(&site)
+}
+
+/// Has the page fetch all its modules at once: left to themselves they become known one level of imports at a time, each
+/// a trip to the server and back.
+fn preload_modules(site: &Path) -> Result<()> {
+    let page = site.join("index.html");
+    let html = fs::read_to_string(&page).map_err(|error| format!("can't read {}: {error}", page.display()))?;
+    let entry = r#"<script type="module" src="main.js"></script>"#;
+    let (head, rest) = html.split_once(entry).ok_or_else(|| format!("www/index.html has no {entry}"))?;
+    let mut links: String = imports_of(site, "main.js")
+        .iter()
+        .map(|module| format!("<link rel=\"modulepreload\" href=\"{module}\">\n  "))
+        .collect();
+    // What no script names before it runs: the drawing code.
+    links += "<link rel=\"modulepreload\" href=\"gradcam-web/view/gradcam_web.js\">\n  ";
+    links += &format!("<link rel=\"preload\" as=\"fetch\" crossorigin href=\"gradcam-web/view/{WASM}\">\n  ");
+    fs::write(&page, format!("{head}{links}{entry}{rest}"))
+        .map_err(|error| format!("can't write {}: {error}", page.display()))
+}
+
+/// The modules that `entry` imports, directly or not, each once: addresses relative to the site.
+fn imports_of(site: &Path, entry: &str) -> Vec<String> {
+    let mut modules = vec![entry.to_owned()];
+    let mut at = 0;
+    while at < modules.len() {
+        let folder = modules[at].rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        let source = fs::read_to_string(site.join(&modules[at])).unwrap_or_default();
+        let lines =
+            source.lines().filter(|line| ["import ", "export ", "}"].iter().any(|start| line.starts_with(start)));
+        for name in lines.filter_map(|line| line.split_once(" from \"./")?.1.split_once('"').map(|(name, _)| name)) {
+            let module = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            if !modules.contains(&module) {
+                modules.push(module);
+            }
+        }
+        at += 1;
+    }
+    modules.split_off(1)
 }
 
 /// Prints what a visitor downloads.
