@@ -1,0 +1,41 @@
+// Whether memory stays flat: many different images one after the other, as a page would explain them.
+//
+// `node bench/images.js [HOW_MANY]`, after `cargo xtask build`.
+
+import { readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { chromium } from "../tests/web/browsers.js";
+import { ROOT, serveSite } from "../tests/web/site.js";
+import { memoryOf } from "./memory.js";
+
+const PHOTOS = join(ROOT, "../shared/photos");
+const count = Number(process.argv[2] ?? 1000);
+const step = Math.ceil(count / 10);
+
+const site = await serveSite();
+const browser = await chromium();
+const page = await browser.open(site.blank);
+const photos = readdirSync(PHOTOS).filter((file) => file.endsWith(".jpg")).map((file) => site.material(`shared/photos/${file}`));
+
+await page.evaluate(async () => {
+  const { loadModel } = await import("/gradcam-web/index.js");
+  globalThis.model = await loadModel("/gradcam-web/models/everyday/model.json", { backend: "cpu" });
+  globalThis.canvas = document.createElement("canvas");
+});
+console.log("images   engine's memory, MB   page's memory, MB");
+for (let done = 0; done < count; done += step) {
+  const { memory } = await page.evaluate(async (photos, from, to) => {
+    const { model, canvas } = globalThis;
+    for (let i = from; i < to; i++) {
+      const prediction = await model.classify(photos[i % photos.length]);
+      (await prediction.explain()).draw(canvas);
+    }
+    return model.stats;
+  }, photos, done, Math.min(done + step, count));
+  const resident = await memoryOf(page, "VmRSS");
+  console.log(`${String(done + step).padStart(6)}${(memory / 1e6).toFixed(1).padStart(22)}${(resident / 1e6).toFixed(1).padStart(20)}`);
+}
+const model = readFileSync(join(ROOT, "www/models/everyday/everyday.onnx")).length;
+console.log(`the model's file: ${(model / 1e6).toFixed(1)} MB`);
+await browser.close();
+await site.close();
