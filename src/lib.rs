@@ -23,4 +23,12 @@ pub mod sanity;
 #[cfg(target_family = "wasm")]
 mod web;
 
+/// What networks run on, as [`onnx::load`] takes it.
+#[cfg(feature = "engine")]
+pub use burn_tensor::Device;
 pub use error::{Error, ErrorKind, Result};
+
+/// The README's example compiles.
+#[cfg(all(doctest, feature = "cpu"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
