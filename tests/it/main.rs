@@ -14,6 +14,7 @@ mod networks;
 mod operators;
 #[cfg(feature = "decode")]
 mod pictures;
+mod samples;
 #[cfg(feature = "cpu")]
 mod tables;
 #[cfg(feature = "cpu")]
