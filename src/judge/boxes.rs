@@ -64,10 +64,11 @@ pub fn largest_part(heatmap: &Heatmap, share: f32) -> Option<Rect> {
     if maximum == 0. {
         return None;
     }
-    let mask: Vec<bool> = grid.values().iter().map(|&value| value >= share * maximum).collect();
-    let parts = parts(grid.width() as usize, &mask, true);
+    let mut parts = Parts::new(grid, true);
+    let hot = grid.values().iter().enumerate().filter(|&(_, &value)| value >= share * maximum);
+    hot.for_each(|(place, _)| parts.add(place));
     // The first of several as large.
-    let largest = parts.into_iter().reduce(|a, b| if b.pixels > a.pixels { b } else { a })?;
+    let largest = parts.found().max_by_key(|part| (part.pixels, std::cmp::Reverse(part.first)))?;
     let Part { left, top, right, bottom, .. } = largest;
     Some(Rect { x0: left as f32, y0: top as f32, x1: right as f32 + 1., y1: bottom as f32 + 1. })
 }
@@ -119,16 +120,11 @@ impl BoxAccuracy {
         let grid = heatmap.grid();
         let levels: Vec<u8> = grid.values().iter().map(|value| (value * 255.) as u8).collect();
         let highest = levels.iter().copied().max().unwrap_or(0);
-        let mut best: Option<(u8, f32)> = None;
+        let overlaps = best_contours(grid, &levels, boxes);
         for threshold in 0..THRESHOLDS {
-            let level = (threshold as f64 / THRESHOLDS as f64 * f64::from(highest)) as u8;
-            let overlap = match best {
-                Some((at, overlap)) if at == level => overlap,
-                _ => best_contour(grid, &levels, level, boxes),
-            };
-            best = Some((level, overlap));
+            let level = (threshold as f64 / THRESHOLDS as f64 * f64::from(highest)) as usize;
             for (found, wanted) in self.found.iter_mut().zip(OVERLAPS) {
-                found[threshold] += u32::from(overlap >= wanted);
+                found[threshold] += u32::from(overlaps[level] >= wanted);
             }
         }
         self.images += 1;
@@ -141,36 +137,39 @@ impl BoxAccuracy {
     }
 }
 
-/// The best overlap of a contour of what is above `level` with a box.
-fn best_contour(grid: &Grid, levels: &[u8], level: u8, boxes: &[Rect]) -> f32 {
+/// For each of 256 levels, the best overlap of a contour of what is above it with a box.
+fn best_contours(grid: &Grid, levels: &[u8], boxes: &[Rect]) -> [f32; 256] {
     let (width, height) = (grid.width() as usize, grid.height() as usize);
-    let mask: Vec<bool> = levels.iter().map(|&value| value > level).collect();
-    let outer = parts(width, &mask, true);
-    let background: Vec<bool> = mask.iter().map(|inside| !inside).collect();
-    // A hole's contour runs over the pixels around it.
-    let holes = parts(width, &background, false)
-        .into_iter()
-        .filter(|part| part.left > 0 && part.top > 0 && part.right + 1 < width && part.bottom + 1 < height)
-        .map(|part| Part {
-            left: part.left - 1,
-            top: part.top - 1,
-            right: part.right + 1,
-            bottom: part.bottom + 1,
-            pixels: part.pixels,
-        });
-    let mut best = 0_f32;
-    for part in outer.into_iter().chain(holes) {
+    let overlap = |left: usize, top: usize, right: usize, bottom: usize| {
         // The authors' right and bottom are one past the last pixel, except at the edge, and count as pixels.
-        let (right, bottom) = ((part.right + 1).min(width - 1), (part.bottom + 1).min(height - 1));
-        let contour = Rect { x0: part.left as f32, y0: part.top as f32, x1: right as f32 + 1., y1: bottom as f32 + 1. };
-        for truth in boxes {
-            best = best.max(contour.iou(Rect { x1: truth.x1 + 1., y1: truth.y1 + 1., ..*truth }));
-        }
+        let (right, bottom) = ((right + 1).min(width - 1), (bottom + 1).min(height - 1));
+        let contour = Rect { x0: left as f32, y0: top as f32, x1: right as f32 + 1., y1: bottom as f32 + 1. };
+        let wider = |truth: &Rect| Rect { x1: truth.x1 + 1., y1: truth.y1 + 1., ..*truth };
+        boxes.iter().map(|truth| contour.iou(wider(truth))).fold(0., f32::max)
+    };
+    let mut at_level = vec![Vec::new(); 256];
+    levels.iter().enumerate().for_each(|(place, &level)| at_level[usize::from(level)].push(place));
+    let mut best = [0_f32; 256];
+
+    let mut inside = Parts::new(grid, true);
+    for level in (0..255).rev() {
+        at_level[level + 1].iter().for_each(|&place| inside.add(place));
+        let overlaps = inside.found().map(|part| overlap(part.left, part.top, part.right, part.bottom));
+        best[level] = overlaps.fold(0., f32::max);
+    }
+    // A hole's contour runs over the pixels around it; what reaches the edge is no hole.
+    let mut outside = Parts::new(grid, false);
+    for level in 0..256 {
+        at_level[level].iter().for_each(|&place| outside.add(place));
+        let is_hole = |part: &Part| part.left > 0 && part.top > 0 && part.right + 1 < width && part.bottom + 1 < height;
+        let holes = outside.found().filter(is_hole);
+        let overlaps = holes.map(|part| overlap(part.left - 1, part.top - 1, part.right + 1, part.bottom + 1));
+        best[level] = overlaps.fold(best[level], f32::max);
     }
     best
 }
 
-/// A connected part of a mask; the sides are its outermost pixels.
+/// A connected part of a picture; the sides are its outermost pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Part {
     left: usize,
@@ -178,64 +177,85 @@ struct Part {
     right: usize,
     bottom: usize,
     pixels: usize,
+    /// The first pixel, row-major.
+    first: usize,
 }
 
-/// The connected parts of a mask, ordered by their first pixel. Pixels that touch at a corner are connected if `corners`.
-fn parts(width: usize, mask: &[bool], corners: bool) -> Vec<Part> {
-    // Runs of pixels in rows, joined to the part of a run above that they touch.
-    let mut found: Vec<Part> = Vec::new();
-    let mut joined: Vec<usize> = Vec::new();
-    let mut above: Vec<(usize, usize, usize)> = Vec::new();
-    let reach = usize::from(corners);
-    for (y, row) in mask.chunks_exact(width).enumerate() {
-        let mut runs = Vec::new();
-        let mut x = 0;
-        let mut first_above = 0;
-        while x < width {
-            if !row[x] {
-                x += 1;
-                continue;
-            }
-            let start = x;
-            while x < width && row[x] {
-                x += 1;
-            }
-            let end = x;
-            let label = found.len();
-            found.push(Part { left: start, top: y, right: end - 1, bottom: y, pixels: end - start });
-            joined.push(label);
-            while first_above < above.len() && above[first_above].1 + reach <= start {
-                first_above += 1;
-            }
-            for &(other_start, _, other) in above[first_above..].iter().take_while(|run| run.0 < end + reach) {
-                debug_assert!(other_start < end + reach);
-                let (a, b) = (root(&mut joined, label), root(&mut joined, other));
-                if a != b {
-                    let (first, second) = (a.min(b), a.max(b));
-                    joined[second] = first;
-                    let [into, from] = [first, second].map(|part| found[part]);
-                    found[first] = Part {
-                        left: into.left.min(from.left),
-                        top: into.top.min(from.top),
-                        right: into.right.max(from.right),
-                        bottom: into.bottom.max(from.bottom),
-                        pixels: into.pixels + from.pixels,
-                    };
+/// The connected parts of a picture to which pixels are added one by one.
+struct Parts {
+    width: usize,
+    height: usize,
+    /// Whether pixels that touch at a corner are connected.
+    corners: bool,
+    /// The pixel that each pixel was joined to, itself for one that stands for a part; `usize::MAX` if not added.
+    joined: Vec<usize>,
+    /// By the pixel that stands for it.
+    parts: Vec<Part>,
+    /// Pixels that stood for a part when they were added.
+    stands: Vec<usize>,
+}
+
+impl Parts {
+    fn new(grid: &Grid, corners: bool) -> Parts {
+        let (width, height) = (grid.width() as usize, grid.height() as usize);
+        let nothing = Part { left: 0, top: 0, right: 0, bottom: 0, pixels: 0, first: 0 };
+        let pixels = width * height;
+        let (joined, parts) = (vec![usize::MAX; pixels], vec![nothing; pixels]);
+        Parts { width, height, corners, joined, parts, stands: Vec::new() }
+    }
+
+    fn add(&mut self, place: usize) {
+        let (x, y) = (place % self.width, place / self.width);
+        self.joined[place] = place;
+        self.parts[place] = Part { left: x, top: y, right: x, bottom: y, pixels: 1, first: place };
+        let mut root = place;
+        for row in y.saturating_sub(1)..=(y + 1).min(self.height - 1) {
+            for column in x.saturating_sub(1)..=(x + 1).min(self.width - 1) {
+                let neighbour = row * self.width + column;
+                let is_near = self.corners || row == y || column == x;
+                if is_near && neighbour != place && self.joined[neighbour] != usize::MAX {
+                    let other = self.root(neighbour);
+                    root = self.join(root, other);
                 }
             }
-            runs.push((start, end, label));
         }
-        above = runs;
+        if root == place {
+            self.stands.push(place);
+        }
     }
-    (0..found.len()).filter(|&part| joined[part] == part).map(|part| found[part]).collect()
-}
 
-fn root(joined: &mut [usize], mut part: usize) -> usize {
-    while joined[part] != part {
-        joined[part] = joined[joined[part]];
-        part = joined[part];
+    fn root(&mut self, mut place: usize) -> usize {
+        while self.joined[place] != place {
+            self.joined[place] = self.joined[self.joined[place]];
+            place = self.joined[place];
+        }
+        place
     }
-    part
+
+    /// The larger part takes the other in.
+    fn join(&mut self, a: usize, b: usize) -> usize {
+        if a == b {
+            return a;
+        }
+        let (into, from) = if self.parts[a].pixels > self.parts[b].pixels { (a, b) } else { (b, a) };
+        let [whole, part] = [into, from].map(|root| self.parts[root]);
+        self.joined[from] = into;
+        self.parts[into] = Part {
+            left: whole.left.min(part.left),
+            top: whole.top.min(part.top),
+            right: whole.right.max(part.right),
+            bottom: whole.bottom.max(part.bottom),
+            pixels: whole.pixels + part.pixels,
+            first: whole.first.min(part.first),
+        };
+        into
+    }
+
+    /// Every part there is now.
+    fn found(&mut self) -> impl Iterator<Item = Part> {
+        self.stands.retain(|&place| self.joined[place] == place);
+        self.stands.iter().map(|&place| self.parts[place])
+    }
 }
 
 #[cfg(test)]
@@ -301,11 +321,15 @@ mod tests {
 
     #[test]
     fn parts_that_meet_later_are_one() {
-        let mask: Vec<bool> =
-            "10101 10101 11111 00000 10001".bytes().filter(|&b| b != b' ').map(|b| b == b'1').collect();
-        let found = parts(5, &mask, true);
+        let mask = "10101 10101 11111 00000 10001";
+        let grid = Grid::new(5, 5, vec![0.; 25]);
+        let mut parts = Parts::new(&grid, true);
+        let places = mask.bytes().filter(|&pixel| pixel != b' ').enumerate().filter(|&(_, pixel)| pixel == b'1');
+        places.for_each(|(place, _)| parts.add(place));
+        let mut found: Vec<Part> = parts.found().collect();
+        found.sort_by_key(|part| part.first);
         assert_eq!(found.len(), 3);
-        assert_eq!(found[0], Part { left: 0, top: 0, right: 4, bottom: 2, pixels: 11 });
+        assert_eq!(found[0], Part { left: 0, top: 0, right: 4, bottom: 2, pixels: 11, first: 0 });
     }
 
     #[test]
