@@ -3,6 +3,7 @@
 //! Each installs what it misses first, so that a fresh machine needs only rustup, Node.js and npm.
 
 mod bench;
+mod judge;
 mod serve;
 mod setup;
 mod shell;
@@ -18,6 +19,7 @@ usage: cargo xtask <command>
   serve [--port 8080] [--dev]   build what is missing or out of date, then serve the site on 127.0.0.1
   test [FILTER]                 run every test, or those whose name contains FILTER
   bench [options]               compare speed and size with peers in one browser run; bench --help lists the options
+  judge [OPTIONS]               measure every method on the networks and images in ../shared (judge --help)
 
   --dev compiles again in seconds after a change to the crate, but the result is large and slow";
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["bench", ref options @ ..] => bench::bench(options),
+        ["judge", ref options @ ..] => judge::judge(options),
         ["test"] => test::run_all(""),
         ["test", filter] if !filter.starts_with("--") => test::run_all(filter),
         ["help" | "--help" | "-h"] => {
