@@ -276,3 +276,13 @@ fn boxes_are_judged_as_by_opencv_and_wsolevaluation() {
     let expected = fixture.tensor("max_box_acc_v2").values[0];
     assert!((accuracy.value() - expected).abs() <= 1e-5, "{} instead of {expected}", accuracy.value());
 }
+
+#[test]
+fn guided_backpropagation_hardly_notices_a_random_classifier() {
+    let (file, photo) = ("squeezenet1_1_torchvision_fp16w.onnx", "daisies.jpg");
+    let Some(prediction) = seen(file, photo, Preprocess::default()) else { return };
+    let top_layer_random = |method| checked(&prediction, method, 2)[0].rank_correlation;
+    let (guided, grad_cam) = (top_layer_random(Method::GuidedBackprop), top_layer_random(Method::GradCam));
+    println!("guided backpropagation {guided}, Grad-CAM {grad_cam}");
+    assert!(guided > 0.8 && grad_cam < 0.3, "{guided}, {grad_cam}");
+}
