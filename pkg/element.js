@@ -15,6 +15,7 @@ const STAGE = { model: 0, image: 1, explain: 2, done: 3 };
 const STAGE_OF = {
   model: STAGE.model, backend: STAGE.model, src: STAGE.image,
   method: STAGE.explain, "target-class": STAGE.explain, "target-layer": STAGE.explain,
+  target: STAGE.explain, "rather-than": STAGE.explain, "aug-smooth": STAGE.explain, "eigen-smooth": STAGE.explain,
 };
 
 /** How much of the whole each stage is, as far as progress goes. */
@@ -72,6 +73,14 @@ export class GradCamElement extends Base {
   set method(value) { this.#set("method", value); }
   get targetClass() { return this.getAttribute("target-class"); }
   set targetClass(value) { this.#set("target-class", value); }
+  get target() { return this.getAttribute("target") ?? "score"; }
+  set target(value) { this.#set("target", value); }
+  get ratherThan() { return this.getAttribute("rather-than"); }
+  set ratherThan(value) { this.#set("rather-than", value); }
+  get augSmooth() { return this.hasAttribute("aug-smooth"); }
+  set augSmooth(value) { this.toggleAttribute("aug-smooth", Boolean(value)); }
+  get eigenSmooth() { return this.hasAttribute("eigen-smooth"); }
+  set eigenSmooth(value) { this.toggleAttribute("eigen-smooth", Boolean(value)); }
   get colormap() { return this.getAttribute("colormap") ?? "turbo"; }
   set colormap(value) { this.#set("colormap", value); }
   get opacity() { return this.hasAttribute("opacity") ? Number(this.getAttribute("opacity")) : 0.5; }
@@ -144,7 +153,7 @@ export class GradCamElement extends Base {
   // Life in the document.
 
   connectedCallback() {
-    for (const name of ["src", "model", "alt", "method", "targetClass", "targetLayer", "colormap", "opacity", "backend", "loading", "controls"]) {
+    for (const name of ["src", "model", "alt", "method", "targetClass", "targetLayer", "target", "ratherThan", "augSmooth", "eigenSmooth", "colormap", "opacity", "backend", "loading", "controls"]) {
       this.#upgrade(name);
     }
     this.#observe();
@@ -292,7 +301,9 @@ export class GradCamElement extends Base {
   }
 
   async #explain(signal, onProgress) {
-    const options = { method: this.method, targetClass: this.targetClass ?? undefined, targetLayer: this.targetLayer ?? undefined };
+    const { method, target, augSmooth, eigenSmooth } = this;
+    const given = { targetClass: this.targetClass ?? undefined, targetLayer: this.targetLayer ?? undefined, ratherThan: this.ratherThan ?? undefined };
+    const options = { method, target, augSmooth, eigenSmooth, ...given };
     const explanation = await this.#prediction.explain({ ...options, signal, onProgress });
     if (signal.aborted) return undefined;
     // Drawing also proves colormap and opacity.
@@ -436,10 +447,10 @@ export class GradCamElement extends Base {
   }
 
   #describe() {
-    const { targetClass, method, channel } = this.#shown;
+    const { targetClass, method, channel, target, ratherThan } = this.#shown;
     const { labels } = this.#prediction.model;
     const title = METHODS.find(({ name }) => name === method)?.title ?? method;
-    const what = method === undefined ? `Activations of channel ${channel}` : `${title} heatmap for ${labels[targetClass]}, ${percent(this.#prediction.probabilities[targetClass])}`;
+    const what = method === undefined ? `Activations of channel ${channel}` : `${title} heatmap ${target === "against" ? "against" : "for"} ${labels[targetClass]}${ratherThan === undefined ? "" : ` rather than ${labels[ratherThan]}`}, ${percent(this.#prediction.probabilities[targetClass])}`;
     return this.alt ? `${this.alt}. ${what}` : what;
   }
 

@@ -112,6 +112,14 @@ export interface Prediction {
     /** Index or label. */
     targetClass?: number | string;
     targetLayer?: string | string[];
+    /** What about the class: its score (default), what speaks against it, or its score and its probability at once. */
+    target?: "score" | "against" | "score-and-probability";
+    /** Another class, index or label: its score is taken off, which explains why `targetClass` rather than this. */
+    ratherThan?: number | string;
+    /** The mean over the input and its mirror image, each 0.9, 1 and 1.1 times as strong: smoother, six times the work. */
+    augSmooth?: boolean;
+    /** The main direction of the weighted channels instead of their sum: less noise. */
+    eigenSmooth?: boolean;
     onProgress?(fraction: number): void;
     signal?: AbortSignal;
   }): Promise<Explanation>;
@@ -259,6 +267,10 @@ export interface Explanation extends MapOverImage {
   /** The names of the layers, joined by commas. */
   readonly targetLayer: string;
   readonly targetLayers: readonly string[];
+  readonly target: "score" | "against" | "score-and-probability";
+  readonly ratherThan: number | undefined;
+  readonly augSmooth: boolean;
+  readonly eigenSmooth: boolean;
   /**
    * Runs the network about 58 times to say how faithful this explanation is.
    * @throws {GradCamError} `TargetError` (an option's value), `DeviceError`, `AbortError`
@@ -314,6 +326,12 @@ export class GradCamElement extends HTMLElement {
   set targetClass(value: string | number | null);
   get targetLayer(): string | string[] | null;
   set targetLayer(value: string | string[] | null);
+  target: "score" | "against" | "score-and-probability";
+  /** Index or label of another class. */
+  get ratherThan(): string | null;
+  set ratherThan(value: string | number | null);
+  augSmooth: boolean;
+  eigenSmooth: boolean;
   colormap: Colormap;
   opacity: number;
   backend: "auto" | Backend;

@@ -263,9 +263,12 @@ export class Prediction {
     }));
   }
 
-  async explain({ method = "grad-cam", targetClass, targetLayer, onProgress, signal } = {}) {
-    const answer = await this.#ask("explain", this.#wanted(method, targetClass, targetLayer), { signal, onProgress });
-    return this.#explanation(answer);
+  async explain({
+    method = "grad-cam", targetClass, targetLayer, target = "score", ratherThan, augSmooth = false, eigenSmooth = false, onProgress, signal,
+  } = {}) {
+    const aim = { target: String(target), ratherThan: this.#classOf(ratherThan), augSmooth: Boolean(augSmooth), eigenSmooth: Boolean(eigenSmooth) };
+    const answer = await this.#ask("explain", { ...this.#wanted(method, targetClass, targetLayer), ...aim }, { signal, onProgress });
+    return this.#explanation({ ...answer, ...aim });
   }
 
   async sanityCheck({ method = "grad-cam", targetClass, targetLayer, steps = 8, seed = 1, onProgress, signal } = {}) {
@@ -281,8 +284,8 @@ export class Prediction {
   }
 
   #wanted(method, targetClass, targetLayer) {
-    // CAM has one layer that it can be taken at, and the network knows it.
-    const usual = method === "cam" ? [] : this.model.defaultLayer;
+    // CAM can be taken at one layer, and RefineCAM joins several: the network knows which.
+    const usual = ["cam", "refine-cam"].includes(method) ? [] : this.model.defaultLayer;
     return { method: String(method), targetClass: this.#classOf(targetClass), layers: [targetLayer ?? usual].flat().map(String) };
   }
 
@@ -485,7 +488,8 @@ export class Explanation extends MapOverImage {
   /** Asks the worker about the prediction that this explains. */
   #ask;
 
-  constructor(key, { map, method, targetClass, targetLayers, explain }, canvas, { preprocess, forward }, ask) {
+  constructor(key, answer, canvas, { preprocess, forward }, ask) {
+    const { map, method, targetClass, targetLayers, target = "score", ratherThan, augSmooth = false, eigenSmooth = false, explain } = answer;
     if (key !== construct) throw new TypeError("Explanations come from a prediction's explain.");
     super(map, canvas);
     this.#ask = ask;
@@ -493,6 +497,10 @@ export class Explanation extends MapOverImage {
     this.targetClass = targetClass;
     this.targetLayers = Object.freeze(targetLayers);
     this.targetLayer = targetLayers.join(", ");
+    this.target = target;
+    this.ratherThan = ratherThan;
+    this.augSmooth = augSmooth;
+    this.eigenSmooth = eigenSmooth;
     this.timings = Object.freeze({ preprocess, forward, explain, total: preprocess + forward + explain });
     Object.freeze(this);
   }

@@ -154,11 +154,12 @@ const operations = {
     };
   },
 
-  async explain({ prediction: id, method, targetClass, layers }, { progress, isStopped }) {
+  async explain({ prediction: id, method, targetClass, layers, target, ratherThan, augSmooth, eigenSmooth }, { progress, isStopped }) {
     const kept = keptPrediction(id);
     if (!kept) return { forgotten: true };
     const started = performance.now();
-    const explaining = kept.prediction.explain(method, targetClass, layers, progress, isStopped);
+    const aim = new glue.Aim(target, ratherThan, augSmooth, eigenSmooth);
+    const explaining = kept.prediction.explain(method, targetClass, layers, aim, progress, isStopped);
     if (doomed) glue.panicForTest();
     return { ...unpacked(await explaining), explain: performance.now() - started, stepsRun: kept.network.stepsRun };
   },

@@ -1,7 +1,7 @@
 // What a link to this page carries, kept up to date in the address bar.
 
-const DEFAULTS = { method: "grad-cam", colormap: "turbo", opacity: "0.5", backend: "auto" };
-const NAMES = ["src", "model", "method", "class", "layer", "colormap", "opacity", "backend"];
+const DEFAULTS = { method: "grad-cam", target: "score", colormap: "turbo", opacity: "0.5", backend: "auto" };
+const NAMES = ["src", "model", "method", "class", "layer", "target", "rather-than", "smooth", "colormap", "opacity", "backend"];
 
 /** How long to leave the address bar alone after the browser refused to change it again, in milliseconds. */
 const PAUSE = 1000;
@@ -10,12 +10,13 @@ let later;
 
 /**
  * The page's parameters: `src`, `model`, `class` and `layer` are undefined unless the address names them. `layer` is a
- * list: of several layers the mean is shown.
+ * list: of several layers the mean is shown. `smooth` is aug, eigen or both.
  */
 export function readAddress() {
   const query = new URLSearchParams(location.search);
   const parameters = Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? DEFAULTS[name]]));
-  return { ...parameters, layer: query.has("layer") ? query.getAll("layer") : undefined };
+  const list = (name) => (query.has(name) ? query.getAll(name) : undefined);
+  return { ...parameters, layer: list("layer"), smooth: list("smooth") };
 }
 
 /**

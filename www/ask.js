@@ -45,7 +45,7 @@ export class AskPanel {
     if (!prediction || !explanation) return;
     this.#asking?.abort();
     const { signal } = (this.#asking = new AbortController());
-    const targetLayer = explanation.targetLayers.at(-1);
+    const targetLayer = explanation.targetLayers.at(-1) ?? prediction.model.defaultLayer;
     try {
       const cell = prediction.cellAt(point.x, point.y, { targetLayer });
       if (!cell) return;
@@ -94,7 +94,7 @@ export class AskPanel {
     if (!step && event.key !== "Enter") return;
     event.preventDefault();
     const { width, height } = prediction.image;
-    const targetLayer = explanation.targetLayers.at(-1);
+    const targetLayer = explanation.targetLayers.at(-1) ?? prediction.model.defaultLayer;
     const cellAt = ({ x, y }) => prediction.cellAt(x, y, { targetLayer });
     const start = this.#cursor ?? { x: width / 2, y: height / 2 };
     const cell = cellAt(start);

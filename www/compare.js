@@ -12,7 +12,10 @@ const CLASSES = 6;
 /** How many classes there are to choose from. */
 const LISTED = 24;
 
-/** @typedef {{ method: string, targetClass: number, targetLayers: string[] | undefined }} Request */
+/**
+ * Settings by their names in the address.
+ * @typedef {{ method: string, class: string, layer: string[] | undefined, target: string, "rather-than": string | undefined, smooth: string[] | undefined }} Request
+ */
 
 export class ComparePanel {
   #on;
@@ -30,7 +33,7 @@ export class ComparePanel {
    * @param {object} on
    * @param {(request: Request, explanation: import("gradcam-web").Explanation) => void} on.choose
    * @param {(explanation: import("gradcam-web").Explanation, measures: import("gradcam-web").Measures) => void} on.measured
-   * @param {() => string[] | undefined} on.layers that the settings name
+   * @param {() => Omit<Request, "method" | "class">} on.settings
    * @param {() => import("gradcam-web").Style} on.style
    */
   constructor(on) {
@@ -102,15 +105,14 @@ export class ComparePanel {
     $("compare-choice").open = false;
     this.#button();
     let done = 0;
-    for (const entry of this.#tiles) {
+    // The quick ones first: nobody should wait for them behind a slow one.
+    for (const entry of this.#tiles.toSorted((a, b) => Number(isSlow(a.request)) - Number(isSlow(b.request)))) {
       const { tile, request } = entry;
       this.#tell(`${done} of ${requests.length}`);
       tile.run(0);
       try {
-        const { method, targetClass, targetLayers } = request;
-        const explanation = await prediction.explain({
-          method, targetClass, targetLayer: targetLayers, signal: run.signal, onProgress: (fraction) => run.signal.aborted || tile.run(fraction),
-        });
+        const onProgress = (fraction) => run.signal.aborted || tile.run(fraction);
+        const explanation = await prediction.explain({ ...optionsOf(request), signal: run.signal, onProgress });
         if (run.signal.aborted) return;
         entry.explanation = explanation;
         const twin = this.#tiles.find(({ explanation: other }) => other && other !== explanation && areAlike(other.heatmap, explanation.heatmap));
@@ -133,20 +135,20 @@ export class ComparePanel {
 
   /** What is checked, in the order of the list, each with all that it takes. @returns {(Request & { title: string })[]} */
   #requests() {
-    const { method, targetClass, targetLayers } = this.#explanation;
+    const { method, targetClass, targetLayer } = this.#explanation;
     const { model } = this.#prediction;
     // CAM was taken where it can be; another method goes where the settings say.
-    const base = { method, targetClass, targetLayers: this.#on.layers() };
+    const base = { ...this.#on.settings(), method, class: String(targetClass) };
     const names = this.#options().map(({ value }) => value).filter((value) => this.#chosen[this.#what].has(value));
     $("compare-title").textContent = {
-      methods: `Methods, for ${model.labels[targetClass]} at ${(base.targetLayers ?? targetLayers).join(", ")}`,
+      methods: `Methods, for ${model.labels[targetClass]} at ${base.layer?.join(", ") ?? model.defaultLayer}`,
       layers: `Layers, for ${model.labels[targetClass]} by ${titleOf(method)}`,
-      classes: `Classes, by ${titleOf(method)} at ${targetLayers.join(", ")}`,
+      classes: `Classes, by ${titleOf(method)} at ${targetLayer || "the input"}`,
     }[this.#what];
     return names.map((name) => ({
       methods: () => ({ ...base, method: name, title: titleOf(name) }),
-      layers: () => ({ ...base, targetLayers: [name], title: name }),
-      classes: () => ({ ...base, targetClass: Number(name), title: model.labels[name] }),
+      layers: () => ({ ...base, layer: [name], title: name }),
+      classes: () => ({ ...base, class: name, title: model.labels[name] }),
     })[this.#what]());
   }
 
@@ -233,6 +235,11 @@ export class ComparePanel {
   }
 }
 
+/** @param {Request} request */
+function optionsOf({ method, class: targetClass, layer, target, "rather-than": ratherThan, smooth = [] }) {
+  return { method, targetClass: Number(targetClass), targetLayer: layer, target, ratherThan, augSmooth: smooth.includes("aug"), eigenSmooth: smooth.includes("eigen") };
+}
+
 function isSame(a, b) {
   return Boolean(a && b) && a.method === b.method && a.targetClass === b.targetClass && a.targetLayer === b.targetLayer && a.map.values.every((value, i) => Object.is(value, b.map.values[i]));
 }
@@ -243,6 +250,10 @@ function isSame(a, b) {
  */
 function areAlike(a, b) {
   return a.width === b.width && a.height === b.height && a.values.every((value, i) => Math.abs(value - b.values[i]) < 1e-3);
+}
+
+function isSlow({ method }) {
+  return METHODS.find(({ name }) => name === method)?.forwardPasses !== "1";
 }
 
 function titleOf(method) {

@@ -59,9 +59,12 @@ export function embedCode(state) {
     ["method", state.method],
     ["target-class", state.class],
     ["target-layer", state.layer?.length === 1 ? state.layer[0] : undefined],
+    ["target", state.target === "score" ? undefined : state.target],
+    ["rather-than", state["rather-than"]],
     ["colormap", state.colormap === "turbo" ? undefined : state.colormap],
     ["opacity", state.opacity === "0.5" ? undefined : state.opacity],
   ].filter(([, value]) => value !== undefined).map(([name, value]) => `${name}="${quoted(String(value))}"`);
+  attributes.push(...(state.smooth ?? []).map((kind) => `${kind}-smooth`));
   // An attribute holds one layer only.
   const several = state.layer?.length > 1 ? `\n<script type="module">\n  document.querySelector("grad-cam").targetLayer = ${JSON.stringify(state.layer)};\n</script>` : "";
   return `<script type="module" src="gradcam-web/index.js"></script>\n<grad-cam ${attributes.join(" ")} controls>\n  <img src="${quoted(src)}" alt="…">\n</grad-cam>${several}`;

@@ -2,6 +2,7 @@
 
 import { COLORMAPS, DEFAULT_MODEL, METHODS, loadModel } from "./gradcam-web/index.js";
 import { readAddress, writeAddress } from "./address.js";
+import { AimPanel } from "./aim.js";
 import { AskPanel } from "./ask.js";
 import { ClassPanel } from "./classes.js";
 import { ComparePanel } from "./compare.js";
@@ -26,18 +27,22 @@ let model;
 /** The settings by which it was loaded. */
 let settled = { ownModel: undefined, model: undefined, backend: "auto" };
 
-const classes = new ClassPanel((index) => choose({ class: String(index) }));
+const classes = new ClassPanel(chooseClass);
 const legend = new Legend();
 const layers = new LayerPanel((layer) => choose({ layer }));
-const ask = new AskPanel(picture, { onChoose: (index) => choose({ class: String(index) }), onError: showError });
+const aim = new AimPanel(choose);
+const ask = new AskPanel(picture, { onChoose: chooseClass, onError: showError });
 const style = () => ({ colormap: state.colormap, opacity: Number(state.opacity) });
 const judge = new JudgePanel({ style, error: showError });
 const compare = new ComparePanel({
   style,
   measured: (explanation, measures) => judge.remember(explanation, measures),
-  layers: () => state.layer,
-  choose({ method, targetClass, targetLayers }, explanation) {
-    choose({ method, class: String(targetClass), layer: isUsual(targetLayers) ? undefined : targetLayers });
+  settings: () => {
+    const { layer, target, "rather-than": rival, smooth } = state;
+    return { layer, target, "rather-than": rival, smooth };
+  },
+  choose(settings, explanation) {
+    choose({ ...settings, layer: isUsual(settings.layer) ? undefined : settings.layer });
     // It is there already.
     picture.show(explanation);
     $("stage").scrollIntoView({ block: "nearest" });
@@ -45,7 +50,7 @@ const compare = new ComparePanel({
 });
 const units = new UnitsPanel({ style, choose: showUnit, error: showError });
 /** Everything below the picture that follows it. */
-const panels = [compare, judge, units];
+const panels = [aim, compare, judge, units];
 
 // Settings: the address bar, the element and the panel always say the same.
 
@@ -56,12 +61,21 @@ function choose(change) {
   apply();
 }
 
+function chooseClass(index) {
+  // Nothing is rather than itself.
+  choose({ class: String(index), "rather-than": state["rather-than"] === String(index) ? undefined : state["rather-than"] });
+}
+
 function apply() {
   writeAddress({ ...state, src: typeof state.src === "string" && !state.src.startsWith("blob:") ? state.src : undefined });
   picture.method = state.method;
   picture.targetClass = state.class ?? null;
   // A list would count as a change each time.
   if (String(picture.targetLayer ?? "") !== String(state.layer ?? "")) picture.targetLayer = state.layer?.length === 1 ? state.layer[0] : state.layer ?? null;
+  picture.target = state.target;
+  picture.ratherThan = state["rather-than"] ?? null;
+  picture.augSmooth = state.smooth?.includes("aug");
+  picture.eigenSmooth = state.smooth?.includes("eigen");
   picture.colormap = state.colormap;
   picture.opacity = state.opacity;
   $("method").value = state.method;
@@ -72,13 +86,14 @@ function apply() {
   $("method-misleads").textContent = misleads;
   $("warning").textContent = warning;
   layers.select(state.layer);
+  aim.select(state);
   $("opacity").value = state.opacity;
   $("opacity-value").textContent = `${Math.round(100 * Number(state.opacity))} %`;
   $("backend-choice").value = state.backend;
   const radio = document.querySelector(`#colormaps input[value="${CSS.escape(state.colormap)}"]`);
   if (radio) radio.checked = true;
   legend.show(state.colormap);
-  panels.forEach((panel) => panel.restyle());
+  [compare, judge, units].forEach((panel) => panel.restyle());
 }
 
 function isUsual(layers) {
@@ -158,7 +173,7 @@ function openImage(image, name) {
   if (state.src !== image) {
     const { src, fileName, class: targetClass } = state;
     if (src !== undefined && src !== failedSrc) lastPicture = { src, fileName, class: targetClass };
-    state.class = undefined;
+    state.class = state["rather-than"] = undefined;
   }
   state.src = image;
   state.fileName = name;
@@ -304,7 +319,7 @@ $("backend-choice").addEventListener("change", ({ target }) => {
 });
 $("default-model").addEventListener("click", () => {
   ownModel = undefined;
-  choose({ model: undefined, class: undefined, layer: undefined });
+  choose({ model: undefined, class: undefined, layer: undefined, "rather-than": undefined });
   startModel();
 });
 $("error-close").addEventListener("click", hideError);
@@ -372,7 +387,7 @@ watchIntake({
   image: (image) => openImage(image, image.name),
   model: (files) => {
     ownModel = files;
-    choose({ model: undefined, class: undefined, layer: undefined });
+    choose({ model: undefined, class: undefined, layer: undefined, "rather-than": undefined });
     startModel();
   },
   error: showError,

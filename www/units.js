@@ -66,7 +66,8 @@ export class UnitsPanel {
   async #update() {
     if (!this.#isOpen || !this.#explanation) return;
     const { targetClass, targetLayers } = this.#explanation;
-    const targetLayer = targetLayers.at(-1);
+    // Maps of the input itself have no layer.
+    const targetLayer = targetLayers.at(-1) ?? this.#prediction.model.defaultLayer;
     const wanted = JSON.stringify([targetClass, targetLayer]);
     if (wanted === this.#shown) return;
     this.#run?.abort();

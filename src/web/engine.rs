@@ -6,13 +6,11 @@ use burn_tensor::{Device, Tensor};
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
 
-use crate::Error;
-#[cfg(feature = "gpu")]
-use crate::ErrorKind;
-use crate::cam::{self, ExplainOptions, Method};
+use crate::cam::{self, ExplainOptions, Method, Target};
 use crate::network::{self, LayerId};
 use crate::onnx::{self, LoadOptions};
 use crate::preprocess::Preprocess;
+use crate::{Error, ErrorKind};
 
 mod judging;
 
@@ -169,10 +167,13 @@ impl Prediction {
         method: &str,
         target_class: Option<usize>,
         layers: Vec<String>,
+        aim: Aim,
         progress: Function,
         is_stopped: Function,
     ) -> Result<Explanation, JsValue> {
+        let Aim { target, aug_smooth, eigen_smooth } = aim;
         let options = self.options(method, target_class, &layers)?;
+        let options = ExplainOptions { target, aug_smooth, eigen_smooth, ..options };
         Ok(Explanation(self.prediction.explain(&options, &hear(progress), &ask(is_stopped)).await?))
     }
 
@@ -195,6 +196,38 @@ impl Prediction {
         let layer = self.network.layer(layer)?;
         let is_stopped = || is_stopped.call0(&JsValue::NULL).is_ok_and(|answer| answer.is_truthy());
         Ok(Evidence(self.prediction.classes_at(Some(layer), (column, row), likeliest, &is_stopped).await?))
+    }
+}
+
+/// What about a class is explained, and how smoothly.
+#[wasm_bindgen]
+pub struct Aim {
+    target: Target,
+    aug_smooth: bool,
+    eigen_smooth: bool,
+}
+
+#[wasm_bindgen]
+impl Aim {
+    /// `rather_than` is another class, to whose score that of the target class is compared.
+    #[wasm_bindgen(constructor)]
+    pub fn new(target: &str, rather_than: Option<usize>, aug_smooth: bool, eigen_smooth: bool) -> Result<Aim, JsValue> {
+        let target = match (target, rather_than) {
+            ("score", Some(other)) => Target::Contrast(other),
+            ("score", None) => Target::Score,
+            ("against", None) => Target::Against,
+            ("score-and-probability", None) => Target::ScoreAndProbability,
+            ("against" | "score-and-probability", Some(_)) => {
+                let message = "only the score of a class can be compared with that of another one";
+                return Err(Error::new(ErrorKind::Target, message).into());
+            }
+            _ => {
+                let message =
+                    format!("`{target}` is nothing to explain; there are score, against, score-and-probability");
+                return Err(Error::new(ErrorKind::Target, message).into());
+            }
+        };
+        Ok(Aim { target, aug_smooth, eigen_smooth })
     }
 }
 
