@@ -124,6 +124,19 @@ export interface Prediction {
     signal?: AbortSignal;
   }): Promise<Explanation>;
   /**
+   * Deep feature factorization: the few concepts of which a layer's activations are made, whatever the class. Default: 5
+   * (at most 16) of the default layer.
+   * @throws {GradCamError} `TargetError`, `DeviceError`, `AbortError`
+   */
+  factorize(options?: {
+    concepts?: number;
+    targetLayer?: string;
+    /** Other seeds may find other concepts. Default 0. */
+    seed?: number;
+    onProgress?(fraction: number): void;
+    signal?: AbortSignal;
+  }): Promise<Factorization>;
+  /**
    * The channels of a layer that add most to a class's score, highest contribution first. Default: 12 of the default layer
    * for the top class.
    * @throws {GradCamError} `TargetError`, `DeviceError`, `AbortError`
@@ -250,6 +263,25 @@ export interface MapOverImage {
   draw(canvas: HTMLCanvasElement | OffscreenCanvas, style?: Style & { maxSize?: number }): void;
   /** The overlay as PNG, at the image's size. */
   toBlob(style?: Style): Promise<Blob>;
+}
+
+/** A concept of a layer; its map is where it is, 0 or more. */
+export interface Concept extends MapOverImage {
+  /** In which `Factorization.draw` paints it, as CSS has it. */
+  readonly color: string;
+  /** Of an image that shows this concept everywhere. */
+  readonly scores: Float32Array;
+  readonly probabilities: Float32Array;
+  /** The `n` likeliest classes of such an image. */
+  top(n: number): { index: number; label: string; score: number; probability: number }[];
+}
+
+/** The concepts of a layer. */
+export interface Factorization {
+  readonly concepts: readonly Concept[];
+  /** Draws the image and over it each concept in its own colour where it is the strongest, and makes the canvas as large as
+   * the image. Of the style only the opacity counts. */
+  draw(canvas: HTMLCanvasElement | OffscreenCanvas, style?: { opacity?: number }): void;
 }
 
 /** A channel of a layer; its map are its activations. */

@@ -4,7 +4,7 @@ import { GradCamError, throwIfAborted } from "./errors.js";
 import { readSource } from "./image-source.js";
 import { checkLabels, checkPreprocess, readModel } from "./manifest.js";
 import { choosePreprocess, labelsFromMetadata } from "./preprocess.js";
-import { draw, heatmapAt, heatmapOf, loadView, sentenceOf, valueAt } from "./view.js";
+import { conceptColors, draw, drawConcepts, heatmapAt, heatmapOf, loadView, sentenceOf, valueAt } from "./view.js";
 
 /** @typedef {import("./engine.js").EngineWorker} EngineWorker */
 /** @typedef {import("./view.js").Grid} Grid */
@@ -252,15 +252,7 @@ export class Prediction {
   }
 
   top(n) {
-    const { scores, probabilities } = this;
-    // Of equal scores the class that comes first in the labels comes first.
-    const order = Array.from(scores, (_, index) => index).sort((a, b) => scores[b] - scores[a] || a - b);
-    return order.slice(0, Math.max(0, n)).map((index) => ({
-      index,
-      label: this.model.labels[index],
-      score: scores[index],
-      probability: probabilities[index],
-    }));
+    return highest(this, this.model.labels, n);
   }
 
   async explain({
@@ -291,6 +283,16 @@ export class Prediction {
 
   #explanation(answer) {
     return new Explanation(construct, answer, this.#canvas, this.#timings, (...question) => this.#ask(...question));
+  }
+
+  async factorize({ concepts = 5, targetLayer, seed = 0, onProgress, signal } = {}) {
+    if (!Number.isInteger(concepts) || concepts < 1) {
+      throw new GradCamError("TargetError", `The number of concepts is ${concepts}; a whole number from 1 to 16 is accepted.`);
+    }
+    checkSeed(seed);
+    const args = { layer: String(targetLayer ?? this.model.defaultLayer), concepts, seed };
+    const { found } = await this.#ask("factorize", args, { signal, onProgress });
+    return new Factorization(construct, found, this.model.labels, this.#canvas);
   }
 
   async units({ targetClass, targetLayer, count = 12, signal } = {}) {
@@ -515,6 +517,55 @@ export class Explanation extends MapOverImage {
     const { measures } = await this.#ask("measure", { map, targetClass, steps, noise, seed }, { signal, onProgress });
     return measures;
   }
+}
+
+/** See `Concept` in index.d.ts. */
+export class Concept extends MapOverImage {
+  #labels;
+
+  constructor(key, { map, scores, probabilities }, color, labels, canvas) {
+    if (key !== construct) throw new TypeError("Concepts come from a prediction's factorize.");
+    super(map, canvas);
+    this.#labels = labels;
+    this.color = color;
+    this.scores = scores;
+    this.probabilities = probabilities;
+    Object.freeze(this);
+  }
+
+  get note() {
+    const isThere = this.map.values.some((value) => value > 0);
+    return isThere ? "Warm places are where this concept is strongest." : "This concept is nowhere in this image.";
+  }
+
+  top(n) {
+    return highest(this, this.#labels, n);
+  }
+}
+
+/** See `Factorization` in index.d.ts. */
+export class Factorization {
+  /** @type {Canvas} */ #canvas;
+
+  constructor(key, found, labels, canvas) {
+    if (key !== construct) throw new TypeError("Factorizations come from a prediction's factorize.");
+    this.#canvas = canvas;
+    const colors = conceptColors(found.length);
+    this.concepts = Object.freeze(found.map((concept, i) => new Concept(construct, concept, colors[i], labels, canvas)));
+    Object.freeze(this);
+  }
+
+  draw(canvas, style) {
+    const { picture, rect } = this.#canvas;
+    drawConcepts({ picture, rect, maps: this.concepts.map(({ map }) => map) }, canvas, style);
+  }
+}
+
+/** The `n` likeliest classes of scores and probabilities. */
+function highest({ scores, probabilities }, labels, n) {
+  // Of equal scores the class that comes first in the labels comes first.
+  const order = Array.from(scores, (_, index) => index).sort((a, b) => scores[b] - scores[a] || a - b);
+  return order.slice(0, Math.max(0, n)).map((index) => ({ index, label: labels[index], score: scores[index], probability: probabilities[index] }));
 }
 
 /** See `Unit` in index.d.ts. */

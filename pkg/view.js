@@ -131,3 +131,22 @@ export function draw(explained, canvas, { colormap = "turbo", opacity = 0.5 } = 
 export function valueAt(explained, x, y) {
   return overlayOf(explained).valueAt(x, y);
 }
+
+/** Draws several maps of one size over their picture, each in its colour. @param {{ picture: Picture, rect: Float64Array, maps: Grid[] }} concepts */
+export function drawConcepts({ picture: { width, height, rgba }, rect, maps }, canvas, { opacity = 0.5 } = {}) {
+  if (typeof opacity !== "number") throw new GradCamError("TargetError", `The opacity is ${opacity}; a number from 0 to 1 is accepted.`);
+  const [{ width: mapWidth, height: mapHeight }] = maps;
+  const values = new Float32Array(maps.length * mapWidth * mapHeight);
+  maps.forEach((map, i) => values.set(map.values, i * mapWidth * mapHeight));
+  try {
+    glue.drawConcepts(width, height, rgba, rect, mapWidth, mapHeight, values, canvas, opacity);
+  } catch (error) {
+    throw asGradCamError(error, "TargetError");
+  }
+}
+
+/** The colours in which that many concepts are drawn, as CSS has them. @param {number} count */
+export function conceptColors(count) {
+  const levels = glue.conceptColors(count);
+  return Array.from({ length: count }, (_, i) => `rgb(${levels.subarray(3 * i, 3 * i + 3).join(" ")})`);
+}

@@ -164,6 +164,20 @@ const operations = {
     return { ...unpacked(await explaining), explain: performance.now() - started, stepsRun: kept.network.stepsRun };
   },
 
+  async factorize({ prediction: id, layer, concepts: count, seed }, { progress, isStopped }) {
+    const kept = keptPrediction(id);
+    if (!kept) return { forgotten: true };
+    const concepts = await kept.prediction.factorize(layer, count, seed, progress, isStopped);
+    const { width, height } = concepts;
+    const found = Array.from({ length: count }, (_, i) => ({
+      map: { width, height, values: concepts.values(i) },
+      scores: concepts.scores(i),
+      probabilities: concepts.probabilities(i),
+    }));
+    concepts.free();
+    return { found, stepsRun: kept.network.stepsRun };
+  },
+
   async units({ prediction: id, targetClass, layer, count }) {
     const kept = keptPrediction(id);
     if (!kept) return { forgotten: true };

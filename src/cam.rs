@@ -17,6 +17,7 @@ use crate::network::{Activation, Cut, LayerId, Network, read};
 use crate::{Error, ErrorKind, Result};
 
 mod eigen;
+mod factors;
 mod gradient;
 mod input;
 mod methods;
@@ -27,6 +28,7 @@ mod units;
 use methods::{Aim, Fuse, InputMap, Join, LayerMap, Map};
 use target::Objective;
 
+pub use factors::{Concept, Factorization, FactorizeOptions, Start};
 pub use methods::Method;
 pub use passes::{Noise, Occlusion};
 pub use target::Target;
@@ -117,12 +119,7 @@ impl Prediction {
 
     /// One number in 0..=1 a class.
     pub fn probabilities(&self) -> Vec<f32> {
-        match self.network.activation() {
-            Activation::Softmax if self.scores.len() > 1 => {
-                target::softmax(&target::wide(&self.scores)).into_iter().map(|p| p as f32).collect()
-            }
-            _ => self.scores.iter().map(|score| 1. / (1. + (-score).exp())).collect(),
-        }
+        probabilities(&self.network, &self.scores)
     }
 
     /// The class with the highest score, the first if several have it.
@@ -185,6 +182,11 @@ impl Prediction {
         watch.at(0.)?;
         let task = Task { prediction: self, map: recipe.map, fuse: recipe.fuse, objective, layers: &layers, options };
         let map = if options.aug_smooth { task.augmented(watch).await? } else { task.run(watch).await? };
+        // A rectifier takes what is not a number for zero, so that a map may look sound though the scores are not.
+        let map = match self.scores.iter().all(|score| score.is_finite()) {
+            true => map,
+            false => Grid::new(map.width(), map.height(), vec![f32::NAN; map.values().len()]),
+        };
         watch.at(1.)?;
         let layers = layers.into_iter().map(|layer| self.network.layer_name(layer).to_owned()).collect();
         Ok(Explanation { map, method, target_class, layers })
@@ -216,6 +218,15 @@ impl Prediction {
             self.other_cut.replace(Some(cut.clone()));
             cut
         })
+    }
+}
+
+fn probabilities(network: &Network, scores: &[f32]) -> Vec<f32> {
+    match network.activation() {
+        Activation::Softmax if scores.len() > 1 => {
+            target::softmax(&target::wide(scores)).into_iter().map(|p| p as f32).collect()
+        }
+        _ => scores.iter().map(|score| 1. / (1. + (-score).exp())).collect(),
     }
 }
 

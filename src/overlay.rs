@@ -190,6 +190,63 @@ pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &St
     rgba
 }
 
+/// The colours of `count` concepts: hues at equal distances, red first.
+pub fn concept_colors(count: usize) -> Vec<[u8; 3]> {
+    let level = |hue: f32, shift: f32| {
+        let k = (hue * 6. + shift) % 6.;
+        (255. * (1. - k.min(4. - k).clamp(0., 1.))).round() as u8
+    };
+    (0..count).map(|i| i as f32 / count as f32).map(|hue| [5., 3., 1.].map(|shift| level(hue, shift))).collect()
+}
+
+/// Several heatmaps over the image, each in its own colour of [`concept_colors`], as RGBA at the image's size:
+/// `(1 - opacity) * image + opacity * number * colour`, where a pixel belongs to the heatmap with the highest number there.
+///
+/// Of the style only the opacity counts. Around what the network saw the colour is black, as in [`blend`].
+pub fn blend_concepts(image: &Image, heatmaps: &[Heatmap], placement: &Placement, style: &Style) -> Vec<u8> {
+    let mut rgba = image.rgba().to_vec();
+    let colors = concept_colors(heatmaps.len());
+    let [left, top, across, down] = placement.rect();
+    let (frame_x, frame_y) = (pixels_within(left, across), pixels_within(top, down));
+    let axes: Vec<(Axis, Axis)> = heatmaps
+        .iter()
+        .map(|heatmap| {
+            let grid = heatmap.grid();
+            let columns = Axis::new(grid.width(), left, across, frame_x.clone());
+            (columns, Axis::new(grid.height(), top, down, frame_y.clone()))
+        })
+        .collect();
+    let width = image.width() as usize;
+    let mut row = Vec::new();
+    let mut numbers = vec![vec![0.; (frame_x.end - frame_x.start) as usize]; heatmaps.len()];
+    for (y, pixels) in rgba.chunks_exact_mut(width * 4).enumerate() {
+        let is_seen = frame_y.contains(&(y as i64));
+        if is_seen {
+            for ((heatmap, (columns, rows)), numbers) in heatmaps.iter().zip(&axes).zip(&mut numbers) {
+                heatmap.grid().row_at(rows, (y as i64 - frame_y.start) as usize, &mut row);
+                columns.interpolate(&row, numbers);
+            }
+        }
+        for (x, pixel) in pixels.chunks_exact_mut(4).enumerate() {
+            let mut strongest = (0., [0; 3]);
+            if is_seen && frame_x.contains(&(x as i64)) {
+                let x = (x as i64 - frame_x.start) as usize;
+                for (numbers, &color) in numbers.iter().zip(&colors) {
+                    if numbers[x] > strongest.0 {
+                        strongest = (numbers[x], color);
+                    }
+                }
+            }
+            let (number, color) = strongest;
+            for (level, tint) in pixel.iter_mut().zip(color) {
+                let mixed = (1. - style.opacity) * f32::from(*level) + style.opacity * number * f32::from(tint);
+                *level = mixed.round() as u8;
+            }
+        }
+    }
+    rgba
+}
+
 /// The number that [`blend`] colours the pixel (x, y) of the image by, 0..=1; nothing outside of what the network saw.
 pub fn value_at(heatmap: &Heatmap, placement: &Placement, (x, y): (u32, u32)) -> Option<f32> {
     let [left, top, across, down] = placement.rect();
@@ -230,6 +287,21 @@ mod tests {
     use super::*;
     use crate::heatmap::Grid;
     use crate::preprocess::Resize;
+
+    #[test]
+    fn each_pixel_takes_the_colour_of_its_strongest_concept() {
+        assert_eq!(concept_colors(3), [[255, 0, 0], [0, 255, 0], [0, 0, 255]]);
+        assert_eq!(concept_colors(4), [[255, 0, 0], [128, 255, 0], [0, 255, 255], [128, 0, 255]]);
+        // Three pixels, of which the network saw the first two.
+        let image = Image::from_rgba(3, 1, vec![200, 100, 40, 9, 200, 100, 40, 9, 200, 100, 40, 9]).unwrap();
+        let placement = Placement::from_rect([0., 0., 2., 1.], (2, 1));
+        let heatmap = |values: [f32; 2]| Grid::new(2, 1, values.to_vec()).heatmap();
+        let heatmaps = [heatmap([1., 0.]), heatmap([0., 1.]), heatmap([0., 0.])];
+        let style = Style::new(Colormap::Turbo, 0.25).unwrap();
+        // (150, 75, 30), plus 64 in red, in green, and nothing.
+        let expected = [214, 75, 30, 9, 150, 139, 30, 9, 150, 75, 30, 9];
+        assert_eq!(blend_concepts(&image, &heatmaps, &placement, &style), expected);
+    }
 
     fn gradient(width: u32, height: u32) -> Image {
         let pixel = |i: u32| [(i * 7) as u8, (i * 13) as u8, (255 - i % 256) as u8, (i * 31) as u8];

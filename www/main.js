@@ -97,7 +97,7 @@ function apply() {
 }
 
 function isUsual(layers) {
-  return !layers || (layers.length === 1 && layers[0] === model.defaultLayer);
+  return !layers?.length || (layers.length === 1 && layers[0] === model.defaultLayer);
 }
 
 function link(href, text) {

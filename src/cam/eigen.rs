@@ -73,7 +73,8 @@ fn centred(values: &[f32], channels: usize) -> Vec<f64> {
     matrix
 }
 
-fn transposed(matrix: &[f64], rows: usize) -> Vec<f64> {
+/// `[rows, columns]` to `[columns, rows]`.
+pub(super) fn transposed(matrix: &[f64], rows: usize) -> Vec<f64> {
     let columns = matrix.len() / rows;
     (0..matrix.len()).map(|i| matrix[i % rows * columns + i / rows]).collect()
 }

@@ -6,7 +6,7 @@ use burn_tensor::{Device, Tensor};
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
 
-use crate::cam::{self, ExplainOptions, Method, Target};
+use crate::cam::{self, ExplainOptions, FactorizeOptions, Method, Start, Target};
 use crate::network::{self, LayerId};
 use crate::onnx::{self, LoadOptions};
 use crate::preprocess::Preprocess;
@@ -177,6 +177,20 @@ impl Prediction {
         Ok(Explanation(self.prediction.explain(&options, &hear(progress), &ask(is_stopped)).await?))
     }
 
+    /// The concepts of which a layer's activations are made.
+    pub async fn factorize(
+        &self,
+        layer: &str,
+        concepts: usize,
+        seed: u32,
+        progress: Function,
+        is_stopped: Function,
+    ) -> Result<Concepts, JsValue> {
+        let layer = Some(self.network.layer(layer)?);
+        let options = FactorizeOptions { concepts, layer, start: Start::Seed(seed.into()) };
+        Ok(Concepts(self.prediction.factorize(&options, &hear(progress), &ask(is_stopped)).await?.concepts))
+    }
+
     /// The `count` channels of a layer that add most to a class's score.
     pub async fn units(&self, target_class: Option<usize>, layer: &str, count: usize) -> Result<Units, JsValue> {
         let layer = self.network.layer(layer)?;
@@ -228,6 +242,40 @@ impl Aim {
             }
         };
         Ok(Aim { target, aug_smooth, eigen_smooth })
+    }
+}
+
+/// What a layer's activations are made of.
+#[wasm_bindgen]
+pub struct Concepts(Vec<cam::Concept>);
+
+#[wasm_bindgen]
+impl Concepts {
+    /// The width of every map.
+    #[wasm_bindgen(getter)]
+    pub fn width(&self) -> u32 {
+        self.0.first().map_or(0, |concept| concept.map.width())
+    }
+
+    /// The height of every map.
+    #[wasm_bindgen(getter)]
+    pub fn height(&self) -> u32 {
+        self.0.first().map_or(0, |concept| concept.map.height())
+    }
+
+    /// A concept's map.
+    pub fn values(&self, concept: usize) -> Vec<f32> {
+        self.0[concept].map.values().to_vec()
+    }
+
+    /// The scores of an image that shows it everywhere.
+    pub fn scores(&self, concept: usize) -> Vec<f32> {
+        self.0[concept].scores.clone()
+    }
+
+    /// From those scores.
+    pub fn probabilities(&self, concept: usize) -> Vec<f32> {
+        self.0[concept].probabilities.clone()
     }
 }
 

@@ -86,6 +86,35 @@ impl Map {
     }
 }
 
+/// Draws an image and over it the maps of several concepts, each in its colour; `values` are the maps one after the other.
+#[wasm_bindgen(js_name = drawConcepts)]
+#[allow(clippy::too_many_arguments, reason = "an image, its placement, its maps, one by one")]
+pub fn draw_concepts(
+    width: u32,
+    height: u32,
+    rgba: Vec<u8>,
+    rect: &[f64],
+    map_width: u32,
+    map_height: u32,
+    values: &[f32],
+    canvas: &JsValue,
+    opacity: f32,
+) -> Result<(), JsValue> {
+    let image = Image::from_rgba(width, height, rgba)?;
+    let rect = rect.try_into().map_err(|_| Error::new(ErrorKind::Image, "a placement takes four numbers"))?;
+    let maps = values.chunks_exact(map_width as usize * map_height as usize);
+    let heatmaps: Vec<Heatmap> = maps.map(|map| Grid::new(map_width, map_height, map.to_vec()).heatmap()).collect();
+    let style = Style::new(Colormap::default(), opacity)?;
+    let pixels = overlay::blend_concepts(&image, &heatmaps, &Placement::from_rect(rect, (width, height)), &style);
+    put(canvas, width, height, &ImageData::new_with_u8_clamped_array_and_sh(Clamped(&pixels), width, height)?)
+}
+
+/// The colours of that many concepts, red, green, blue.
+#[wasm_bindgen(js_name = conceptColors)]
+pub fn concept_colors(count: usize) -> Vec<u8> {
+    overlay::concept_colors(count).into_flattened()
+}
+
 /// The names of all colormaps.
 #[wasm_bindgen]
 pub fn colormaps() -> Vec<String> {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use gradcam_web::ErrorKind;
-use gradcam_web::cam::{ExplainOptions, Explanation, Method, Noise, Occlusion, Prediction, Target};
-use gradcam_web::heatmap::Grid;
+use gradcam_web::cam::{
+    ExplainOptions, Explanation, FactorizeOptions, Method, Noise, Occlusion, Prediction, Start, Target,
+};
+use gradcam_web::heatmap::{Grid, MapState};
 use gradcam_web::network::Network;
 
 use crate::fixtures::{Fixture, Tensor, assert_close, bytes, shared};
@@ -414,4 +416,144 @@ fn every_method_is_known_by_its_name() {
         assert_eq!(method.name().parse::<Method>().ok(), Some(method));
     }
     assert_eq!("grad_cam".parse::<Method>().err().map(|error| error.kind()), Some(ErrorKind::Target));
+}
+
+/// The rows of a tensor.
+fn rows(tensor: &Tensor) -> impl Iterator<Item = &[f32]> {
+    tensor.values.chunks_exact(tensor.values.len() / tensor.shape[0])
+}
+
+#[test]
+fn guided_backpropagation_and_guided_grad_cam_equal_the_libraries() {
+    let guided = Fixture::read("guided.safetensors");
+    for (name, class) in guided.fact("classes").as_object().unwrap() {
+        let (shown, _) = shown(name);
+        let class = class.as_u64().unwrap() as usize;
+        let gradients = pollster::block_on(shown.prediction.guided_backpropagation(Some(class))).unwrap();
+        let of = |method: &str| guided.tensor(&format!("{name}/{class}/{method}/map"));
+        assert_close(&format!("{name}: guided backpropagation"), &gradients, &of("guided-backprop").values, 1e-4);
+        // Both maps are the largest absolute value of the library's channels.
+        for method in ["guided-backprop", "guided-grad-cam"] {
+            let expected = rows(of(method))
+                .fold(vec![0f32; of(method).values.len() / of(method).shape[0]], |max, row| {
+                    max.iter().zip(row).map(|(max, value)| max.max(value.abs())).collect()
+                });
+            assert_close(&format!("{name}: {method}"), &shown.map(method, class, None), &expected, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn guided_gradients_of_all_classes_equal_the_library() {
+    for name in ["gap", "squeeze", "vgg", "residual", "flatten", "single"] {
+        let (shown, _) = shown(name);
+        let fixture = Fixture::read(&format!("cams/{name}.safetensors"));
+        for class in fixture.fact("classes").as_array().unwrap() {
+            let class = class.as_u64().unwrap() as usize;
+            let gradients = pollster::block_on(shown.prediction.guided_backpropagation(Some(class))).unwrap();
+            let expected = fixture.tensor(&format!("input/{class}/guided-backprop/map"));
+            assert_close(&format!("{name}, class {class}"), &gradients, &expected.values, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn concepts_are_those_of_the_library_from_the_same_start() {
+    let fixture = Fixture::read("dff.safetensors");
+    for name in ["gap", "residual"] {
+        let (shown, _) = shown(name);
+        let of = |what: &str| fixture.tensor(&format!("{name}/{what}"));
+        let start = Start::Matrices(of("start_w").values.clone(), of("start_h").values.clone());
+        let late = value(&Fixture::read(&format!("cams/{name}.safetensors")), None, "late").to_owned();
+        let layer = Some(shown.network.layer(&late).unwrap());
+        let options = FactorizeOptions { concepts: 3, layer, start };
+        let found = pollster::block_on(shown.prediction.factorize(&options, &|_| {}, &|| false)).unwrap();
+        assert_eq!((found.concepts.len(), found.layer), (3, late));
+        let each = |what: &str| rows(of(what)).map(<[f32]>::to_vec).collect::<Vec<_>>();
+        let (heatmaps, explanations, scores) = (each("heatmaps"), each("explanations"), each("concept_scores"));
+        let size = &of("heatmaps").shape;
+        for (i, concept) in found.concepts.iter().enumerate() {
+            let what = format!("{name}, concept {i}");
+            assert_close(&what, concept.map.values(), &explanations[i], 1e-4);
+            let heatmap = concept.map.heatmap();
+            let enlarged = heatmap.grid().resized(size[2] as u32, size[1] as u32);
+            assert_close(&format!("{what}: heatmap"), enlarged.values(), &heatmaps[i], 1e-4);
+            let column: Vec<f32> = of("concepts").values.iter().skip(i).step_by(3).copied().collect();
+            assert_close(&format!("{what}: activations"), &concept.activations, &column, 1e-4);
+            assert_close(&format!("{what}: scores"), &concept.scores, &scores[i], 1e-4);
+            assert!((concept.probabilities.iter().sum::<f32>() - 1.).abs() < 1e-5);
+        }
+        for concepts in [0, 17] {
+            let options = FactorizeOptions { concepts, ..FactorizeOptions::default() };
+            let refused = pollster::block_on(shown.prediction.factorize(&options, &|_| {}, &|| false));
+            assert_eq!(refused.err().map(|error| error.kind()), Some(ErrorKind::Target));
+        }
+        let own = pollster::block_on(shown.prediction.factorize(&FactorizeOptions::default(), &|_| {}, &|| false));
+        assert!(own.unwrap().concepts.iter().all(|concept| concept.map.values().iter().all(|value| *value >= 0.)));
+    }
+}
+
+#[test]
+fn a_run_of_many_passes_tells_its_progress_and_stops_at_once() {
+    let (shown, _) = shown("gap");
+    let steps = |what: &dyn Fn()| {
+        let before = shown.network.steps_run();
+        what();
+        shown.network.steps_run() - before
+    };
+    for name in ["score-cam", "ss-cam", "is-cam", "ablation-cam", "smooth-grad-cam++", "occlusion"] {
+        let options = ExplainOptions { method: name.parse().unwrap(), ..ExplainOptions::default() };
+        let heard = std::cell::RefCell::new(Vec::new());
+        let whole = steps(&|| {
+            let hear = |fraction| heard.borrow_mut().push(fraction);
+            pollster::block_on(shown.prediction.explain(&options, &hear, &|| false)).unwrap();
+        });
+        let heard = heard.into_inner();
+        assert!(heard.is_sorted() && heard.len() > 2 && heard.last() == Some(&1.), "{name}: {heard:?}");
+        // Asked a third time, the caller no longer waits.
+        let asked = std::cell::Cell::new(0);
+        let part = steps(&|| {
+            let stopped = || asked.replace(asked.get() + 1) >= 2;
+            let error = pollster::block_on(shown.prediction.explain(&options, &|_| {}, &stopped)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Abort, "{name}");
+        });
+        assert!(part < whole, "{name}: {part} of {whole} steps");
+    }
+}
+
+#[test]
+fn what_can_not_be_compared_is_refused() {
+    let (shown, _) = shown("gap");
+    let kind = |options: ExplainOptions| shown.explain_with(options).err().map(|error| error.kind());
+    let contrast = |class, other, method| ExplainOptions {
+        method,
+        target_class: Some(class),
+        target: Target::Contrast(other),
+        ..ExplainOptions::default()
+    };
+    assert_eq!(kind(contrast(1, 1, Method::GradCam)), Some(ErrorKind::Target));
+    assert_eq!(kind(contrast(1, 99, Method::GradCam)), Some(ErrorKind::Target));
+    assert_eq!(kind(contrast(1, 2, Method::FinerCam)), Some(ErrorKind::Target));
+    let (single, _) = self::shown("single");
+    assert_eq!(single.explain("finer-cam", 0, None).err().map(|error| error.kind()), Some(ErrorKind::Unsupported));
+}
+
+#[test]
+fn a_dead_map_is_said_in_words_by_every_method() {
+    // Without any input nothing is seen; whatever a method makes of that, it is a state with a sentence.
+    for name in ["gap", "flatten"] {
+        let fixture = Fixture::read(&format!("cams/{name}.safetensors"));
+        let network = load(name, &bytes(&format!("cams/{name}.onnx")));
+        for fill in [0., f32::NAN] {
+            let dead = Shown::new(network.clone(), &vec![fill; fixture.tensor("input").values.len()]);
+            for method in Method::ALL {
+                let Ok(explanation) = dead.explain(method.name(), 0, None) else { continue };
+                let heatmap = explanation.map.heatmap();
+                assert!(heatmap.grid().values().iter().all(|value| (0. ..=1.).contains(value)), "{name}: {method:?}");
+                if dead.prediction.scores().iter().any(|score| score.is_nan()) {
+                    assert_ne!(explanation.map.state(), MapState::Normal, "{name}: {method:?}");
+                }
+            }
+        }
+    }
 }
