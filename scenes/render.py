@@ -21,14 +21,19 @@ LARGEST = 80_000
 SCENES = {
     "lighthouse": (420, 600, "A lighthouse on a rock", ["beacon"]),
     "coffee": (520, 520, "A cup of coffee", ["espresso"]),
+    "desk": (640, 520, "A cup of coffee and a keyboard", ["espresso", "computer keyboard"]),
+    "lemons": (640, 440, "Lemons", ["lemon"]),
     "coast": (560, 600, "A picket fence before a lighthouse", ["picket fence", "beacon"]),
     "mushrooms": (500, 600, "Three mushrooms", ["mushroom"]),
     "watertower": (460, 600, "A water tower", ["water tower"]),
     "farm": (640, 440, "A barn and a water tower", ["barn", "water tower"]),
     "fence": (640, 420, "A picket fence", ["picket fence"]),
     "yard": (640, 440, "A picket fence before a barn", ["picket fence", "barn"]),
+    "ladybug": (600, 480, "A ladybug on a leaf", ["ladybug"]),
     "street": (640, 480, "A school bus and a water tower", ["school bus", "water tower"]),
     "bus": (640, 420, "A school bus", ["school bus"]),
+    "keyboard": (640, 400, "A computer keyboard", ["computer keyboard"]),
+    "oranges": (640, 440, "Oranges", ["orange"]),
 }
 
 
