@@ -12,7 +12,7 @@ import { watchIntake } from "./intake.js";
 import { JudgePanel } from "./judge.js";
 import { LayerPanel } from "./layers.js";
 import { Legend, createColormapChoice } from "./legend.js";
-import { wordsAbout } from "./methods.js";
+import { noteOf, wordsAbout } from "./methods.js";
 import { watchTabs } from "./tabs.js";
 import { UnitsPanel } from "./units.js";
 
@@ -242,7 +242,7 @@ picture.addEventListener("explain", ({ detail: explanation }) => {
   for (const id of ["under", "note", "hint", "bench"]) $(id).hidden = false;
   $("warning").hidden = $("warning").textContent === "";
   $("save").disabled = false;
-  $("note").textContent = explanation.note;
+  $("note").textContent = noteOf(explanation, picture.prediction.model.labels);
   hideUnit();
   classes.mark(explanation.targetClass);
   panels.forEach((panel) => panel.explained(explanation));

@@ -1,6 +1,6 @@
 // Plain words about each method: what its heatmap shows, and when it misleads. Title, paper and summary come with the package.
 
-/** @type {Record<string, { shows: string, misleads: string, warning?: string }>} */
+/** @type {Record<string, { shows: string, misleads: string, warning?: string, classless?: boolean, against?: boolean }>} */
 const WORDS = {
   "grad-cam": {
     shows: "Where the patterns are that raise the score of the class, pattern by pattern averaged over the whole picture.",
@@ -33,6 +33,7 @@ const WORDS = {
   "eigen-cam": {
     shows: "The strongest pattern at the layer, whatever the class: usually the most conspicuous object.",
     misleads: "It knows nothing of the class: two classes give the same map, and with several objects it follows the larger one.",
+    classless: true,
   },
   "eigen-grad-cam": {
     shows: "The strongest common pattern of activations times gradients: Eigen-CAM, told about the class.",
@@ -65,10 +66,12 @@ const WORDS = {
   fem: {
     shows: "Where anything unusually strong happens at the layer, whatever the class.",
     misleads: "It knows nothing of the class. Often empty on small maps, where nothing is unusual.",
+    classless: true,
   },
   "kpca-cam": {
     shows: "The strongest pattern at the layer, found with a curved instead of a straight yardstick. Whatever the class.",
     misleads: "Knows nothing of the class, and its sign is a convention.",
+    classless: true,
   },
   "shapley-cam": {
     shows: "Grad-CAM with weights that share the score fairly among patterns, to second order.",
@@ -95,6 +98,7 @@ const WORDS = {
   counterfactual: {
     shows: "What speaks against the class: places that would raise its score if they were gone.",
     misleads: "A place that lights up need not belong to another class; it may be any distraction.",
+    against: true,
   },
   occlusion: {
     shows: "How much the score falls when a patch is covered, tried place by place. No gradients.",
@@ -105,4 +109,15 @@ const WORDS = {
 /** @param {string} method a name in `METHODS` */
 export function wordsAbout(method) {
   return WORDS[method] ?? { shows: "", misleads: "" };
+}
+
+/** What the warm places of a heatmap are, or why there are none. @param {import("gradcam-web").Explanation} explanation @param {readonly string[]} labels */
+export function noteOf({ method, targetClass, target, ratherThan, heatmap, note }, labels) {
+  const { classless, against } = wordsAbout(method);
+  if (!heatmap.values.some((value) => value > 0)) return note;
+  if (classless) return "Warm places stand out most at this layer, whatever the class.";
+  const rival = ratherThan === undefined ? "" : ` rather than ${labels[ratherThan]}`;
+  // Against what is against it is for it.
+  const word = Boolean(against) !== (target === "against") ? "against" : "for";
+  return `Warm places speak most ${word} ${labels[targetClass]}${rival}.`;
 }

@@ -18,7 +18,7 @@ const explained = (page, key, value) => page.waitFor((key, value) => {
   const { explanation } = document.querySelector("grad-cam");
   return document.querySelector("#progress").hidden && (explanation[key] ?? null) === value && {
     method: explanation.method, targetClass: explanation.targetClass, ratherThan: explanation.ratherThan, target: explanation.target, map: explanation.map,
-    query: location.search, label: document.querySelector("grad-cam").shadowRoot.querySelector("canvas").getAttribute("aria-label"),
+    query: location.search, note: document.querySelector("#note").textContent, label: document.querySelector("grad-cam").shadowRoot.querySelector("canvas").getAttribute("aria-label"),
   };
 }, key, value);
 
@@ -44,6 +44,7 @@ test("why this rather than that is the difference of the two maps, and a link ke
   assert.ok(relativeDifference(shown.map.values, own.map((value, i) => value - other[i])) < 1e-4);
   assert.equal(new URLSearchParams(shown.query).get("rather-than"), String(third));
   assert.match(shown.label, / heatmap for class \d+ rather than class \d+, /);
+  assert.match(shown.note, /^Warm places speak most for class \d+ rather than class \d+\.$/);
 
   const again = await openPage(browser, site, t, Object.fromEntries(new URLSearchParams(shown.query)));
   const reopened = await explained(again, "ratherThan", third);
@@ -59,6 +60,7 @@ test("what speaks against a class is the negative of what speaks for it", async 
   const own = await mapOf(page, { targetClass: shown.targetClass });
   assert.ok(relativeDifference(shown.map.values, own.map((value) => -value)) < 1e-4);
   assert.match(shown.label, / heatmap against class \d+, /);
+  assert.match(shown.note, /^Warm places speak most against class \d+\.$|evidence is against it/);
 });
 
 test("smoothing is a choice that a comparison keeps", async (t) => {

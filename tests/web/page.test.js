@@ -134,6 +134,25 @@ test("a dropped model takes the place of the one in use, with its labels", async
   assert.deepEqual((await settled(page)).classes.toSorted(), ["day", "night"]);
 });
 
+for (const width of [1440, 360]) {
+  test(`nothing sticks out of a window of ${width} pixels`, async (t) => {
+    const page = await open(t, { src: site.material("data/images/photo.jpg") });
+    await page.driver.setViewportSize({ width, height: 800 });
+    await settled(page);
+    await page.waitFor(() => document.querySelector("#samples li, #samples[hidden]"));
+    for (const tab of ["judge", "units", "compare"]) {
+      await page.evaluate((tab) => document.querySelector(`#${tab}-tab`).click(), tab);
+      const found = await page.evaluate(() => {
+        const main = document.querySelector("main").getBoundingClientRect();
+        const wide = [...document.querySelectorAll("main > *, .left > *, .right > *")].filter((box) => box.getBoundingClientRect().right > main.right + 1);
+        return { page: document.documentElement.scrollWidth - innerWidth, wide: wide.map(({ id, className }) => id || className), columns: document.querySelector("#stage").getBoundingClientRect().right <= document.querySelector(".left").getBoundingClientRect().right + 1 };
+      });
+      assert.deepEqual(found, { page: found.page, wide: [], columns: true });
+      assert.ok(found.page <= 0, `${found.page} pixels too wide`);
+    }
+  });
+}
+
 /** An empty page with elements on it. */
 async function withElements(t, html) {
   const page = await browser.open(site.blank, t);
