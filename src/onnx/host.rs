@@ -189,7 +189,7 @@ impl Host {
         let from = strides(&self.shape);
         self.pick(
             shape.clone(),
-            positions(&shape).map(|at| at.iter().zip(axes).zip(&from).map(|((&i, axis), s)| axis[i] * s).sum()),
+            positions(axes.iter().zip(&from).map(|(axis, step)| axis.iter().map(|&i| i * step).collect())),
         )
     }
 
@@ -198,7 +198,7 @@ impl Host {
         let from = strides(&self.shape);
         self.pick(
             shape.clone(),
-            positions(&shape).map(|at| at.iter().zip(permutation).map(|(&i, &axis)| i * from[axis]).sum()),
+            positions(permutation.iter().map(|&axis| (0..self.shape[axis]).map(|i| i * from[axis]).collect())),
         )
     }
 
@@ -211,14 +211,10 @@ impl Host {
         let missing = shape.len() - self.rank();
         self.pick(
             shape.to_vec(),
-            positions(shape).map(|at| {
-                at[missing..]
-                    .iter()
-                    .zip(&self.shape)
-                    .zip(&from)
-                    .map(|((&i, &d), s)| if d == 1 { 0 } else { i * s })
-                    .sum()
-            }),
+            positions(shape.iter().enumerate().map(|(axis, &length)| match axis.checked_sub(missing) {
+                Some(own) if self.shape[own] != 1 => (0..length).map(|i| i * from[own]).collect(),
+                _ => vec![0; length],
+            })),
         )
     }
 
@@ -289,23 +285,16 @@ impl Host {
     }
 }
 
-/// Every position of a grid of `shape`, in row-major order.
-fn positions(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + use<> {
-    let shape = shape.to_vec();
-    let total: usize = shape.iter().product();
-    let mut at = vec![0; shape.len()];
-    (0..total).map(move |flat| {
-        if flat > 0 {
-            for axis in (0..shape.len()).rev() {
-                at[axis] += 1;
-                if at[axis] < shape[axis] {
-                    break;
-                }
-                at[axis] = 0;
-            }
+/// Every place of a grid in row-major order, as the sum of one offset from each axis.
+fn positions(axes: impl Iterator<Item = Vec<usize>>) -> impl Iterator<Item = usize> {
+    let all = axes.filter(|offsets| *offsets != [0]).fold(vec![0], |starts, offsets| {
+        let mut all = Vec::with_capacity(starts.len() * offsets.len());
+        for start in starts {
+            all.extend(offsets.iter().map(|offset| start + offset));
         }
-        at.clone()
-    })
+        all
+    });
+    all.into_iter()
 }
 
 fn decode_raw(raw: &[u8], element: i32) -> Option<Data> {
