@@ -107,8 +107,8 @@ impl Prediction {
     /// # Errors
     /// `DeviceError` if the device gives no result.
     pub async fn new(network: Rc<Network>, input: Tensor<4>) -> Result<Prediction> {
-        let cut = network.forward_to(input.clone(), network.default_layer_id());
-        let scores = read(network.forward_from(&cut, cut.activations())).await?;
+        let (cut, scores) = network.forward_through(input.clone(), network.default_layer_id());
+        let scores = read(scores).await?;
         Ok(Prediction { network, input, scores, cut: Rc::new(cut), other_cut: RefCell::new(None) })
     }
 

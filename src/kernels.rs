@@ -134,5 +134,38 @@ fn reach(planes: &[Planes]) -> usize {
     planes.iter().map(Planes::end).max().unwrap_or(0)
 }
 
+/// Runs the innermost loops for some milliseconds, so that a browser has made fast code of them when a network comes.
+pub(crate) fn warm_up() {
+    let planes = |start: usize, channels: usize| {
+        // 28×28 pixels within a border of four.
+        Planes {
+            start: start + 37 * 4 * channels,
+            row: 36 * channels,
+            pixel: channels,
+            height: 28,
+            width: 28,
+            channels,
+        }
+    };
+    const CHANNELS: usize = 32;
+    const IMAGE: usize = 36 * 36 * CHANNELS + 4;
+    let (input, output) = (planes(0, CHANNELS), planes(IMAGE, CHANNELS));
+    let halved = Planes { height: 14, width: 14, ..output };
+    let mut memory = vec![0.; 2 * IMAGE + Winograd::scratch(CHANNELS, output)];
+    let after = After { bias: vec![0.; CHANNELS], affine: None, addend: None, finish: Finish::PLAIN };
+    let weights = vec![0.; CHANNELS * CHANNELS * 9];
+    let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1], dilation: [1, 1] };
+    let by_two = Window { stride: [2, 2], ..window };
+    Convolution::new([input, output], window, 1, &weights, &after).run(&mut memory);
+    Winograd::new([input, output], [1, 1], &weights, &after, 2 * IMAGE).run(&mut memory);
+    for _ in 0..8 {
+        Depthwise::new([input, output], window, &weights, &after).run(&mut memory);
+        Depthwise::new([input, halved], by_two, &weights, &after).run(&mut memory);
+        Pool::new([input, halved], by_two, PoolKind::Max, vec![1.]).run(&mut memory);
+        Convolution::new([input, halved], Window { kernel: [1, 1], ..by_two }, 1, &weights[..1024], &after)
+            .run(&mut memory);
+    }
+}
+
 #[cfg(test)]
 mod tests;

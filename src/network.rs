@@ -329,8 +329,21 @@ impl Network {
 
     /// The scores of each image: `[N, C, H, W]` to `[N, classes]`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {
-        let cut = self.forward_to(input, self.default_layer_id());
-        self.forward_from(&cut, cut.activations())
+        self.forward_through(input, self.default_layer_id()).1
+    }
+
+    /// [`forward_to`](Self::forward_to) and [`forward_from`](Self::forward_from) in one: the cut, and the scores `[N, classes]`.
+    ///
+    /// # Shapes
+    /// - `input`: `[N, C, H, W]`
+    pub fn forward_through(&self, input: Tensor<4>, layer: LayerId) -> (Cut, Tensor<2>) {
+        #[cfg(feature = "cpu")]
+        if let Some(both) = self.fast_forward_through(&input, layer) {
+            return both;
+        }
+        let cut = self.forward_to(input, layer);
+        let scores = self.forward_from(&cut, cut.activations());
+        (cut, scores)
     }
 
     /// Runs everything that does not depend on `layer`, and the layer itself.
@@ -547,6 +560,12 @@ pub(crate) fn evaluate(plan: Plan, inputs: Vec<Tensor<4>>, device: &Device, plai
     values.resize(network.plan.values.len(), None);
     network.run_steps(&mut values, 1, |_| true);
     values[network.plan.scores.0].take().expect("every step feeds the result")
+}
+
+/// Lets the browser make fast code of what networks spend their time in, while their files are still on the way.
+#[cfg(feature = "cpu")]
+pub fn warm_up() {
+    crate::kernels::warm_up();
 }
 
 fn tensor(values: Vec<f32>, shape: [usize; 4], device: &Device) -> Tensor<4> {

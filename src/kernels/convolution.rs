@@ -160,13 +160,18 @@ pub(super) fn pack(rows: &[f32], outputs: usize, order: &[Option<usize>], bias: 
         for lane in 0..BLOCK.min(outputs - block * BLOCK) {
             let output = block * BLOCK + lane;
             panel[lane] = bias.get(output).copied().unwrap_or(0.);
-            let row = &rows[output * per_output..][..per_output];
-            for (place, weight) in order.iter().enumerate() {
-                panel[(1 + place) * BLOCK + lane] = weight.map_or(0., |weight| row[weight]);
-            }
+            pack_lane(&rows[output * per_output..][..per_output], order, &mut panel[BLOCK + lane..]);
         }
     }
     panels
+}
+
+/// A function of its own, because a browser makes fast code of it only for its next call.
+#[inline(never)]
+fn pack_lane(row: &[f32], order: &[Option<usize>], lane: &mut [f32]) {
+    for (to, weight) in lane.iter_mut().step_by(BLOCK).zip(order) {
+        *to = weight.map_or(0., |weight| row[weight]);
+    }
 }
 
 /// A block of outputs for some pixels.

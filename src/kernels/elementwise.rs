@@ -174,16 +174,30 @@ pub(crate) fn clear_border(memory: &mut [f32], planes: Planes, border: [(usize, 
 /// Puts `[channels, height, width]` into memory.
 pub(crate) fn from_planes(memory: &mut [f32], planes: Planes, values: &[f32]) {
     let Planes { height, width, channels, .. } = planes;
-    assert_eq!(values.len(), channels * height * width, "one number for each place");
+    let area = height * width;
+    assert_eq!(values.len(), channels * area, "one number for each place");
     for y in 0..height {
-        // Four channels at a time use each stretch of memory while it is near.
+        let row = |channel: usize| values[channel * area + y * width..][..width].iter();
         for first in (0..channels).step_by(4) {
-            let count = (channels - first).min(4);
-            let row = &mut memory[planes.at(y as isize, 0) + first..];
-            for channel in 0..count {
-                let from = &values[((first + channel) * height + y) * width..][..width];
-                for (pixel, &value) in row[channel..].chunks_mut(planes.pixel).zip(from) {
-                    pixel[0] = value;
+            let pixels = memory[planes.at(y as isize, 0) + first..].chunks_mut(planes.pixel);
+            // Rows of input side by side, so that a pixel is written once.
+            match channels - first {
+                1 => pixels.zip(row(first)).for_each(|(pixel, &a)| pixel[0] = a),
+                2 => {
+                    for ((pixel, &a), &b) in pixels.zip(row(first)).zip(row(first + 1)) {
+                        (pixel[0], pixel[1]) = (a, b);
+                    }
+                }
+                3 => {
+                    for (((pixel, &a), &b), &c) in pixels.zip(row(first)).zip(row(first + 1)).zip(row(first + 2)) {
+                        (pixel[0], pixel[1], pixel[2]) = (a, b, c);
+                    }
+                }
+                _ => {
+                    let rows = row(first).zip(row(first + 1)).zip(row(first + 2)).zip(row(first + 3));
+                    for (pixel, (((&a, &b), &c), &d)) in pixels.zip(rows) {
+                        (pixel[0], pixel[1], pixel[2], pixel[3]) = (a, b, c, d);
+                    }
                 }
             }
         }
@@ -193,16 +207,27 @@ pub(crate) fn from_planes(memory: &mut [f32], planes: Planes, values: &[f32]) {
 /// Reads `[channels, height, width]` from memory.
 pub(crate) fn to_planes(memory: &[f32], planes: Planes) -> Vec<f32> {
     let Planes { height, width, channels, .. } = planes;
-    let mut values = vec![0.; channels * height * width];
+    let area = height * width;
+    let mut values = vec![0.; channels * area];
     for y in 0..height {
         for first in (0..channels).step_by(4) {
-            let count = (channels - first).min(4);
-            let row = &memory[planes.at(y as isize, 0) + first..];
-            for channel in 0..count {
-                let to = &mut values[((first + channel) * height + y) * width..][..width];
-                for (pixel, value) in row[channel..].chunks(planes.pixel).zip(to) {
-                    *value = pixel[0];
+            let pixels = memory[planes.at(y as isize, 0) + first..].chunks(planes.pixel).take(width);
+            if channels - first < 4 {
+                for (x, pixel) in pixels.enumerate() {
+                    for (channel, &value) in pixel.iter().enumerate().take(channels - first) {
+                        values[(first + channel) * area + y * width + x] = value;
+                    }
                 }
+                continue;
+            }
+            // Four rows of output side by side, so that a pixel is read once.
+            let (a, rest) = values[first * area..].split_at_mut(area);
+            let (b, rest) = rest.split_at_mut(area);
+            let (c, d) = rest.split_at_mut(area);
+            let row = y * width..(y + 1) * width;
+            let rows = a[row.clone()].iter_mut().zip(&mut b[row.clone()]).zip(&mut c[row.clone()]).zip(&mut d[row]);
+            for ((((a, b), c), d), pixel) in rows.zip(pixels) {
+                (*a, *b, *c, *d) = (pixel[0], pixel[1], pixel[2], pixel[3]);
             }
         }
     }

@@ -278,3 +278,8 @@ fn a_memory_that_is_too_small_is_noticed() {
     memory.numbers.truncate(output.start + 4);
     kernel.run(&mut memory.numbers);
 }
+
+#[test]
+fn warming_up_stays_inside_its_memory() {
+    warm_up();
+}

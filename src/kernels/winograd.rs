@@ -63,7 +63,7 @@ impl Winograd {
         let grid = [output.height.div_ceil(OUT), output.width.div_ceil(OUT)];
         let spectrum = transform_weights(weights);
         let order: Vec<Option<usize>> = (0..input.channels).map(Some).collect();
-        let panels = spectrum.iter().flat_map(|rows| pack(rows, output.channels, &order, &[])).collect();
+        let panels: Vec<_> = spectrum.iter().map(|rows| pack(rows, output.channels, &order, &[])).collect();
         let mut bias = after.bias.clone();
         bias.resize(outputs, 0.);
         let [rows, columns] = Winograd::needed([output.height, output.width], padding);
@@ -77,7 +77,7 @@ impl Winograd {
             output,
             addend: after.addend,
             padding,
-            panels,
+            panels: panels.concat(),
             bias,
             affine: after.affine_blocks(0, output.channels, 4),
             finish: after.finish,
@@ -197,6 +197,18 @@ fn sizes(input_channels: usize, output: Planes) -> (usize, usize, usize) {
 
 /// G g Gᵀ of each kernel: for each of the 36 products a matrix `[outputs, inputs]`.
 fn transform_weights(weights: &[f32]) -> Vec<Vec<f32>> {
+    let mut spectrum = vec![vec![0.; weights.len() / 9]; PRODUCTS];
+    for (at, kernel) in weights.as_chunks().0.iter().enumerate() {
+        for (products, product) in spectrum.iter_mut().zip(transform_kernel(kernel)) {
+            products[at] = product;
+        }
+    }
+    spectrum
+}
+
+/// A function of its own, because a browser makes fast code of it only for its next call.
+#[inline(never)]
+fn transform_kernel(kernel: &[f32; 9]) -> [f32; PRODUCTS] {
     const G: [[f64; 3]; IN] = [
         [1. / 4., 0., 0.],
         [-1. / 6., -1. / 6., -1. / 6.],
@@ -205,19 +217,14 @@ fn transform_weights(weights: &[f32]) -> Vec<Vec<f32>> {
         [1. / 24., -1. / 12., 1. / 6.],
         [0., 0., 1.],
     ];
-    let mut spectrum = vec![Vec::new(); PRODUCTS];
-    for kernel in weights.chunks_exact(9) {
-        let half: [[f64; 3]; IN] = G.map(|g| {
-            std::array::from_fn(|column| (0..3).map(|row| g[row] * f64::from(kernel[row * 3 + column])).sum())
-        });
-        for (row, half) in half.iter().enumerate() {
-            for (column, g) in G.iter().enumerate() {
-                let product: f64 = half.iter().zip(g).map(|(a, b)| a * b).sum();
-                spectrum[row * IN + column].push(product as f32);
-            }
-        }
-    }
-    spectrum
+    let weight = |row: usize, column: usize| f64::from(kernel[row * 3 + column]);
+    let half = G.map(|g| -> [f64; 3] {
+        std::array::from_fn(|column| g[0] * weight(0, column) + g[1] * weight(1, column) + g[2] * weight(2, column))
+    });
+    std::array::from_fn(|product| {
+        let (half, g) = (&half[product / IN], &G[product % IN]);
+        (half[0] * g[0] + half[1] * g[1] + half[2] * g[2]) as f32
+    })
 }
 
 /// Transforms the inputs of one tile, all channels, into one number for each product.

@@ -32,9 +32,18 @@ struct Programs {
     kept: Vec<ValueId>,
     to: OnceCell<Program>,
     from: OnceCell<Program>,
+    /// Both at once.
+    through: OnceCell<Program>,
     /// The way back, where it is that simple, and what computes the numbers that it needs.
     chain: OnceCell<Option<Chain>>,
     saved: OnceCell<Program>,
+}
+
+impl Programs {
+    /// What a cut holds: the layer's own value and those that are used behind it.
+    fn cut(&self) -> Vec<ValueId> {
+        [self.layer.0].into_iter().chain(self.kept.iter().copied()).collect()
+    }
 }
 
 impl Fast {
@@ -48,34 +57,59 @@ impl Network {
     /// [`Network::forward_to`], if nothing is recorded and there is a way around burn.
     pub(super) fn fast_forward_to(&self, input: &Tensor<4>, layer: LayerId) -> Option<Cut> {
         let fast = self.fast.as_ref().filter(|_| !input.is_autodiff())?;
-        let batch = input.dims()[0];
-        let input = if self.channels_last { input.clone().permute([0, 2, 3, 1]) } else { input.clone() };
         let programs = self.programs(fast, layer);
-        let outputs: Vec<ValueId> = [layer.0].into_iter().chain(programs.kept.iter().copied()).collect();
         let program = programs.to.get_or_init(|| {
             let behind = self.behind(layer);
             let chosen = self.steps(|value| !behind[value.0]);
-            Program::new(&self.plan, &chosen, &[ValueId(0)], &outputs)
+            Program::new(&self.plan, &chosen, &[ValueId(0)], &programs.cut())
         });
+        let batch = input.dims()[0];
+        Some(self.cut_of(&programs, batch, self.run_input(fast, program, input)))
+    }
+
+    /// [`Network::forward_through`], if nothing is recorded and there is a way around burn.
+    pub(super) fn fast_forward_through(&self, input: &Tensor<4>, layer: LayerId) -> Option<(Cut, Tensor<2>)> {
+        let fast = self.fast.as_ref().filter(|_| !input.is_autodiff())?;
+        let programs = self.programs(fast, layer);
+        let program = programs.through.get_or_init(|| {
+            let outputs = [programs.cut(), vec![self.plan.scores]].concat();
+            Program::new(&self.plan, &self.steps(|_| true), &[ValueId(0)], &outputs)
+        });
+        let batch = input.dims()[0];
+        let mut results = self.run_input(fast, program, input);
+        let scores = results.pop().expect("scores were asked for");
+        Some((self.cut_of(&programs, batch, results), self.scores_of(batch, scores)))
+    }
+
+    /// Runs a program from the network's input.
+    fn run_input(&self, fast: &Fast, program: &Program, input: &Tensor<4>) -> Vec<Vec<f32>> {
+        let batch = input.dims()[0];
+        let input = if self.channels_last { input.clone().permute([0, 2, 3, 1]) } else { input.clone() };
         let input = numbers(input);
         let each = input.len() / batch;
-        let results = self.run_program(fast, program, batch, |image| vec![&input[image * each..][..each]]);
+        self.run_program(fast, program, batch, |image| vec![&input[image * each..][..each]])
+    }
+
+    fn cut_of(&self, programs: &Programs, batch: usize, results: Vec<Vec<f32>>) -> Cut {
         let mut values = vec![None; self.plan.values.len()];
-        for (&value, result) in outputs.iter().zip(results) {
+        for (value, result) in programs.cut().into_iter().zip(results) {
             values[value.0] = Some(self.joined(value, batch, result));
         }
-        Some(Cut::new(layer, values))
+        Cut::new(programs.layer, values)
+    }
+
+    fn scores_of(&self, batch: usize, scores: Vec<f32>) -> Tensor<2> {
+        tensor(scores, [1, 1, batch, self.classes()], &self.device).reshape([batch, self.classes()])
     }
 
     /// [`Network::forward_from`], if nothing is recorded and there is a way around burn.
     pub(super) fn fast_forward_from(&self, cut: &Cut, activations: &Tensor<4>) -> Option<Tensor<2>> {
         let fast = self.fast.as_ref().filter(|_| !activations.is_autodiff())?;
-        let batch = activations.dims()[0];
         let programs = self.programs(fast, cut.layer);
         let program = programs.from.get_or_init(|| self.program_from(&programs, &[self.plan.scores]));
         let results = self.run_from(fast, &programs, program, cut, activations)?;
         let scores = results.into_iter().next().expect("scores were asked for");
-        Some(tensor(scores, [1, 1, batch, self.classes()], &self.device).reshape([batch, self.classes()]))
+        Some(self.scores_of(activations.dims()[0], scores))
     }
 
     /// The gradient of [`Network::activations_and_gradients`], if the way back is a chain of simple steps.
@@ -115,8 +149,7 @@ impl Network {
             }
         }
         let chosen = self.steps(|value| behind[value.0] && needed[value.0]);
-        let inputs: Vec<ValueId> = [programs.layer.0].into_iter().chain(programs.kept.iter().copied()).collect();
-        Program::new(&self.plan, &chosen, &inputs, outputs)
+        Program::new(&self.plan, &chosen, &programs.cut(), outputs)
     }
 
     /// Runs such a program from `activations` of the cut's layer; not if something is recorded.
@@ -180,6 +213,7 @@ impl Network {
             kept,
             to: OnceCell::new(),
             from: OnceCell::new(),
+            through: OnceCell::new(),
             chain: OnceCell::new(),
             saved: OnceCell::new(),
         });

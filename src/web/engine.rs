@@ -27,6 +27,8 @@ impl Engine {
         super::report_panics();
         let device = open_device().await?;
         network::self_test(&device).await?;
+        #[cfg(feature = "cpu")]
+        network::warm_up();
         Ok(Engine { device })
     }
 
