@@ -447,11 +447,18 @@ export class GradCamElement extends Base {
   }
 
   #describe() {
+    const what = this.#what();
+    return this.alt ? `${this.alt}. ${what}` : what;
+  }
+
+  /** What is over the image, in words. */
+  #what() {
     const { targetClass, method, channel, target, ratherThan } = this.#shown;
+    if (method === undefined) return channel === undefined ? "A concept of a layer" : `Activations of channel ${channel}`;
     const { labels } = this.#prediction.model;
     const title = METHODS.find(({ name }) => name === method)?.title ?? method;
-    const what = method === undefined ? `Activations of channel ${channel}` : `${title} heatmap ${target === "against" ? "against" : "for"} ${labels[targetClass]}${ratherThan === undefined ? "" : ` rather than ${labels[ratherThan]}`}, ${percent(this.#prediction.probabilities[targetClass])}`;
-    return this.alt ? `${this.alt}. ${what}` : what;
+    const rival = ratherThan === undefined ? "" : ` rather than ${labels[ratherThan]}`;
+    return `${title} heatmap ${target === "against" ? "against" : "for"} ${labels[targetClass]}${rival}, ${percent(this.#prediction.probabilities[targetClass])}`;
   }
 
   #announce() {

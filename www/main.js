@@ -6,6 +6,7 @@ import { AimPanel } from "./aim.js";
 import { AskPanel } from "./ask.js";
 import { ClassPanel } from "./classes.js";
 import { ComparePanel } from "./compare.js";
+import { ConceptsPanel } from "./concepts.js";
 import { $, create } from "./dom.js";
 import { embedCode, facts, fileName } from "./format.js";
 import { watchIntake } from "./intake.js";
@@ -49,8 +50,9 @@ const compare = new ComparePanel({
   },
 });
 const units = new UnitsPanel({ style, choose: showUnit, error: showError });
+const concepts = new ConceptsPanel({ style, choose: showUnit, error: showError });
 /** Everything below the picture that follows it. */
-const panels = [aim, compare, judge, units];
+const panels = [aim, compare, judge, units, concepts];
 
 // Settings: the address bar, the element and the panel always say the same.
 
@@ -93,7 +95,7 @@ function apply() {
   const radio = document.querySelector(`#colormaps input[value="${CSS.escape(state.colormap)}"]`);
   if (radio) radio.checked = true;
   legend.show(state.colormap);
-  [compare, judge, units].forEach((panel) => panel.restyle());
+  [compare, judge, units, concepts].forEach((panel) => panel.restyle());
 }
 
 function isUsual(layers) {
@@ -202,7 +204,7 @@ function forgetPrediction() {
   for (const id of ["bench", "under", "note", "hint", "warning", "showing"]) $(id).hidden = true;
 }
 
-/** What is shown in place of the heatmap. @type {import("gradcam-web").Unit | undefined} */
+/** What is shown in place of the heatmap. @type {import("gradcam-web").Unit | import("gradcam-web").Concept | undefined} */
 let shownUnit;
 
 function showUnit(unit, sentence) {
@@ -352,9 +354,14 @@ addEventListener("keydown", (event) => {
 addEventListener("keyup", () => hold(false));
 addEventListener("blur", () => hold(false));
 
+function shownName() {
+  if (!shownUnit) return undefined;
+  return shownUnit.channel === undefined ? "concept" : `channel-${shownUnit.channel}`;
+}
+
 $("save").addEventListener("click", async () => {
   const blob = await picture.toBlob();
-  const anchor = create("a", { href: URL.createObjectURL(blob), download: `${fileName(state)}-${shownUnit ? `channel-${shownUnit.channel}` : state.method}.png` });
+  const anchor = create("a", { href: URL.createObjectURL(blob), download: `${fileName(state)}-${shownName() ?? state.method}.png` });
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
   tell("action-status", `Saved at ${picture.prediction.image.width} × ${picture.prediction.image.height} pixels.`);
