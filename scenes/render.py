@@ -21,10 +21,12 @@ LARGEST = 80_000
 SCENES = {
     "lighthouse": (420, 600, "A lighthouse on a rock", ["beacon"]),
     "coffee": (520, 520, "A cup of coffee", ["espresso"]),
+    "barn": (640, 440, "A red barn", ["barn"]),
     "desk": (640, 520, "A cup of coffee and a keyboard", ["espresso", "computer keyboard"]),
     "lemons": (640, 440, "Lemons", ["lemon"]),
     "coast": (560, 600, "A picket fence before a lighthouse", ["picket fence", "beacon"]),
     "mushrooms": (500, 600, "Three mushrooms", ["mushroom"]),
+    "breakfast": (640, 427, "A pretzel and a cup of coffee", ["pretzel", "espresso"]),
     "watertower": (460, 600, "A water tower", ["water tower"]),
     "farm": (640, 440, "A barn and a water tower", ["barn", "water tower"]),
     "fence": (640, 420, "A picket fence", ["picket fence"]),
@@ -32,8 +34,10 @@ SCENES = {
     "ladybug": (600, 480, "A ladybug on a leaf", ["ladybug"]),
     "street": (640, 480, "A school bus and a water tower", ["school bus", "water tower"]),
     "bus": (640, 420, "A school bus", ["school bus"]),
+    "pretzel": (560, 480, "A pretzel", ["pretzel"]),
     "keyboard": (640, 400, "A computer keyboard", ["computer keyboard"]),
     "oranges": (640, 440, "Oranges", ["orange"]),
+    "candle": (400, 560, "A burning candle", ["candle"]),
 }
 
 
