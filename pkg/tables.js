@@ -154,7 +154,7 @@ export const METHODS = Object.freeze([
     name: "guided-backprop",
     title: "Guided backpropagation",
     paper: "https://arxiv.org/abs/1412.6806",
-    summary: "Shows edges and texture that excite the network. It fails the sanity check: it looks the same for a network of random numbers.",
+    summary: "Shows edges and texture that excite the network. It fails the sanity check: it hardly changes when the last layers are random.",
     forwardPasses: "1",
   }),
   Object.freeze({

@@ -221,7 +221,7 @@ methods! {
         => Recipe::input(InputMap::FullGrad);
 
     GuidedBackprop: "guided-backprop", "Guided backpropagation", "https://arxiv.org/abs/1412.6806", "1",
-        "Shows edges and texture that excite the network. It fails the sanity check: it looks the same for a network of random numbers."
+        "Shows edges and texture that excite the network. It fails the sanity check: it hardly changes when the last layers are random."
         => Recipe::input(InputMap::Guided);
 
     GuidedGradCam: "guided-grad-cam", "Guided Grad-CAM", "https://arxiv.org/abs/1610.02391", "1",
