@@ -1,10 +1,12 @@
 // The package in real browsers: values, images, refusals and survival, on both backends.
 
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import test, { after, describe } from "node:test";
 import { chromium, firefox, missing, webkit } from "./browsers.js";
 import { readFixture, relativeDifference } from "./fixtures.js";
-import { serveSite } from "./site.js";
+import { ROOT, serveSite } from "./site.js";
 
 const site = await serveSite();
 after(() => site.close());
@@ -122,6 +124,8 @@ for (const { name, backend, start, skip } of ENGINES) {
           "wrong length": () => loaded.classify({ tensor: new Float32Array(12), shape: [1, channels, height, width] }),
           "damaged model": async () => loadModel((await bytes(model)).slice(0, 300), { backend }),
           "no model": () => loadModel(new Blob(["just some text"]), { backend }),
+          // An operator's name with one letter changed.
+          "unknown operator": async () => loadModel((await bytes(model)).map((byte, i, all) => (String.fromCharCode(...all.slice(i, i + 4)) === "Conv" ? 0x58 : byte)), { backend }),
           "missing model": () => loadModel("/.test/nothing.onnx", { backend }),
           ...(refused ? { "no classifier": () => loadModel(refused, { backend }) } : {}),
           class: async () => (await loaded.classify(photo)).explain({ targetClass: 2 }),
@@ -142,12 +146,12 @@ for (const { name, backend, start, skip } of ENGINES) {
       }, PACKAGE, backend, {
         model: site.material("data/bright.onnx"),
         photo: site.material("data/images/photo.jpg"),
-        refused: undefined,
+        refused: existsSync(join(ROOT, "../shared/models")) ? site.material("shared/models/super_resolution_10.onnx") : undefined,
       });
       const expected = {
         text: "ImageError", truncated: "ImageError", huge: "ImageError", "missing image": "ImageError", number: "ImageError",
         "wrong shape": "ImageError", "wrong length": "ImageError", "damaged model": "ModelError", "no model": "ModelError",
-        "missing model": "ModelError", class: "TargetError", layer: "TargetError", method: "TargetError",
+        "missing model": "ModelError", "unknown operator": "UnsupportedError", ...(found["no classifier"] ? { "no classifier": "UnsupportedError" } : {}), class: "TargetError", layer: "TargetError", method: "TargetError",
         colormap: "TargetError", opacity: "TargetError", backend: "TargetError", abort: "AbortError",
       };
       for (const [what, name] of Object.entries(expected)) {
