@@ -82,8 +82,8 @@ const WASM: &str = "gradcam_web_bg.wasm";
 /// Makes wasm smaller where it is.
 ///
 /// Level 1 gives the smallest download: from level 2 on the file itself shrinks further, but its code becomes less
-/// regular and compresses worse (CPU build: 2.13 MB and 0.319 MB after brotli at level 1; 1.92 MB and 0.344 MB at `z`),
-/// and takes four times as long.
+/// regular and compresses worse (an early CPU build: 2.13 MB and 0.319 MB after brotli at level 1; 1.92 MB and 0.344 MB
+/// at `z`), and takes four times as long.
 fn optimise(wasm: &Path) -> Result<()> {
     let wasm = path_text(wasm)?;
     let mut command = command("node", &["node_modules/binaryen/bin/wasm-opt", wasm, "-o", wasm, "-O1"]);
