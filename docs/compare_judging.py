@@ -1,7 +1,7 @@
 """Judges pytorch-grad-cam's maps on the networks and images of `docs/judging.md`, and compares with this project's scores.
 
-    cargo xtask judge --networks squeezenet --layer concat_60 --images 100 --curves 0 --scores /tmp/scores.tsv
-    python docs/compare_judging.py /tmp/scores.tsv squeezenet --layer concat_60
+    cargo xtask judge --networks squeezenet --layer concat_60 --images 100 --curves 0 --scores target/scores.tsv
+    python docs/compare_judging.py target/scores.tsv squeezenet --layer concat_60
 
 The network is rebuilt in PyTorch from its ONNX file (`tests/data/make_real_cams.py`), pictures are read by Pillow, maps
 come from the released pytorch-grad-cam, and the measures are those of `tests/data/make_boxes.py`, which rest on OpenCV.

@@ -350,30 +350,16 @@ impl Task<'_> {
     async fn layer_map(&self, map: LayerMap, layer: LayerId, watch: Watch<'_>) -> Result<Grid> {
         let cut = self.prediction.cut_at(layer);
         let activations = cut.activations();
-        match map {
-            LayerMap::Pooling => {
-                let weights = self.pooling_weights(layer)?;
-                self.joined(activations.mul(weights), Join::Sum).await
-            }
-            LayerMap::Activations(formula, join) => self.joined(formula(activations), join).await,
-            LayerMap::Gradients(formula, join) => {
-                let gradients = self.gradients(&cut);
-                self.joined(formula(activations, gradients), join).await
-            }
-            LayerMap::Shapley => {
-                let weights = self.shapley_weights(&cut, watch).await?;
-                self.joined(activations.mul(weights), Join::Sum).await
-            }
-            LayerMap::Masked(masks) => {
-                let weights = self.mask_weights(&cut, masks, watch).await?;
-                self.joined(activations.mul(weights), Join::Sum).await
-            }
-            LayerMap::Ablated => {
-                let weights = self.ablation_weights(&cut, watch).await?;
-                self.joined(activations.mul(weights), Join::Sum).await
-            }
-            LayerMap::Smooth => self.joined(self.smooth_weighted(&cut, watch).await?, Join::Sum).await,
-        }
+        let (weighted, join) = match map {
+            LayerMap::Pooling => (activations.mul(self.pooling_weights(layer)?), Join::Sum),
+            LayerMap::Activations(formula, join) => (formula(activations), join),
+            LayerMap::Gradients(formula, join) => (formula(activations, self.gradients(&cut)), join),
+            LayerMap::Shapley => (activations.mul(self.shapley_weights(&cut, watch).await?), Join::Sum),
+            LayerMap::Masked(masks) => (activations.mul(self.mask_weights(&cut, masks, watch).await?), Join::Sum),
+            LayerMap::Ablated => (activations.mul(self.ablation_weights(&cut, watch).await?), Join::Sum),
+            LayerMap::Smooth => (self.smooth_weighted(&cut, watch).await?, Join::Sum),
+        };
+        self.joined(weighted, join).await
     }
 
     /// One map from weighted channels `[1, K, h, w]`.
