@@ -18,9 +18,11 @@ mod winograd;
 
 pub(crate) use convolution::Convolution;
 pub(crate) use depthwise::Depthwise;
-pub(crate) use elementwise::{Combine, Function, Map, clear_border, copy, fill, from_planes, to_planes};
-pub(crate) use pooling::{Pool, PoolKind};
+pub(crate) use elementwise::{Map, clear_border, combine, copy, fill, from_planes, to_planes};
+pub(crate) use pooling::Pool;
 pub(crate) use winograd::{Winograd, pays as winograd_pays};
+
+use crate::formula::{Finish, PoolKind, Window};
 
 /// Where the activations of one image lie in memory: `[height, width, channels]`, as positions of numbers.
 ///
@@ -66,20 +68,6 @@ impl Planes {
     }
 }
 
-/// What becomes of a sum before it is stored: `min(max(sum, slope · sum), high)`.
-///
-/// ReLU is a slope of 0, leaky ReLU one below 1, no function at all a slope of 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Finish {
-    pub slope: f32,
-    pub high: f32,
-}
-
-impl Finish {
-    /// The sum itself.
-    pub const PLAIN: Finish = Finish { slope: 1., high: f32::INFINITY };
-}
-
 /// What becomes of the sums of a convolution: bias, a scale and a shift for each output, an addition, a [`Finish`].
 ///
 /// The scale is not multiplied into the weights: batch normalisation undoes large sums, and rounding each weight once more
@@ -108,20 +96,7 @@ impl After {
     }
 }
 
-/// How a window moves over its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    /// Before the first row and the first column.
-    pub padding: [usize; 2],
-    pub dilation: [usize; 2],
-}
-
 impl Window {
-    /// A window of one pixel.
-    pub const PIXEL: Window = Window { kernel: [1, 1], stride: [1, 1], padding: [0, 0], dilation: [1, 1] };
-
     /// The first row and column that the window at an output pixel covers.
     fn corner(&self, y: usize, x: usize) -> (isize, isize) {
         let along = |i: usize, at: usize| (at * self.stride[i]) as isize - self.padding[i] as isize;

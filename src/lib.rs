@@ -4,6 +4,8 @@
 #[cfg(feature = "engine")]
 pub mod cam;
 mod error;
+#[cfg(feature = "cpu")]
+mod formula;
 pub mod heatmap;
 pub mod image;
 #[cfg(feature = "engine")]

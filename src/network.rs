@@ -18,6 +18,8 @@ mod backward;
 #[cfg(feature = "cpu")]
 mod fast;
 #[cfg(feature = "cpu")]
+mod fuse;
+#[cfg(feature = "cpu")]
 mod gradient;
 pub(crate) mod plan;
 #[cfg(feature = "cpu")]

@@ -1,7 +1,8 @@
 //! Convolutions as sums over contiguous stretches of the input, and linear layers as convolutions of one pixel.
 
 use super::simd::F32x4;
-use super::{After, Finish, Planes, Window};
+use super::{After, Planes};
+use crate::formula::{Finish, Window};
 
 /// Output channels that are computed together.
 const BLOCK: usize = 8;

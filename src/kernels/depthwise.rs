@@ -1,7 +1,8 @@
 //! Convolutions of each channel by itself.
 
 use super::simd::F32x4;
-use super::{After, Finish, Planes, Window, reach};
+use super::{After, Planes, reach};
+use crate::formula::{Finish, Window};
 
 /// Neighbouring outputs that are computed for all channels before the next: their windows stay in the first-level cache.
 const COLUMNS: usize = 28;

@@ -1,29 +1,8 @@
 //! Functions of each number, of two, and the ways into the kernels' order and out of it.
 
 use super::simd::F32x4;
-use super::{Finish, Planes, reach};
-
-/// A function of each number.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Function {
-    Finish(Finish),
-    /// To `low..=high`.
-    Clip(f32, f32),
-    /// `clip(alpha·x + beta, 0, 1)`.
-    HardSigmoid(f32, f32),
-    HardSwish,
-    Sigmoid,
-    /// `x · sigmoid(alpha·x)`.
-    Swish(f32),
-    Any(fn(f32) -> f32),
-}
-
-impl Function {
-    /// Whether it leaves numbers as they are.
-    pub(crate) fn is_plain(self) -> bool {
-        matches!(self, Function::Finish(Finish::PLAIN))
-    }
-}
+use super::{Planes, reach};
+use crate::formula::{Combine, Finish, Function};
 
 /// A scale and a shift for each channel, then a function, of each number.
 pub(crate) struct Map {
@@ -68,7 +47,9 @@ impl Map {
             }
             Function::Sigmoid => self.each(memory, |x| x.each(sigmoid)),
             Function::Swish(alpha) => self.each(memory, |x| x.each(|x| x * sigmoid(alpha * x))),
-            Function::Any(function) => self.each(memory, |x| x.each(function)),
+            Function::Tanh => self.each(memory, |x| x.each(f32::tanh)),
+            Function::Sqrt => self.each(memory, |x| x.each(f32::sqrt)),
+            Function::Abs => self.each(memory, |x| x.each(f32::abs)),
         }
     }
 
@@ -95,28 +76,18 @@ fn sigmoid(x: f32) -> f32 {
     1. / (1. + (-x).exp())
 }
 
-/// A function of two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Combine {
-    Add,
-    Sub,
-    Mul,
-}
-
-impl Combine {
-    /// Combines each two numbers, then finishes them; a second operand of one pixel serves for all pixels.
-    pub(crate) fn run(self, memory: &mut [f32], [a, b]: [Planes; 2], output: Planes, finish: Finish) {
-        assert!(reach(&[a, b, output]) <= memory.len(), "the memory was made for these planes");
-        match self {
-            Combine::Add => combine(memory, [a, b], output, finish, |x, y| x + y),
-            Combine::Sub => combine(memory, [a, b], output, finish, |x, y| x - y),
-            Combine::Mul => combine(memory, [a, b], output, finish, |x, y| x * y),
-        }
+/// Combines each two numbers, then finishes them; a second operand of one pixel serves for all pixels.
+pub(crate) fn combine(by: Combine, memory: &mut [f32], [a, b]: [Planes; 2], output: Planes, finish: Finish) {
+    assert!(reach(&[a, b, output]) <= memory.len(), "the memory was made for these planes");
+    match by {
+        Combine::Add => combine_by(memory, [a, b], output, finish, |x, y| x + y),
+        Combine::Sub => combine_by(memory, [a, b], output, finish, |x, y| x - y),
+        Combine::Mul => combine_by(memory, [a, b], output, finish, |x, y| x * y),
     }
 }
 
 #[inline(always)]
-fn combine(
+fn combine_by(
     memory: &mut [f32],
     [a, b]: [Planes; 2],
     output: Planes,

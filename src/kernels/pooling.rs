@@ -1,15 +1,8 @@
 //! Maxima, means and sums over windows.
 
 use super::simd::F32x4;
-use super::{Planes, Window, reach};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PoolKind {
-    /// What lies outside the image does not count.
-    Max,
-    /// What lies outside the image reads as zero.
-    Sum,
-}
+use super::{Planes, reach};
+use crate::formula::{PoolKind, Window};
 
 /// The maximum or the sum over each window of each channel, times a factor.
 pub(crate) struct Pool {

@@ -1,6 +1,7 @@
 //! Each kernel against plain loops in f64.
 
 use super::*;
+use crate::formula::{Combine, Function};
 
 /// Numbers of both signs that are the same in every run.
 fn numbers(count: usize, seed: usize) -> Vec<f32> {
@@ -238,7 +239,7 @@ fn functions_of_each_number() {
         (Function::HardSwish, &|x| x * (x / 6. + 0.5).clamp(0., 1.)),
         (Function::Sigmoid, &sigmoid),
         (Function::Swish(1.5), &|x| x * sigmoid(1.5 * x)),
-        (Function::Any(f32::tanh), &f64::tanh),
+        (Function::Tanh, &f64::tanh),
     ];
     for (function, expected) in cases {
         let mut memory = Memory::new();
@@ -259,7 +260,7 @@ fn functions_of_two_numbers_also_with_one_number_a_channel() {
         let a = memory.filled([5, 3, 2], 0, 0, &x);
         let b = if single { memory.filled([5, 1, 1], 0, 0, &y[..5]) } else { memory.filled([5, 3, 2], 1, 0, &y) };
         let output = memory.planes([5, 3, 2], 0, 4);
-        Combine::Mul.run(&mut memory.numbers, [a, b], output, Finish { slope: 0., high: f32::INFINITY });
+        combine(Combine::Mul, &mut memory.numbers, [a, b], output, Finish { slope: 0., high: f32::INFINITY });
         let other = |at: usize| f64::from(y[if single { at / 6 } else { at }]);
         let expected: Vec<f64> = (0..x.len()).map(|at| (f64::from(x[at]) * other(at)).max(0.)).collect();
         assert_close(&to_planes(&memory.numbers, output), &expected, 1e-6);
