@@ -60,8 +60,9 @@ impl Task<'_> {
     /// In a network that is linear in pieces (convolutions, rectifiers, pooling) the gradient of a score does not change,
     /// and these are Grad-CAM's weights exactly, as by automatic differentiation. Where only the target is curved
     /// ([`Target::ScoreAndProbability`](super::Target::ScoreAndProbability)), H·A is the gradient of the target's changing
-    /// slopes. Where the network itself is, H·A is a central difference of gradients at (1 ± 1/256)·A: right to 1e-3 of
-    /// the map's largest value if it bends everywhere smoothly, less so where it has corners, too.
+    /// slopes. Where the network itself is, H·A is a central difference of gradients at (1 ± 1/256)·A, with rectifiers and
+    /// maxima kept on their sides: maps are right to 1e-4 of their largest value. Only the corner of an ELU or SELU whose
+    /// slopes differ at zero is taken for a bend.
     pub(super) async fn shapley_weights(&self, cut: &Cut, watch: Watch<'_>) -> Result<Tensor<4>> {
         let network = self.network();
         let activations = cut.activations();
@@ -71,8 +72,9 @@ impl Task<'_> {
             for (index, factor) in [1. + STEP, 1. - STEP].into_iter().enumerate() {
                 watch.pause_at((index + 1) as f32 / 3.).await?;
                 let moved = activations.clone().mul_scalar(factor);
-                let scores = read(network.forward_from(cut, moved.clone())).await?;
-                sides.push(network.gradients_at(cut, moved, &self.objective.slopes(&wide(&scores))));
+                let side = network.run_beside(cut, moved);
+                let scores = read(network.scores_beside(&side)).await?;
+                sides.push(network.gradients_beside(&side, &self.objective.slopes(&wide(&scores))));
             }
             sides.remove(0).sub(sides.remove(0)).mul_scalar(0.5 / STEP)
         } else if self.objective.is_linear() {

@@ -208,8 +208,9 @@ impl Task<'_> {
     ///
     /// Of four inputs with noise of deviation 0.3: D2 and D3 the means of G² and G³, α = D2 / (2·D2 + Σ_ij(A·D3) + 1e-8),
     /// w_k = Σ_ij α · max(G, 0), where A is that of the input without noise, and the last sample's G and activations stand
-    /// for all in w and in the map. The divisor may come near zero: in single precision the map is right to 1e-3 of its
-    /// largest value, torch-cam's own not better.
+    /// for all in w and in the map. The map is right to 1e-4 of its largest value, but for channels whose divisor is a
+    /// small difference of large sums: what rounding does to gradients there, torch-cam's as well as these, moves the map by
+    /// more, and sums in double precision do not repair that.
     pub(super) async fn smooth_weighted(&self, cut: &Cut, watch: Watch<'_>) -> Result<Tensor<4>> {
         let network = self.network();
         let input = &self.prediction.input;

@@ -1,7 +1,7 @@
 """Writes `cams/NAME.onnx` and `cams/NAME.safetensors`: small seeded-random networks and what the libraries of the
-field (pytorch-grad-cam, torch-cam, captum) make of them.
+field (pytorch-grad-cam, torch-cam, captum) make of them. Of those named as arguments, or of all.
 
-The networks (all activations nn.ReLU, none in place; weights scaled on the very input so that about half of the
+The networks (all activations nn.ReLU, but for `curved`, none in place; weights scaled on the very input so that about half of the
 units are active and the logits spread):
 
 | NAME          | input    | network |
@@ -13,6 +13,7 @@ units are active and the logits spread):
 | `flatten`     | 1x20x28  | conv, padded average pooling, conv; flatten; one linear layer |
 | `golden_tiny` | 1x4x4    | captum's hand example: conv, ReLU, flatten, linear, ReLU; weights written by hand |
 | `single`      | 3x24x32  | conv s2, conv; pooling; linear with a single output (binary) |
+| `curved`      | 3x26x38  | conv s2, SiLU, conv, ReLU, conv s2, GELU; pooling; linear, SiLU, linear |
 
 Exports: TorchScript exporter, opset 17 (`golden_tiny` opset 13). `vgg.onnx` has a symbolic batch and computes its
 flattened shape in the graph; `residual.onnx` keeps its batch normalisations; `gap_dynamo.onnx` and
@@ -28,13 +29,15 @@ flattened shape in the graph; `residual.onnx` keeps its batch normalisations; `g
 
 LAYER is `late` (the last spatial value, the default target layer), `early`, and in some networks more:
 `residual` has `early` = inside a block, jumped over by its skip connection, and `fork` = that block's input, which
-feeds both the branch and the skip; `vgg` has `conv` = the last ReLU, before the last pooling.
+feeds both the branch and the skip; `vgg` has `conv` = the last ReLU, before the last pooling; in `curved` the score is
+a smooth function of `late` and `early`, and of `corner` (the first SiLU) one that has corners, too.
 
 Tensors (f32):
 - `input` [1,c,H,W], `logits` [1,C];
 - `LAYER/activations` [1,K,h,w] A; `LAYER/CLASS/gradients` [1,K,h,w] G = d logit / dA;
 - `LAYER/CLASS/METHOD/map` [h,w]: the raw class activation map, before rectification;
 - `LAYER/CLASS/METHOD/weights` [K]: the weights of the channels, where the method has such;
+- `LAYER/CLASS/smooth-grad-cam++/spread` []: by how much rounding to f32 moves the map, see `smooth_grad_cam_plus_plus`;
 - `LAYER/CLASS/METHOD/heatmap` [H,W]: pytorch-grad-cam's final map at the size of the input (rectified, min-max,
   bilinear, min-max). For each method at `late` for the top class in `squeeze`, `flatten` and `golden_tiny`; elsewhere
   for a few;
@@ -59,6 +62,7 @@ os.environ["TQDM_DISABLE"] = "1"  # Score-CAM and Ablation-CAM draw progress bar
 
 import copy
 import logging
+import sys
 import warnings
 
 import captum.attr
@@ -81,6 +85,8 @@ from fixture import HERE, save, versions
 OUT = HERE / "cams"
 SAMPLES = {"ss-cam": (35, 2.0), "smooth-grad-cam++": (4, 0.3)}
 IS_CAM_SAMPLES = 10
+# Half of f32's last digit, and how often to try.
+ROUNDING, ROUNDINGS = 2.0**-24, 8
 OCCLUSION = {"window": [8, 10], "stride": [4, 5], "baseline": 0.0}
 OCCLUSION_TINY = {"window": [2, 3], "stride": [1, 2], "baseline": 0.0}
 
@@ -240,6 +246,27 @@ class Single(nn.Module):
 
     def forward(self, x):
         return self.fc(torch.flatten(self.pool(self.features(x)), 1))
+
+
+class Curved(nn.Module):
+    """Its second derivatives are not zero: what Shapley-CAM is about."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(8, 10, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(10, 12, 3, stride=2, padding=1),
+            nn.GELU(),
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Sequential(nn.Linear(12, 16), nn.SiLU(), nn.Linear(16, 5))
+        self.layers = {"late": self.features[5], "early": self.features[3], "corner": self.features[1]}
+
+    def forward(self, x):
+        return self.classifier(torch.flatten(self.pool(self.features(x)), 1))
 
 
 def smooth_random_input(shape, generator):
@@ -481,7 +508,7 @@ PROJECTED = {
 ALL_HEATMAPS = {"squeeze", "flatten", "golden_tiny"}
 HEATMAPS_ELSEWHERE = {"grad-cam", "eigen-cam"}
 # Layers beside `late` and `early` are there for the graph around them; these methods exercise it.
-AT_EXTRA_LAYERS = ["grad-cam", "hirescam", "layercam", "grad-cam++", "eigen-cam", "score-cam", "ablation-cam"]
+AT_EXTRA_LAYERS = ["grad-cam", "hirescam", "layercam", "grad-cam++", "eigen-cam", "score-cam", "ablation-cam", "shapley-cam"]
 
 
 def shapley_works(model, layer, x):
@@ -521,21 +548,7 @@ def methods_at(model, name, layer, x, category, noise, cam_weights):
         tcm.SSCAM, model, layer, x, category, TableNoise(noise, deviation), num_samples=samples, std=deviation
     )
     results["is-cam"] = run_torchcam(tcm.ISCAM, model, layer, x, category, num_samples=IS_CAM_SAMPLES)
-    samples, deviation = SAMPLES["smooth-grad-cam++"]
-    # In double precision: its divisor may be a small difference of large sums.
-    results["smooth-grad-cam++"] = {
-        kind: value.astype(np.float32)
-        for kind, value in run_torchcam(
-            tcm.SmoothGradCAMpp,
-            copy.deepcopy(model).double(),
-            layer,
-            x.double(),
-            category,
-            TableNoise(noise.double(), deviation),
-            num_samples=samples,
-            std=deviation,
-        ).items()
-    }
+    results["smooth-grad-cam++"] = smooth_grad_cam_plus_plus(model, layer, x, category, noise)
     if name not in ("golden_tiny", "single"):
         results["finer-cam"] = run_pgc(pgc.FinerCAM, model, layer, x, category)
         results["finer-cam@torchcam"] = run_torchcam(tcm.FinerCAM, model, layer, x, category)
@@ -545,6 +558,29 @@ def methods_at(model, name, layer, x, category, noise, cam_weights):
         print(f"  {name}: left out {method} at {layer} for class {category}: no sign by the rule")
         del results[method]
     return results
+
+
+def smooth_grad_cam_plus_plus(model, layer, x, category, noise):
+    """In double precision: its divisor may be a small difference of large sums. `spread` tells how small: by how much the
+    map moves, relative to its largest value, when parameters and input move by as much as single precision rounds."""
+    samples, deviation = SAMPLES["smooth-grad-cam++"]
+    generator = torch.Generator().manual_seed(11)
+
+    def run(rounding):
+        moved = copy.deepcopy(model).double()
+        jitter = lambda t: t * (1 + rounding * torch.randn(t.shape, generator=generator, dtype=torch.float64))
+        with torch.no_grad():
+            for parameter in moved.parameters():
+                parameter.copy_(jitter(parameter))
+        table = TableNoise(noise.double(), deviation)
+        return run_torchcam(
+            tcm.SmoothGradCAMpp, moved, layer, jitter(x.double()), category, table, num_samples=samples, std=deviation
+        )
+
+    exact = run(0.0)
+    moves = [np.abs(run(ROUNDING)["map"] - exact["map"]).max() for _ in range(ROUNDINGS)]
+    result = {kind: value.astype(np.float32) for kind, value in exact.items()}
+    return result | {"spread": np.float32(max(moves) / np.abs(exact["map"]).max())}
 
 
 def torchcam_cam(model, layer, x):
@@ -652,7 +688,7 @@ def build(name, model, x, options, occlusion, seed_noise, others=()):
                 cam = one_hot_cam(activations["late"], x)
             results = methods_at(model, name, path, x, category, seed_noise, cam)
             if layer not in ("late", "early"):
-                results = {method: results[method] for method in AT_EXTRA_LAYERS}
+                results = {method: results[method] for method in AT_EXTRA_LAYERS if method in results}
             if category != classes[0]:
                 results.pop("grad-cam+aug_smooth", None)
             all_heatmaps = layer == "late" and category == classes[0] and name in ALL_HEATMAPS
@@ -744,6 +780,7 @@ def networks():
         ),
         ("flatten", Flatten, (1, 1, 20, 28), 2.0, {}, []),
         ("single", Single, (1, 3, 24, 32), 1.5, {}, []),
+        ("curved", Curved, (1, 3, 26, 38), 2.0, {}, []),
     ]
     for seed, (name, network, shape, spread, options, others) in enumerate(kinds):
         generator = torch.Generator().manual_seed(100 + seed)
@@ -759,10 +796,13 @@ def main():
     warnings.filterwarnings("ignore")
     logging.getLogger().setLevel(logging.ERROR)
     noise = torch.randn(1009, generator=torch.Generator().manual_seed(7))
+    wanted = sys.argv[1:]
     for name, model, x, options, others in networks():
-        build(name, model, x, options, OCCLUSION, noise, others)
-    x = torch.arange(16.0).view(1, 1, 4, 4)
-    build("golden_tiny", GoldenTiny().eval(), x, {"opset": 13}, OCCLUSION_TINY, noise)
+        if name in (wanted or [name]):
+            build(name, model, x, options, OCCLUSION, noise, others)
+    if not wanted or "golden_tiny" in wanted:
+        x = torch.arange(16.0).view(1, 1, 4, 4)
+        build("golden_tiny", GoldenTiny().eval(), x, {"opset": 13}, OCCLUSION_TINY, noise)
 
 
 if __name__ == "__main__":

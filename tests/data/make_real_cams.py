@@ -1,16 +1,18 @@
 """Writes `cams/real_NAME.safetensors`: what pytorch-grad-cam and torch-cam make of the trained networks in
-`../shared/models`, rebuilt in PyTorch from their ONNX files (maps only, no parameters).
+`../shared/models`, rebuilt in PyTorch from their ONNX files (maps only, no parameters). Of those named as arguments, or of
+all.
 
 The input is the formula of the reference logits (`fixture.formula_input`); the rebuilt network's logits agree with
 `models/refs`.
 
 Layout as in `make_cams.py` without `input`, activations and gradients: `logits` [1,C], `LAYER/CLASS/METHOD/map`; for
-`resnet20` also `LAYER/CLASS/METHOD/{weights,heatmap}`, `input/CLASS/fullgrad/{map,heatmap}` and `noise`. The larger
+`resnet20` also `LAYER/CLASS/METHOD/{weights,heatmap,spread}`, `input/CLASS/fullgrad/{map,heatmap}` and `noise`. The larger
 networks have maps of the methods that need one pass; grad-cam++ and xgrad-cam not at layers with negative values. `__metadata__`: `model` (file in `../shared/models`), `classes` (the
 top class and the tenth, of `resnet20` the third), `layers`, `smooth`, `versions`.
 """
 
 import logging
+import sys
 import warnings
 
 import numpy as np
@@ -149,7 +151,8 @@ def main():
     warnings.filterwarnings("ignore")
     logging.getLogger().setLevel(logging.ERROR)
     noise = torch.randn(1009, generator=torch.Generator().manual_seed(7))
-    for name, (file, layers, fc) in NETWORKS.items():
+    for name in sys.argv[1:] or NETWORKS:
+        file, layers, fc = NETWORKS[name]
         network = FromOnnx(SHARED / f"models/{file}.onnx").eval()
         if name == "mobilenet_v2":
             layers = layers | {"early": second_last_add(network)}
@@ -192,7 +195,7 @@ def main():
                 for method, result in results.items():
                     for kind, array in result.items():
                         small = name == "resnet20" and layer == "late" and category == classes[0]
-                        if kind == "map" or (kind == "weights" and name == "resnet20") or (kind == "heatmap" and small):
+                        if kind == "map" or (kind in ("weights", "spread") and name == "resnet20") or (kind == "heatmap" and small):
                             tensors[f"{layer}/{category}/{method}/{kind}"] = array
         facts = {
             "model": f"{file}.onnx",
