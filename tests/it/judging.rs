@@ -5,10 +5,10 @@ use std::fs;
 use std::rc::Rc;
 
 use gradcam_web::ErrorKind;
-use gradcam_web::cam::{ExplainOptions, Method, Prediction};
+use gradcam_web::cam::{ExplainOptions, Method, Prediction, Target};
 use gradcam_web::heatmap::Grid;
 use gradcam_web::image::Image;
-use gradcam_web::judge::boxes::{BoxAccuracy, Rect, best_iou, energy_inside, largest_part, points_at};
+use gradcam_web::judge::boxes::{BoxAccuracy, BoxHits, Rect, best_iou, energy_inside, largest_part, points_at};
 use gradcam_web::judge::{Judge, JudgeOptions, rank_correlation};
 use gradcam_web::network::Network;
 use gradcam_web::preprocess::{Preprocess, input_from_image};
@@ -271,7 +271,7 @@ fn boxes_are_judged_as_by_opencv_and_wsolevaluation() {
             let expected = tensor(name).values[0];
             assert!((found - expected).abs() <= 1e-4, "{image}/{name}: {found} instead of {expected}");
         }
-        accuracy.add(&heatmap, &rects);
+        accuracy.add(&BoxHits::new(&heatmap, &rects));
     }
     let expected = fixture.tensor("max_box_acc_v2").values[0];
     assert!((accuracy.value() - expected).abs() <= 1e-5, "{} instead of {expected}", accuracy.value());
@@ -285,4 +285,22 @@ fn guided_backpropagation_hardly_notices_a_random_classifier() {
     let (guided, grad_cam) = (top_layer_random(Method::GuidedBackprop), top_layer_random(Method::GradCam));
     println!("guided backpropagation {guided}, Grad-CAM {grad_cam}");
     assert!(guided > 0.8 && grad_cam < 0.3, "{guided}, {grad_cam}");
+}
+
+#[test]
+fn a_sanity_check_explains_what_is_asked() {
+    let fixture = Fixture::read("cams/residual.safetensors");
+    let input = &fixture.tensor("input").values;
+    let network = load("residual.onnx", &bytes("cams/residual.onnx"));
+    let prediction = predict(&network, input);
+    let options =
+        ExplainOptions { target: Target::Contrast(0), target_class: Some(1), eigen_smooth: true, ..Default::default() };
+    let sanity = SanityOptions { steps: 2, seed: 3 };
+    let steps = pollster::block_on(sanity_check(&prediction, &options, sanity, &|_| {}, &|| false)).unwrap();
+    for step in &steps {
+        let again = predict(&Rc::new(network.with_randomised(step.randomised, 3)), input);
+        let expected = pollster::block_on(again.explain(&options, &|_| {}, &|| false)).unwrap();
+        assert_eq!(step.explanation, expected);
+    }
+    assert_eq!(steps.len(), 2);
 }
