@@ -167,6 +167,11 @@ export interface Prediction {
     method?: Method;
     targetClass?: number | string;
     targetLayer?: string | string[];
+    /** As of `explain`, and so are the next three. */
+    target?: "score" | "against" | "score-and-probability";
+    ratherThan?: number | string;
+    augSmooth?: boolean;
+    eigenSmooth?: boolean;
     /** How many networks to compare with, at most, from one random layer to all. Default 8. */
     steps?: number;
     /** Of the random parameters. Default 1. */

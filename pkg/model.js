@@ -258,21 +258,29 @@ export class Prediction {
   async explain({
     method = "grad-cam", targetClass, targetLayer, target = "score", ratherThan, augSmooth = false, eigenSmooth = false, onProgress, signal,
   } = {}) {
-    const aim = { target: String(target), ratherThan: this.#classOf(ratherThan), augSmooth: Boolean(augSmooth), eigenSmooth: Boolean(eigenSmooth) };
+    const aim = this.#aim(target, ratherThan, augSmooth, eigenSmooth);
     const answer = await this.#ask("explain", { ...this.#wanted(method, targetClass, targetLayer), ...aim }, { signal, onProgress });
     return this.#explanation({ ...answer, ...aim });
   }
 
-  async sanityCheck({ method = "grad-cam", targetClass, targetLayer, steps = 8, seed = 1, onProgress, signal } = {}) {
+  async sanityCheck({
+    method = "grad-cam", targetClass, targetLayer, target = "score", ratherThan, augSmooth = false, eigenSmooth = false, steps = 8, seed = 1,
+    onProgress, signal,
+  } = {}) {
     checkSteps(steps);
     checkSeed(seed);
-    const args = { ...this.#wanted(method, targetClass, targetLayer), steps, seed };
+    const aim = this.#aim(target, ratherThan, augSmooth, eigenSmooth);
+    const args = { ...this.#wanted(method, targetClass, targetLayer), ...aim, steps, seed };
     const { found } = await this.#ask("sanityCheck", args, { signal, onProgress });
     return found.map(({ explanation: answer, ...step }) => {
-      const explanation = this.#explanation(answer);
+      const explanation = this.#explanation({ ...answer, ...aim });
       const { map, heatmap } = explanation;
       return Object.freeze({ ...step, explanation, map, heatmap });
     });
+  }
+
+  #aim(target, ratherThan, augSmooth, eigenSmooth) {
+    return { target: String(target), ratherThan: this.#classOf(ratherThan), augSmooth: Boolean(augSmooth), eigenSmooth: Boolean(eigenSmooth) };
   }
 
   #wanted(method, targetClass, targetLayer) {

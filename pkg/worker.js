@@ -213,11 +213,12 @@ const operations = {
     return { measures, stepsRun: kept.network.stepsRun };
   },
 
-  async sanityCheck({ prediction: id, method, targetClass, layers, steps, seed }, { progress, isStopped }) {
+  async sanityCheck({ prediction: id, method, targetClass, layers, target, ratherThan, augSmooth, eigenSmooth, steps, seed }, { progress, isStopped }) {
     const kept = keptPrediction(id);
     if (!kept) return { forgotten: true };
     const started = performance.now();
-    const checked = await kept.prediction.sanityCheck(method, targetClass, layers, steps, seed, progress, isStopped);
+    const aim = new glue.Aim(target, ratherThan, augSmooth, eigenSmooth);
+    const checked = await kept.prediction.sanityCheck(method, targetClass, layers, aim, steps, seed, progress, isStopped);
     const { layers: names, randomised, rankCorrelations } = checked;
     const explain = (performance.now() - started) / names.length;
     const found = names.map((layer, i) => ({

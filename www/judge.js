@@ -128,10 +128,11 @@ export class JudgePanel {
   }
 
   async #check({ signal, onProgress }) {
-    const { method, targetClass, targetLayers } = this.#explanation;
+    const { method, targetClass, targetLayers, target, ratherThan, augSmooth, eigenSmooth } = this.#explanation;
+    const aim = { target, ratherThan, augSmooth, eigenSmooth };
     $("sanity-verdict").hidden = true;
     $("sanity-tiles").replaceChildren();
-    const steps = await this.#prediction.sanityCheck({ method, targetClass, targetLayer: targetLayers, signal, onProgress });
+    const steps = await this.#prediction.sanityCheck({ method, targetClass, targetLayer: targetLayers, ...aim, signal, onProgress });
     if (signal.aborted || steps.length === 0) return;
     const untouched = { randomised: 0, rankCorrelation: 1, explanation: this.#explanation };
     this.#tiles = [untouched, ...steps].map(({ layer, randomised, rankCorrelation, explanation }) => {

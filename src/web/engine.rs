@@ -173,9 +173,7 @@ impl Prediction {
         progress: Function,
         is_stopped: Function,
     ) -> Result<Explanation, JsValue> {
-        let Aim { target, aug_smooth, eigen_smooth } = aim;
-        let options = self.options(method, target_class, &layers)?;
-        let options = ExplainOptions { target, aug_smooth, eigen_smooth, ..options };
+        let options = self.options(method, target_class, &layers, aim)?;
         Ok(Explanation(self.prediction.explain(&options, &hear(progress), &ask(is_stopped)).await?))
     }
 
@@ -340,9 +338,25 @@ impl Evidence {
 }
 
 impl Prediction {
-    fn options(&self, method: &str, target_class: Option<usize>, layers: &[String]) -> Result<ExplainOptions, Error> {
+    fn options(
+        &self,
+        method: &str,
+        target_class: Option<usize>,
+        layers: &[String],
+        aim: Aim,
+    ) -> Result<ExplainOptions, Error> {
         let layers = layers.iter().map(|name| self.network.layer(name)).collect::<Result<Vec<LayerId>, Error>>()?;
-        Ok(ExplainOptions { method: method.parse::<Method>()?, target_class, layers, ..ExplainOptions::default() })
+        let method = method.parse::<Method>()?;
+        let Aim { target, aug_smooth, eigen_smooth } = aim;
+        Ok(ExplainOptions {
+            method,
+            target_class,
+            layers,
+            target,
+            aug_smooth,
+            eigen_smooth,
+            ..ExplainOptions::default()
+        })
     }
 }
 

@@ -14,50 +14,94 @@ after(() => Promise.all([...Object.values(browsers).map((browser) => browser.clo
 const PACKAGE = `${site.url}gradcam-web/index.js`;
 const fixture = readFixture("cams/flatten.safetensors");
 const [targetClass, contrastClass] = fixture.fact("classes");
-const targetLayer = fixture.fact("layers").late.value;
+const { early: { value: earlyLayer }, late: { value: targetLayer } } = fixture.fact("layers");
 const [, , HEIGHT, WIDTH] = fixture.tensor("input").shape;
 
-/** What is random, what has no map in the fixture, and what this network can't have. */
-const WITHOUT_MAP = ["ss-cam", "smooth-grad-cam++", "refine-cam", "guided-backprop", "guided-grad-cam", "occlusion", "cam"];
+const pooled = readFixture("cams/gap.safetensors");
+const defaults = readFixture("defaults.safetensors");
+const guided = readFixture("guided.safetensors");
+
+/** The largest difference from a library's numbers, relative to the largest of them. */
+const TOLERANCE = 1e-3;
+
+/**
+ * What a library says of a method. Most of it is of one network at one layer; a method of several layers gives a heatmap,
+ * and what a library leaves signed for each channel of the input (one here) the package shows by its size.
+ */
+function reference(method) {
+  const at = (layer, from = fixture) => from.tensor(`${layer}/${targetClass}/${method}/map`).values;
+  const of = { network: "flatten", options: { method, targetClass, targetLayer }, kind: "map" };
+  switch (method) {
+    case "ss-cam":
+    case "smooth-grad-cam++": return { ...of, values: at("late", defaults) };
+    case "occlusion": return { ...of, values: at("input", defaults) };
+    case "fullgrad": return { ...of, values: at("input") };
+    case "guided-backprop":
+    case "guided-grad-cam": return { ...of, values: at("flatten", guided).map(Math.abs) };
+    case "refine-cam": {
+      const options = { method, targetClass, targetLayer: [earlyLayer, targetLayer] };
+      return { ...of, options, kind: "heatmap", values: fixture.tensor(`multi/${targetClass}/${method}/heatmap`).values };
+    }
+    case "cam": {
+      const [targetClass] = pooled.fact("classes");
+      return { network: "gap", options: { method, targetClass }, kind: "map", values: pooled.tensor(`late/${targetClass}/${method}/map`).values };
+    }
+    default: return { ...of, values: at("late") };
+  }
+}
 
 for (const [backend, browser] of Object.entries(browsers)) {
   describe(backend, () => {
-    /** Runs a script in a page with the prediction for the fixture's input. */
-    const shown = async (t, script, ...args) => {
+    /** Runs a script in a page with the prediction for the input of a network's fixture. */
+    const shownBy = async (network, input, t, script, ...args) => {
       const page = await browser.open(site.blank, t);
-      return page.evaluate(`async (address, source, backend, input, ...args) => {
+      const [used, found] = await page.evaluate(`async (address, source, backend, input, ...args) => {
         const { loadModel } = await import(address);
         const model = await loadModel(source, { backend });
         const prediction = await model.classify({ tensor: Float32Array.from(input.values), shape: input.shape });
-        return (${script})(prediction, ...args);
-      }`, PACKAGE, site.material("data/cams/flatten.onnx"), backend, fixture.tensor("input"), ...args);
+        return [model.backend, await (${script})(prediction, ...args)];
+      }`, PACKAGE, site.material(`data/cams/${network}.onnx`), backend, input, ...args);
+      assert.equal(used, backend);
+      return found;
     };
+    const shown = (t, script, ...args) => shownBy("flatten", fixture.tensor("input"), t, script, ...args);
 
     test("maps of all methods are those of the libraries", async (t) => {
-      const names = METHODS.map(({ name }) => name).filter((name) => !WITHOUT_MAP.includes(name));
-      const maps = await shown(t, async (prediction, names, options) => {
-        const maps = [];
-        for (const method of names) maps.push((await prediction.explain({ ...options, method })).map.values);
-        return maps;
-      }, names, { targetClass, targetLayer });
-      names.forEach((name, i) => {
-        const expected = fixture.tensor(`${name === "fullgrad" ? "input" : "late"}/${targetClass}/${name}/map`).values;
-        assert.ok(relativeDifference(maps[i], expected) < 1e-3, `${name}: ${relativeDifference(maps[i], expected)}`);
-      });
+      const references = METHODS.map(({ name }) => reference(name));
+      for (const [network, { tensor }] of Object.entries({ flatten: fixture, gap: pooled })) {
+        const chosen = references.filter((reference) => reference.network === network);
+        const maps = await shownBy(network, tensor("input"), t, async (prediction, wanted) => {
+          const maps = [];
+          for (const { options, kind } of wanted) maps.push((await prediction.explain(options))[kind].values);
+          return maps;
+        }, chosen.map(({ options, kind }) => ({ options, kind })));
+        chosen.forEach(({ options: { method }, values }, i) => {
+          const off = relativeDifference(maps[i], values);
+          assert.ok(off < TOLERANCE, `${method}: ${off}`);
+        });
+      }
     });
 
-    test("contrast and smoothing are those of pytorch-grad-cam", async (t) => {
+    test("targets other than one class, and smoothing, are those of pytorch-grad-cam", async (t) => {
+      const ratherThan = contrastClass;
       const cases = [
-        [{ ratherThan: contrastClass }, `late/${targetClass}-${contrastClass}/grad-cam/map`],
-        [{ eigenSmooth: true }, `late/${targetClass}/grad-cam+eigen_smooth/map`],
-        [{ augSmooth: true }, `late/${targetClass}/grad-cam+aug_smooth/heatmap`],
+        [{ ratherThan }, `${targetClass}-${contrastClass}/grad-cam/map`],
+        [{ ratherThan, method: "layercam" }, `${targetClass}-${contrastClass}/layercam/map`],
+        [{ ratherThan, method: "score-cam" }, `${targetClass}-${contrastClass}/score-cam/map`],
+        [{ target: "against" }, `${targetClass}/counterfactual/map`],
+        [{ target: "score-and-probability", method: "shapley-cam" }, `${targetClass}/shapley-cam@rest/map`],
+        [{ eigenSmooth: true }, `${targetClass}/grad-cam+eigen_smooth/map`],
+        [{ augSmooth: true }, `${targetClass}/grad-cam+aug_smooth/heatmap`],
       ];
       const maps = await shown(t, async (prediction, cases, options) => {
         const maps = [];
         for (const [more] of cases) maps.push((await prediction.explain({ ...options, ...more })).map.values);
         return maps;
       }, cases, { targetClass, targetLayer });
-      cases.forEach(([, name], i) => assert.ok(relativeDifference(maps[i], fixture.tensor(name).values) < 1e-3, name));
+      cases.forEach(([, name], i) => {
+        const off = relativeDifference(maps[i], fixture.tensor(`late/${name}`).values);
+        assert.ok(off < TOLERANCE, `${name}: ${off}`);
+      });
     });
 
     test("concepts are found, named by their classes, and drawn", async (t) => {
@@ -100,3 +144,25 @@ for (const [backend, browser] of Object.entries(browsers)) {
     });
   });
 }
+
+test("concepts of WebGPU are those of the CPU", async (t) => {
+  const page = await browsers.webgpu.open(site.blank, t);
+  const [cpu, webgpu] = await page.evaluate(async (address, source, input) => {
+    const { loadModel } = await import(address);
+    const found = [];
+    for (const backend of ["cpu", "webgpu"]) {
+      const model = await loadModel(source, { backend });
+      const prediction = await model.classify({ tensor: Float32Array.from(input.values), shape: input.shape });
+      const { concepts } = await prediction.factorize({ concepts: 3, seed: 5 });
+      found.push({ backend: model.backend, concepts: concepts.map((concept) => ({ map: [...concept.map.values], top: concept.top(1)[0] })) });
+    }
+    return found;
+  }, PACKAGE, site.material("data/cams/gap.onnx"), pooled.tensor("input"));
+  assert.deepEqual([cpu.backend, webgpu.backend], ["cpu", "webgpu"]);
+  cpu.concepts.forEach(({ map, top }, i) => {
+    const off = relativeDifference(webgpu.concepts[i].map, map);
+    assert.ok(off < TOLERANCE, `concept ${i}: ${off}`);
+    assert.equal(webgpu.concepts[i].top.index, top.index);
+    assert.ok(Math.abs(webgpu.concepts[i].top.probability - top.probability) < TOLERANCE);
+  });
+});

@@ -36,12 +36,13 @@ impl Prediction {
         method: &str,
         target_class: Option<usize>,
         layers: Vec<String>,
+        aim: Aim,
         steps: usize,
         seed: u32,
         progress: Function,
         is_stopped: Function,
     ) -> Result<SanitySteps, JsValue> {
-        let options = self.options(method, target_class, &layers)?;
+        let options = self.options(method, target_class, &layers, aim)?;
         let sanity = SanityOptions { steps, seed: seed.into() };
         let (progress, is_stopped) = (hear(progress), ask(is_stopped));
         Ok(SanitySteps(sanity::sanity_check(&self.prediction, &options, sanity, &progress, &is_stopped).await?))
