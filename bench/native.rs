@@ -4,7 +4,7 @@
 
 use std::{env, fs, process::ExitCode, rc::Rc, time::Instant};
 
-use burn_tensor::Device;
+use gradcam_web::Device;
 use gradcam_web::cam::{ExplainOptions, Method, Prediction};
 use gradcam_web::network::Network;
 use gradcam_web::onnx::{self, LoadOptions};

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::rc::Rc;
 
-use burn_tensor::Device;
+use gradcam_web::Device;
 use gradcam_web::cam::{ExplainOptions, Method, Prediction};
 use gradcam_web::heatmap::Grid;
 use gradcam_web::image::Image;

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Instant;
 
-use burn_tensor::Device;
+use gradcam_web::Device;
 use gradcam_web::ErrorKind;
 use gradcam_web::cam::{ExplainOptions, Method, Prediction};
 use gradcam_web::heatmap::{Grid, Heatmap};

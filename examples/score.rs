@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::rc::Rc;
 
-use burn_tensor::Device;
+use gradcam_web::Device;
 use gradcam_web::cam::{ExplainOptions, Method, Prediction};
 use gradcam_web::image::Image;
 use gradcam_web::judge::boxes::{Rect, best_iou, largest_part, points_at};

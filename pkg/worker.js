@@ -15,8 +15,8 @@ const PAGE_PIXELS = 1.2e6;
 const SCREEN_PIXELS = 2.5e6;
 
 let glue, engine;
-/** What reads pictures, on its way or here. @type {Promise<object> | undefined} */
-let pictures;
+/** What reads pictures, on its way or here, by build. @type {Record<string, Promise<object> | undefined>} */
+const pictures = {};
 let lastId = 0;
 /** @type {Map<number, { network: object, preprocess?: any[], preparation?: object }>} */ const networks = new Map();
 /** From the least to the most recently used. @type {Map<number, { prediction: object, network: object }>} */
@@ -30,16 +30,17 @@ const BUILDS = {
   cpu: { glue: () => import("./cpu/gradcam_web.js"), wasm: new URL("./cpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.cpu },
   webgpu: { glue: () => import("./gpu/gradcam_web.js"), wasm: new URL("./gpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.gpu },
   decode: { glue: () => import("./decode/gradcam_web.js"), wasm: new URL("./decode/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.decode },
+  formats: { glue: () => import("./formats/gradcam_web.js"), wasm: new URL("./formats/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.formats },
 };
 
 /** Those of the builds in use. @type {WebAssembly.Memory[]} */
 const memories = [];
 
-/** What reads pictures, fetched once; asked for again if it could not be had. */
-function loadPictures() {
-  pictures ??= compile(BUILDS.decode);
-  pictures.catch(() => (pictures = undefined));
-  return pictures;
+/** What reads pictures, fetched once; asked for again if it could not be had. @param {"decode" | "formats"} name */
+function loadPictures(name = "decode") {
+  pictures[name] ??= compile(BUILDS[name]);
+  pictures[name].catch(() => (pictures[name] = undefined));
+  return pictures[name];
 }
 
 /** The build that is being fetched and compiled. @type {{ backend: string, stop: AbortController, fraction: number, onProgress?: (fraction: number) => void, module: Promise<object> } | undefined} */
@@ -365,15 +366,32 @@ function unpacked(explanation) {
 }
 
 /** What the network sees of an image, where that lies on it, and the image itself. */
-async function readPicture({ bytes, width, height, rgba }, seat) {
+async function readPicture(source, seat) {
   const { Picture, Preparation } = await loadPictures();
   seat.preparation ??= new Preparation(...seat.preprocess, seat.network.inputChannels);
+  const { bytes, width, height, rgba } = isRare(source) ? await decodeRare(source) : source;
   const picture = bytes ? Picture.decode(new Uint8Array(bytes)) : Picture.fromRgba(width, height, new Uint8Array(rgba));
   try {
     const prepared = picture.prepared(seat.preparation);
     const { values, rect } = prepared;
     prepared.free();
     return { values, rect, shown: { width: picture.width, height: picture.height, rgba: picture.rgba() } };
+  } finally {
+    picture.free();
+  }
+}
+
+/** Whether it may be a WebP, GIF or BMP file, whose decoders few pages need. */
+function isRare({ bytes }) {
+  return bytes?.byteLength > 0 && "RGB".includes(String.fromCharCode(new Uint8Array(bytes)[0]));
+}
+
+/** The pixels of such a file. */
+async function decodeRare({ bytes }) {
+  const { Picture } = await loadPictures("formats");
+  const picture = Picture.decode(new Uint8Array(bytes));
+  try {
+    return { width: picture.width, height: picture.height, rgba: picture.rgba().buffer };
   } finally {
     picture.free();
   }

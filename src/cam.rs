@@ -10,10 +10,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use burn_tensor::Tensor;
-
 use crate::heatmap::Grid;
 use crate::network::{Activation, Cut, LayerId, Network, read};
+use crate::tensor::Tensor;
 use crate::{Error, ErrorKind, Result};
 
 mod eigen;

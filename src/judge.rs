@@ -8,12 +8,11 @@
 
 use std::cell::Cell;
 
-use burn_tensor::Tensor;
-
 use crate::cam::Prediction;
 use crate::heatmap::{Grid, Heatmap};
 use crate::network::{Activation, Network, read};
 use crate::random::Random;
+use crate::tensor::Tensor;
 use crate::{Error, ErrorKind, Result};
 
 pub mod boxes;

@@ -22,13 +22,15 @@ pub mod preprocess;
 mod random;
 #[cfg(feature = "engine")]
 pub mod sanity;
+#[cfg(feature = "engine")]
+mod tensor;
 #[cfg(target_family = "wasm")]
 mod web;
 
+pub use error::{Error, ErrorKind, Result};
 /// What networks run on, as [`onnx::load`] takes it.
 #[cfg(feature = "engine")]
-pub use burn_tensor::Device;
-pub use error::{Error, ErrorKind, Result};
+pub use tensor::{Device, Tensor};
 
 /// The README's example compiles.
 #[cfg(all(doctest, feature = "cpu"))]

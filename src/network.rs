@@ -9,9 +9,8 @@
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 
-use burn_tensor::{Device, Tensor, TensorData};
-
 use crate::preprocess::Preprocess;
+use crate::tensor::{Device, Tensor, TensorData};
 use crate::{Error, ErrorKind, Result};
 
 mod backward;

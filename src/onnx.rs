@@ -21,7 +21,6 @@ mod shape;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use burn_tensor::{Device, Tensor};
 use prost::Message;
 use prost::bytes::Bytes;
 
@@ -31,6 +30,7 @@ use crate::network::plan::{
     Activation, Constant, Head, Layout, Op, Plan, PoolingHead, Reduction, Source, Step, Unary, Value, ValueId, rank4,
 };
 use crate::network::{InputSpec, Network};
+use crate::tensor::{Device, Tensor};
 use crate::{Error, ErrorKind, Result};
 
 const TABLES: [Table; 8] = [
@@ -102,7 +102,7 @@ pub fn evaluate(
             let operand = operand.clone();
             let plan = builder.plan_for(operand.id);
             let tensor = |(shape, values): &(Vec<usize>, Vec<f32>)| {
-                Tensor::<4>::from_data(burn_tensor::TensorData::new(values.clone(), rank4(shape)), device)
+                Tensor::<4>::from_data(crate::tensor::TensorData::new(values.clone(), rank4(shape)), device)
             };
             let out = crate::network::evaluate(plan, inputs.iter().map(tensor).collect(), device, plainly);
             let values = out.into_data().try_into_vec::<f32>();

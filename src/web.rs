@@ -46,3 +46,14 @@ fn report_panics() {
         let _ = js_sys::Reflect::set(&js_sys::global(), &"gradcamPanic".into(), &info.to_string().into());
     }));
 }
+
+/// How JavaScript says how images are prepared.
+#[cfg(any(feature = "engine", feature = "decode"))]
+fn preprocess_of(
+    (width, height): (u32, u32),
+    resize: &str,
+    [mean, std]: [Vec<f32>; 2],
+    order: &str,
+) -> crate::Result<crate::preprocess::Preprocess> {
+    Ok(crate::preprocess::Preprocess { width, height, resize: resize.parse()?, mean, std, order: order.parse()? })
+}

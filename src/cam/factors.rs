@@ -4,14 +4,13 @@
 //! less its least number, are the product of two matrices without negative numbers, W `[K, n]` and H `[n, h·w]`. A row of H is
 //! where a concept is, a column of W what it is made of.
 
-use burn_tensor::{Tensor, TensorData};
-
 use super::eigen::transposed;
 use super::target::wide;
 use super::{Prediction, Watch, probabilities};
 use crate::heatmap::Grid;
 use crate::network::{LayerId, read};
 use crate::random::Random;
+use crate::tensor::{Tensor, TensorData};
 use crate::{Error, ErrorKind, Result};
 
 /// scikit-learn's limits for its non-negative matrix factorization.

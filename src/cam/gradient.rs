@@ -1,10 +1,9 @@
 //! Weights that come from gradients, of the layer's activations or of their head.
 
-use burn_tensor::Tensor;
-
 use super::target::{softmax, wide};
 use super::{Task, Watch, methods};
 use crate::network::{Cut, LayerId, read};
+use crate::tensor::Tensor;
 use crate::{Error, ErrorKind, Result};
 
 /// The relative step of central differences: in f32 rounding and curvature then weigh about the same.

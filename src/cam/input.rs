@@ -1,13 +1,12 @@
 //! Maps at the size of the input, from gradients by every value of the network.
 
-use burn_tensor::Tensor;
-
 use super::passes::enlarge;
 use super::target::wide;
 use super::{Objective, Prediction, Target, Task, Watch};
 use crate::Result;
 use crate::heatmap::Grid;
 use crate::network::{Rectifiers, read};
+use crate::tensor::Tensor;
 
 impl Prediction {
     /// The gradient of a class's score by each number of the input, `[C, H, W]`, that passes back through a rectifier only

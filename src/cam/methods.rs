@@ -8,9 +8,8 @@
 
 use std::str::FromStr;
 
-use burn_tensor::{Tensor, activation};
-
 use super::passes::Masks;
+use crate::tensor::{Tensor, activation};
 use crate::{Error, ErrorKind, Result};
 
 /// How a map comes about.
@@ -329,7 +328,7 @@ mod tests {
 
     #[cfg(feature = "cpu")]
     mod maps {
-        use burn_tensor::{Device, TensorData};
+        use crate::tensor::{Device, TensorData};
 
         use super::*;
         use crate::network::read;

@@ -3,13 +3,12 @@
 //! Runs go in batches of a few images, whose memory is bounded, where the network keeps images apart, else one by one;
 //! between two of them progress is reported and the caller may stop.
 
-use burn_tensor::{Tensor, TensorData};
-
 use super::{Task, Watch};
 use crate::Result;
 use crate::heatmap::Grid;
 use crate::network::{Cut, read};
 use crate::random::Random;
+use crate::tensor::{Tensor, TensorData};
 
 /// How many images run at once, at most: more are no faster on a CPU, and a wish to stop would wait for longer.
 const BATCH: usize = 8;

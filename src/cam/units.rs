@@ -1,11 +1,10 @@
 //! What single channels and single places of a layer say: units as detectors of things, and places asked for their classes.
 
-use burn_tensor::{Int, Tensor, TensorData};
-
 use super::methods::{mean, sum};
 use super::{ExplainOptions, Prediction, check_running};
 use crate::heatmap::Grid;
 use crate::network::{LayerId, read};
+use crate::tensor::Tensor;
 use crate::{Error, ErrorKind, Result};
 
 /// A channel of a layer, and what it adds to a class's score ("units act as object detectors", Zhou et al. 2015,
@@ -50,9 +49,8 @@ impl Prediction {
         if order.is_empty() {
             return Ok(Vec::new());
         }
-        let indices: Vec<i32> = order.iter().map(|&channel| channel as i32).collect();
-        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [order.len()]), &activations.device());
-        let values = read(activations.select(1, indices)).await?;
+        let chosen = order.iter().map(|&channel| activations.clone().narrow(1, channel, 1)).collect();
+        let values = read(Tensor::cat(chosen, 1)).await?;
         let maps = values.chunks_exact(height * width);
         Ok(order
             .into_iter()

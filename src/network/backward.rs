@@ -1,9 +1,8 @@
 //! Gradients beyond those of one class's score: of any weighted sum of scores, and how they change.
 
-use burn_tensor::Tensor;
-
 use super::plan::{Binary, Op, Reduction, Source, Step, Unary, rank4};
 use super::{Cut, LayerId, Network, run, tensor};
+use crate::tensor::Tensor;
 
 /// How gradients pass back through rectifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

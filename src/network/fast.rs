@@ -3,12 +3,11 @@
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use burn_tensor::{Device, Tensor};
-
 use super::gradient::Chain;
 use super::plan::{Source, ValueId, rank4};
 use super::program::Program;
 use super::{Cut, LayerId, Network, numbers, tensor};
+use crate::tensor::{Device, Tensor};
 
 /// The programs of a network for the layers that were asked for, and the memory that they share.
 #[derive(Default)]

@@ -9,13 +9,12 @@
 
 use std::collections::HashMap;
 
-use burn_tensor::{Device, Tensor};
-
 use super::fuse::{Form, Group, Kind, groups, parents};
 use super::plan::{Plan, Source, ValueId, rank4};
 use super::run;
 use crate::formula::{Combine, Finish, Function, Window};
 use crate::kernels::{self, After, Convolution, Depthwise, Map, Planes, Pool, Winograd};
+use crate::tensor::{Device, Tensor};
 
 /// Compiled steps.
 pub(super) struct Program {

@@ -1,10 +1,9 @@
 //! Runs one step of a plan on burn: the definition that everything faster is tested against.
 
-use burn_tensor::module::{avg_pool2d, conv2d, max_pool2d};
-use burn_tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
-use burn_tensor::{Slice, Tensor, activation};
-
 use super::plan::{Binary, Op, Reduction, Unary};
+use crate::tensor::module::{avg_pool2d, conv2d, max_pool2d};
+use crate::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
+use crate::tensor::{Slice, Tensor, activation};
 
 /// Runs `op` on its operands.
 ///

@@ -2,10 +2,9 @@
 //!
 //! Drivers with wrong results exist. The same small network is computed here by plain loops and compared.
 
-use burn_tensor::Device;
-
 use super::plan::{Op, Unary};
 use super::{read, run, tensor};
+use crate::tensor::Device;
 use crate::{Error, ErrorKind, Result};
 
 /// What the device may differ by, relative to the largest number.

@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use burn_tensor::{Device, Tensor};
 use js_sys::Function;
 use wasm_bindgen::prelude::*;
 
+use super::preprocess_of;
 use crate::cam::{self, ExplainOptions, FactorizeOptions, Method, Start, Target};
 use crate::network::{self, LayerId};
 use crate::onnx::{self, LoadOptions};
-use crate::preprocess::Preprocess;
+use crate::tensor::{Device, Tensor};
 use crate::{Error, ErrorKind};
 
 mod judging;
@@ -123,8 +123,7 @@ impl Network {
         std: Vec<f32>,
         order: &str,
     ) -> Result<(), JsValue> {
-        let preprocess = Preprocess { width, height, resize: resize.parse()?, mean, std, order: order.parse()? };
-        Ok(self.0.check(&preprocess)?)
+        Ok(self.0.check(&preprocess_of((width, height), resize, [mean, std], order)?)?)
     }
 
     /// The network's input on the device, from its numbers in the order `[1, C, H, W]`.

@@ -1,10 +1,12 @@
 //! Reading pictures and preparing them for a network, in the page's worker.
 //!
-//! A build of its own: decoders are as large as the engine, every engine needs the same, and they load beside it.
+//! Builds of their own beside the engines, which all need the same: JPEG and PNG in one, every format in another, which
+//! loads when a picture asks for it.
 
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
+use super::preprocess_of;
 use crate::image::Image;
 use crate::preprocess::{Placement, Preprocess, input_from_image};
 
@@ -29,7 +31,7 @@ impl Preparation {
         channels: usize,
     ) -> Result<Preparation, JsValue> {
         super::report_panics();
-        let preprocess = Preprocess { width, height, resize: resize.parse()?, mean, std, order: order.parse()? };
+        let preprocess = preprocess_of((width, height), resize, [mean, std], order)?;
         preprocess.check(channels)?;
         Ok(Preparation { preprocess, channels })
     }
@@ -41,7 +43,7 @@ pub struct Picture(Image);
 
 #[wasm_bindgen]
 impl Picture {
-    /// Reads a PNG, JPEG, WebP, GIF or BMP file.
+    /// Reads a file of one of the build's formats.
     pub fn decode(bytes: Vec<u8>) -> Result<Picture, JsValue> {
         super::report_panics();
         Ok(Picture(Image::decode(&bytes)?))

@@ -12,7 +12,7 @@ mod judging;
 mod networks;
 #[cfg(feature = "cpu")]
 mod operators;
-#[cfg(feature = "decode")]
+#[cfg(feature = "formats")]
 mod pictures;
 mod samples;
 #[cfg(feature = "cpu")]

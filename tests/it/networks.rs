@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use burn_tensor::{Device, Tensor};
 use gradcam_web::cam::{ExplainOptions, Method, Prediction};
 use gradcam_web::network::Network;
+use gradcam_web::{Device, Tensor};
 use gradcam_web::{Error, ErrorKind, onnx};
 
 use crate::fixtures::{Fixture, assert_close, bytes, shared};

@@ -18,7 +18,7 @@ pub enum Mode {
 }
 
 /// The crate's features of which each is a build of its own; also the names of their folders in the package.
-pub const BUILDS: [&str; 4] = ["view", "decode", "cpu", "gpu"];
+pub const BUILDS: [&str; 5] = ["view", "decode", "formats", "cpu", "gpu"];
 
 /// Writes the package to `pkg/` and the site to `dist/`.
 ///

@@ -38,8 +38,13 @@ pub fn run_all(filter: &str) -> Result<()> {
             count += lint.check();
         }
     }
-    count += native("xtask", &["xtask/src"], filter);
-    count += native("gradcam-web", &["src", "tests/it"], filter);
+    count += native("xtask", &["--package", "xtask"], &["xtask/src"], filter);
+    let (package, sources) = (["--package", "gradcam-web"], ["src", "tests/it"]);
+    count += native("gradcam-web", &package, &sources, filter);
+    // As the browser's CPU build is compiled: the same values without burn.
+    let alone =
+        [&package[..], &["--lib", "--test", "it", "--no-default-features", "--features", "cpu,formats"]].concat();
+    count += native("gradcam-web without burn", &alone, &sources, filter);
     count += javascript("tests/node", filter, || Ok(Vec::new()));
     count += javascript("tests/web", filter, browsers_and_site);
 
@@ -107,16 +112,16 @@ fn clippy(arguments: &[&str]) -> Command {
 ///
 /// Each package by itself: together they would share the features of their dependencies, and this program's, compiled
 /// already, would be compiled once more.
-fn native(package: &str, sources: &[&str], filter: &str) -> Count {
-    let name = format!("native {package}");
+fn native(what: &str, arguments: &[&str], sources: &[&str], filter: &str) -> Count {
+    let name = format!("native {what}");
     let whole = name.contains(filter);
     let mut files = sources.iter().flat_map(|folder| files_below(&root().join(folder)));
     if !whole && !files.any(|file| mentions(&file, filter)) {
         return Count::default();
     }
     println!("\n{name}");
-    let mut command = cargo(&["test", "--package", package, "--no-fail-fast", "--", "--show-output"]);
-    command.args((!whole).then_some(filter));
+    let mut command = cargo(&["test"]);
+    command.args(arguments).args(["--no-fail-fast", "--", "--show-output"]).args((!whole).then_some(filter));
     let (mut count, mut without_material) = (Count::default(), 0);
     // What each test printed comes under `---- its name ----`, those that passed first, then their names once more.
     let (mut in_successes, mut may_skip) = (false, false);

@@ -1,0 +1,132 @@
+//! Functions of two numbers, whose operands repeat along axes of size one.
+
+use std::rc::Rc;
+
+use super::Tensor;
+
+/// The axes of a result, joined where both operands go on or repeat alike: for each its size and, for either operand,
+/// the distance from a number to the next (0 where it repeats).
+struct Walk {
+    axes: Vec<(usize, [usize; 2])>,
+}
+
+impl Walk {
+    fn new(shapes: [&[usize]; 2]) -> (Vec<usize>, Walk) {
+        let shape: Vec<usize> = shapes[0].iter().zip(shapes[1]).map(|(&a, &b)| if a == 1 { b } else { a }).collect();
+        let mut axes: Vec<(usize, [usize; 2])> = Vec::new();
+        let mut distance = [1, 1];
+        for axis in (0..shape.len()).rev() {
+            let sizes = [shapes[0][axis], shapes[1][axis]];
+            assert!(sizes.iter().all(|&size| size == 1 || size == shape[axis]), "{shapes:?} do not broadcast");
+            let steps = [0, 1].map(|i| if sizes[i] == 1 { 0 } else { distance[i] });
+            distance = [0, 1].map(|i| distance[i] * sizes[i]);
+            if shape[axis] == 1 {
+                continue;
+            }
+            match axes.last_mut() {
+                // The next axis out continues where the last one ends.
+                Some((size, last)) if [0, 1].iter().all(|&i| steps[i] == last[i] * *size) => *size *= shape[axis],
+                _ => axes.push((shape[axis], steps)),
+            }
+        }
+        axes.reverse();
+        if axes.is_empty() {
+            axes.push((1, [0, 0]));
+        }
+        (shape, Walk { axes })
+    }
+
+    /// Calls `run` for each stretch of results: its first place, where the operands begin, and their steps.
+    fn stretches(&self, mut run: impl FnMut(usize, [usize; 2], [usize; 2], usize)) {
+        let (&(length, steps), outer) = self.axes.split_last().expect("there is an axis");
+        let count: usize = outer.iter().map(|(size, _)| size).product();
+        for stretch in 0..count {
+            let (mut rest, mut at) = (stretch, [0, 0]);
+            for (size, steps) in outer.iter().rev() {
+                at = [0, 1].map(|i| at[i] + rest % size * steps[i]);
+                rest /= size;
+            }
+            run(stretch * length, at, steps, length);
+        }
+    }
+}
+
+impl<const D: usize> Tensor<D> {
+    /// `slopes` are those by the first and by the second number.
+    fn binary(self, other: Self, function: impl Fn(f32, f32) -> f32, slopes: fn(f32, f32) -> [f32; 2]) -> Self {
+        let (shape, walk) = Walk::new([&self.shape, &other.shape]);
+        let mut values = vec![0.; shape.iter().product()];
+        let (a, b) = (&self.values[..], &other.values[..]);
+        walk.stretches(|start, [i, j], steps, length| {
+            let out = &mut values[start..][..length];
+            match steps {
+                [1, 1] => {
+                    let operands = a[i..][..length].iter().zip(&b[j..][..length]);
+                    out.iter_mut().zip(operands).for_each(|(out, (&a, &b))| *out = function(a, b));
+                }
+                [1, 0] => out.iter_mut().zip(&a[i..][..length]).for_each(|(out, &a)| *out = function(a, b[j])),
+                [0, 1] => out.iter_mut().zip(&b[j..][..length]).for_each(|(out, &b)| *out = function(a[i], b)),
+                [across, along] => {
+                    for (k, out) in out.iter_mut().enumerate() {
+                        *out = function(a[i + k * across], b[j + k * along]);
+                    }
+                }
+            }
+        });
+        let walk = Rc::new(walk);
+        let back = |operand: usize| {
+            let (walk, a, b) = (walk.clone(), self.values.clone(), other.values.clone());
+            move || -> super::Back {
+                Box::new(move |gradient| {
+                    let mut found = vec![0.; if operand == 0 { a.len() } else { b.len() }];
+                    walk.stretches(|start, at, steps, length| {
+                        for (k, gradient) in gradient[start..][..length].iter().enumerate() {
+                            let [i, j] = [0, 1].map(|side| at[side] + k * steps[side]);
+                            found[[i, j][operand]] += gradient * slopes(a[i], b[j])[operand];
+                        }
+                    });
+                    found
+                })
+            }
+        };
+        let origins = [self.origin(back(0)), other.origin(back(1))].into_iter().flatten().collect();
+        Tensor::computed(shape.try_into().expect("as many axes as operands have"), values, origins)
+    }
+
+    pub fn add(self, other: Self) -> Self {
+        self.binary(other, |a, b| a + b, |_, _| [1., 1.])
+    }
+
+    pub fn sub(self, other: Self) -> Self {
+        self.binary(other, |a, b| a - b, |_, _| [1., -1.])
+    }
+
+    pub fn mul(self, other: Self) -> Self {
+        self.binary(other, |a, b| a * b, |a, b| [b, a])
+    }
+
+    pub fn div(self, other: Self) -> Self {
+        self.binary(other, |a, b| a / b, |a, b| [1. / b, -a / (b * b)])
+    }
+
+    pub fn powf(self, other: Self) -> Self {
+        self.binary(other, f32::powf, |a, b| [b * a.powf(b - 1.), a.powf(b) * a.ln()])
+    }
+
+    pub fn min_pair(self, other: Self) -> Self {
+        self.binary(other, |a, b| if a < b || a.is_nan() { a } else { b }, |a, b| chosen(b, a))
+    }
+
+    pub fn max_pair(self, other: Self) -> Self {
+        self.binary(other, |a, b| if a > b || a.is_nan() { a } else { b }, chosen)
+    }
+}
+
+/// The slopes of the greater of two; of equals, each has a half.
+fn chosen(a: f32, b: f32) -> [f32; 2] {
+    match a.partial_cmp(&b) {
+        Some(std::cmp::Ordering::Greater) => [1., 0.],
+        Some(std::cmp::Ordering::Less) => [0., 1.],
+        _ => [0.5, 0.5],
+    }
+}
