@@ -264,7 +264,10 @@ export interface MapOverImage {
   readonly note: string;
   /** The heatmap's number in a pixel of the image; undefined where the network did not look. */
   valueAt(x: number, y: number): number | undefined;
-  /** Draws the overlay and makes the canvas as large as the original image, or no larger than `maxSize` on its longer side. */
+  /**
+   * Draws the overlay and makes the canvas as large as the original image, or no larger than `maxSize` on its longer side.
+   * Where the heatmap has nothing to show, as `note` says, the image stays as it is.
+   */
   draw(canvas: HTMLCanvasElement | OffscreenCanvas, style?: Style & { maxSize?: number }): void;
   /** The overlay as PNG, at the image's size. */
   toBlob(style?: Style): Promise<Blob>;

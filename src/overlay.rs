@@ -128,7 +128,8 @@ const HALF: u16 = 128;
 /// The heatmap is resampled once, from its own resolution straight to the image's pixels, over the rectangle that the
 /// network saw, and stretched to 0..=1 over that rectangle: where it is the whole image, the numbers are those of
 /// [`Heatmap::resampled`] at the image's size. Around the rectangle the colour is black, which dims what the network
-/// did not see; padding, which is no part of the image, does not appear.
+/// did not see; padding, which is no part of the image, does not appear. A heatmap of zeros has nothing to show: the image
+/// shows through as it is, where the coldest colour everywhere would look like evidence.
 ///
 /// Numbers take the nearest of the colormap's 256 colours. The opacity is rounded to 256ths and the result to the
 /// nearest level, halves up, so that opacity 0 gives the image back byte for byte and 1 the colours. The image's own
@@ -171,7 +172,15 @@ pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &St
     let mut numbers = vec![0.; columns.len()];
     let mut levels = vec![0; seen_x.len()];
     let mut tinted: Vec<Tint> = vec![outside; width];
+    let is_dead = grid.values().iter().all(|&value| value == 0.);
     for (y, pixels) in rgba.chunks_exact_mut(width * 4).enumerate() {
+        if is_dead && seen_y.contains(&y) {
+            let (before, rest) = pixels.split_at_mut(seen_x.start * 4);
+            for around in [before, &mut rest[seen_x.len() * 4..]] {
+                mix(around, &shares.as_flattened()[..around.len()], &tinted.as_flattened()[..around.len()]);
+            }
+            continue;
+        }
         if seen_y.contains(&y) {
             grid.row_at(&rows, y - seen_y.start + skipped_y, &mut blended);
             columns.interpolate(&blended, &mut numbers);
@@ -470,6 +479,20 @@ mod tests {
                 assert!(hot > 100 && opposite == 0, "{resize:?} {x}, {y}: {hot} here, {opposite} at the other corner");
             }
         }
+    }
+
+    #[test]
+    fn a_dead_heatmap_leaves_the_image_as_it_is() {
+        let image = gradient(5, 2);
+        for values in [[0.; 4], [-1., -2., 0., -3.], [7.; 4], [f32::NAN; 4]] {
+            let heatmap = Grid::new(2, 2, values.to_vec()).heatmap();
+            assert_eq!(blend(&image, &heatmap, &stretch(&image), &Style::default()), image.rgba(), "{values:?}");
+        }
+        // What the network did not see is dimmed all the same: of 4 pixels, a square crop sees the middle ones.
+        let image = plain(4, 2, [100, 100, 100, 255]);
+        let placement = Placement::new(Resize::Crop, (4, 2), (4, 4));
+        let blended = blend(&image, &Grid::new(1, 1, vec![0.]).heatmap(), &placement, &gray(0.5));
+        assert_eq!(reds(&blended), [50, 100, 100, 50, 50, 100, 100, 50]);
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Occlusion {
 
 impl Task<'_> {
     fn batch(&self) -> usize {
-        (BATCH_VALUES / self.network().values_of_one_image()).clamp(1, BATCH)
+        images_at_once(self.network().values_of_one_image())
     }
 
     /// What is explained, for each image of a batch of scores `[N, classes]`.
@@ -287,6 +287,11 @@ impl Task<'_> {
     }
 }
 
+/// How many images that take so many numbers each.
+fn images_at_once(values_of_one_image: usize) -> usize {
+    (BATCH_VALUES / values_of_one_image.max(1)).clamp(1, BATCH)
+}
+
 /// One weight a channel, `[1, K, 1, 1]`.
 fn per_channel(weights: Vec<f32>, activations: &Tensor<4>) -> Tensor<4> {
     let shape = [1, weights.len(), 1, 1];
@@ -343,6 +348,18 @@ mod tests {
         let numbers = Noise::Seed(7).numbers(0, 400);
         assert_eq!(Noise::Seed(7).numbers(300, 50), numbers[300..350]);
         assert_ne!(Noise::Seed(8).numbers(300, 50), numbers[300..350]);
+    }
+
+    #[test]
+    fn a_batch_is_as_large_as_its_memory_allows() {
+        assert_eq!(images_at_once(1000), BATCH);
+        assert_eq!(images_at_once(2 * 2 * 224 * 224 * 64), 5);
+        assert_eq!(images_at_once(BATCH_VALUES / 2), 2);
+        // One at least, whatever it takes.
+        assert_eq!(images_at_once(10 * BATCH_VALUES), 1);
+        for values in [1, 12_345, 6_422_528, 50_000_000, BATCH_VALUES] {
+            assert!(images_at_once(values) * values <= BATCH_VALUES, "{values}");
+        }
     }
 
     #[test]

@@ -166,3 +166,25 @@ test("concepts of WebGPU are those of the CPU", async (t) => {
     assert.ok(Math.abs(webgpu.concepts[i].top.probability - top.probability) < TOLERANCE);
   });
 });
+
+test("a dead map is said in words, and leaves the picture as it is", async (t) => {
+  const squeeze = readFixture("cams/squeeze.safetensors");
+  const page = await browsers.cpu.open(site.blank, t);
+  const found = await page.evaluate(async (address, source, input, targetClass, targetLayer) => {
+    const { loadModel } = await import(address);
+    const model = await loadModel(source, { backend: "cpu" });
+    const prediction = await model.classify({ tensor: Float32Array.from(input.values), shape: input.shape });
+    const found = {};
+    for (const method of ["counterfactual", "grad-cam"]) {
+      const explanation = await prediction.explain({ method, targetClass, targetLayer });
+      const canvas = document.createElement("canvas");
+      explanation.draw(canvas);
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      // A tensor has no picture: what is under the heatmap is white.
+      found[method] = { note: explanation.note, isWhite: data.every((level) => level === 255) };
+    }
+    return found;
+  }, PACKAGE, site.material("data/cams/squeeze.onnx"), squeeze.tensor("input"), squeeze.fact("classes")[0], squeeze.fact("layers").late.value);
+  assert.deepEqual(found.counterfactual, { note: "No place at this layer speaks for this class: all evidence is against it or absent.", isWhite: true });
+  assert.deepEqual(found["grad-cam"], { note: "Warm places speak most for this class.", isWhite: false });
+});
