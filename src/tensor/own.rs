@@ -180,13 +180,14 @@ impl<const D: usize> Tensor<D> {
         Some(Tensor::made(self.shape, values))
     }
 
-    fn made(shape: [usize; D], values: Vec<f32>) -> Self {
+    fn made(shape: [usize; D], values: impl Into<Rc<Vec<f32>>>) -> Self {
+        let values = values.into();
         assert_eq!(shape.iter().product::<usize>(), values.len(), "one number for each place of {shape:?}");
-        Tensor { shape, values: Rc::new(values), mark: None }
+        Tensor { shape, values, mark: None }
     }
 
     /// A result and, from those operands that are on the tape, the ways back.
-    fn computed(shape: [usize; D], values: Vec<f32>, origins: Vec<Origin>) -> Self {
+    fn computed(shape: [usize; D], values: impl Into<Rc<Vec<f32>>>, origins: Vec<Origin>) -> Self {
         let mark = (!origins.is_empty()).then(|| Mark::new(origins));
         Tensor { mark, ..Tensor::made(shape, values) }
     }

@@ -49,11 +49,51 @@ impl Walk {
             run(stretch * length, at, steps, length);
         }
     }
+
+    /// What the operand of that side gets of a gradient by the results: `own` are its numbers, `slope` that by it.
+    fn share(
+        &self,
+        gradient: &[f32],
+        side: usize,
+        own: &[f32],
+        other: &[f32],
+        slope: &impl Fn(f32, f32) -> f32,
+    ) -> Vec<f32> {
+        let mut found = vec![0.; own.len()];
+        self.stretches(|start, at, steps, length| {
+            let (i, j) = (at[side], at[1 - side]);
+            let gradient = &gradient[start..][..length];
+            match [steps[side], steps[1 - side]] {
+                [1, 1] => {
+                    let numbers = own[i..][..length].iter().zip(&other[j..][..length]);
+                    let found = found[i..][..length].iter_mut().zip(gradient);
+                    found.zip(numbers).for_each(|((found, gradient), (&a, &b))| *found += gradient * slope(a, b));
+                }
+                [1, 0] => {
+                    let b = other[j];
+                    let found = found[i..][..length].iter_mut().zip(gradient);
+                    found.zip(&own[i..][..length]).for_each(|((found, gradient), &a)| *found += gradient * slope(a, b));
+                }
+                [along, across] => {
+                    for (k, gradient) in gradient.iter().enumerate() {
+                        let (i, j) = (i + k * along, j + k * across);
+                        found[i] += gradient * slope(own[i], other[j]);
+                    }
+                }
+            }
+        });
+        found
+    }
 }
 
 impl<const D: usize> Tensor<D> {
     /// `slopes` are those by the first and by the second number.
-    fn binary(self, other: Self, function: impl Fn(f32, f32) -> f32, slopes: fn(f32, f32) -> [f32; 2]) -> Self {
+    fn binary(
+        self,
+        other: Self,
+        function: impl Fn(f32, f32) -> f32,
+        slopes: (impl Fn(f32, f32) -> f32 + 'static, impl Fn(f32, f32) -> f32 + 'static),
+    ) -> Self {
         let (shape, walk) = Walk::new([&self.shape, &other.shape]);
         let mut values = vec![0.; shape.iter().product()];
         let (a, b) = (&self.values[..], &other.values[..]);
@@ -64,8 +104,14 @@ impl<const D: usize> Tensor<D> {
                     let operands = a[i..][..length].iter().zip(&b[j..][..length]);
                     out.iter_mut().zip(operands).for_each(|(out, (&a, &b))| *out = function(a, b));
                 }
-                [1, 0] => out.iter_mut().zip(&a[i..][..length]).for_each(|(out, &a)| *out = function(a, b[j])),
-                [0, 1] => out.iter_mut().zip(&b[j..][..length]).for_each(|(out, &b)| *out = function(a[i], b)),
+                [1, 0] => {
+                    let b = b[j];
+                    out.iter_mut().zip(&a[i..][..length]).for_each(|(out, &a)| *out = function(a, b));
+                }
+                [0, 1] => {
+                    let a = a[i];
+                    out.iter_mut().zip(&b[j..][..length]).for_each(|(out, &b)| *out = function(a, b));
+                }
                 [across, along] => {
                     for (k, out) in out.iter_mut().enumerate() {
                         *out = function(a[i + k * across], b[j + k * along]);
@@ -74,59 +120,55 @@ impl<const D: usize> Tensor<D> {
             }
         });
         let walk = Rc::new(walk);
-        let back = |operand: usize| {
+        let to_first = self.origin(|| {
             let (walk, a, b) = (walk.clone(), self.values.clone(), other.values.clone());
-            move || -> super::Back {
-                Box::new(move |gradient| {
-                    let mut found = vec![0.; if operand == 0 { a.len() } else { b.len() }];
-                    walk.stretches(|start, at, steps, length| {
-                        for (k, gradient) in gradient[start..][..length].iter().enumerate() {
-                            let [i, j] = [0, 1].map(|side| at[side] + k * steps[side]);
-                            found[[i, j][operand]] += gradient * slopes(a[i], b[j])[operand];
-                        }
-                    });
-                    found
-                })
-            }
-        };
-        let origins = [self.origin(back(0)), other.origin(back(1))].into_iter().flatten().collect();
+            Box::new(move |gradient| walk.share(gradient, 0, &a, &b, &slopes.0))
+        });
+        let to_second = other.origin(|| {
+            let (a, b) = (self.values.clone(), other.values.clone());
+            // The other way round, so that the operand whose share it is comes first.
+            Box::new(move |gradient| walk.share(gradient, 1, &b, &a, &|b, a| slopes.1(a, b)))
+        });
+        let origins = [to_first, to_second].into_iter().flatten().collect();
         Tensor::computed(shape.try_into().expect("as many axes as operands have"), values, origins)
     }
 
     pub fn add(self, other: Self) -> Self {
-        self.binary(other, |a, b| a + b, |_, _| [1., 1.])
+        self.binary(other, |a, b| a + b, (|_, _| 1., |_, _| 1.))
     }
 
     pub fn sub(self, other: Self) -> Self {
-        self.binary(other, |a, b| a - b, |_, _| [1., -1.])
+        self.binary(other, |a, b| a - b, (|_, _| 1., |_, _| -1.))
     }
 
     pub fn mul(self, other: Self) -> Self {
-        self.binary(other, |a, b| a * b, |a, b| [b, a])
+        self.binary(other, |a, b| a * b, (|_, b| b, |a, _| a))
     }
 
     pub fn div(self, other: Self) -> Self {
-        self.binary(other, |a, b| a / b, |a, b| [1. / b, -a / (b * b)])
+        self.binary(other, |a, b| a / b, (|_, b| 1. / b, |a, b| -a / (b * b)))
     }
 
     pub fn powf(self, other: Self) -> Self {
-        self.binary(other, f32::powf, |a, b| [b * a.powf(b - 1.), a.powf(b) * a.ln()])
+        self.binary(other, f32::powf, (|a, b| b * a.powf(b - 1.), |a, b| a.powf(b) * a.ln()))
     }
 
     pub fn min_pair(self, other: Self) -> Self {
-        self.binary(other, |a, b| if a < b || a.is_nan() { a } else { b }, |a, b| chosen(b, a))
+        let lesser = |a: f32, b: f32| if a < b || a.is_nan() { a } else { b };
+        self.binary(other, lesser, (|a, b| chosen(b, a), chosen))
     }
 
     pub fn max_pair(self, other: Self) -> Self {
-        self.binary(other, |a, b| if a > b || a.is_nan() { a } else { b }, chosen)
+        let greater = |a: f32, b: f32| if a > b || a.is_nan() { a } else { b };
+        self.binary(other, greater, (chosen, |a, b| chosen(b, a)))
     }
 }
 
-/// The slopes of the greater of two; of equals, each has a half.
-fn chosen(a: f32, b: f32) -> [f32; 2] {
+/// The slope of the greater of two by the first of them; of equals, each has a half.
+fn chosen(a: f32, b: f32) -> f32 {
     match a.partial_cmp(&b) {
-        Some(std::cmp::Ordering::Greater) => [1., 0.],
-        Some(std::cmp::Ordering::Less) => [0., 1.],
-        _ => [0.5, 0.5],
+        Some(std::cmp::Ordering::Greater) => 1.,
+        Some(std::cmp::Ordering::Less) => 0.,
+        _ => 0.5,
     }
 }

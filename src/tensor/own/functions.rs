@@ -1,12 +1,14 @@
 //! Functions of each number, and the sums and softmaxes made of them.
 
+use std::rc::Rc;
+
 use super::Tensor;
 
 impl<const D: usize> Tensor<D> {
     /// `slope` is given a number and the function's value there.
     fn unary(self, function: impl Fn(f32) -> f32, slope: impl Fn(f32, f32) -> f32 + 'static) -> Self {
         if self.mark.is_none() {
-            let values = match std::rc::Rc::try_unwrap(self.values) {
+            let values = match Rc::try_unwrap(self.values) {
                 Ok(mut values) => {
                     values.iter_mut().for_each(|value| *value = function(*value));
                     values
@@ -15,11 +17,11 @@ impl<const D: usize> Tensor<D> {
             };
             return Tensor::made(self.shape, values);
         }
-        let values: Vec<f32> = self.values.iter().map(|&value| function(value)).collect();
+        let values = Rc::new(self.values.iter().map(|&value| function(value)).collect::<Vec<f32>>());
         let (x, y) = (self.values.clone(), values.clone());
         let origin = self.origin(|| {
             Box::new(move |gradient| {
-                let numbers = x.iter().zip(&y);
+                let numbers = x.iter().zip(y.iter());
                 gradient.iter().zip(numbers).map(|(gradient, (&x, &y))| gradient * slope(x, y)).collect()
             })
         });
@@ -84,7 +86,11 @@ impl<const D: usize> Tensor<D> {
     }
 
     pub fn clamp(self, low: f32, high: f32) -> Self {
-        self.clamp_min(low).clamp_max(high)
+        let clamped = move |x: f32| {
+            let x = if x < low { low } else { x };
+            if x > high { high } else { x }
+        };
+        self.unary(clamped, move |x, _| f32::from(low <= x && x <= high))
     }
 
     /// 1 where it is greater, else 0.
@@ -126,7 +132,8 @@ impl<const D: usize> Tensor<D> {
 
     pub fn sum(self) -> Tensor<1> {
         let numbers = self.values.len();
-        self.reshape([numbers]).sum_dim(0)
+        let origin = self.origin(|| Box::new(move |gradient| vec![gradient[0]; numbers]));
+        Tensor::computed([1], vec![total(&self.values)], origin.into_iter().collect())
     }
 
     pub fn min(self) -> Tensor<1> {

@@ -199,7 +199,7 @@ impl<const D: usize> Tensor<D> {
     /// The number at each place of `index`.
     pub(super) fn picked<const E: usize>(self, shape: [usize; E], index: Vec<u32>, fill: f32) -> Tensor<E> {
         let values = index.iter().map(|&place| if place == NONE { fill } else { self.values[place as usize] });
-        let values = values.collect();
+        let values: Vec<f32> = values.collect();
         let numbers = self.values.len();
         let origin = self.origin(|| {
             Box::new(move |gradient| {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Tensor;
 use crate::formula::{Finish, Window};
-use crate::kernels::{After, Convolution, Depthwise, Planes, to_planes};
+use crate::kernels::{After, Convolution, Depthwise, Planes, from_planes, to_planes};
 
 /// How a convolution moves.
 #[derive(Clone, Copy, Debug)]
@@ -154,17 +154,31 @@ fn convolve(
     let mut found = Vec::with_capacity(parts * outputs * h * w);
     let area = height * width;
     let images = image.chunks_exact(channels * area);
+    // Where the image lies, if it does not stand over the edge.
+    let first = |axis: usize, size: usize, count: usize| {
+        usize::try_from(before[axis]).ok().filter(|first| first + (count - 1) * apart[axis] < size)
+    };
+    let inside = first(0, rows, height).zip(first(1, columns, width)).map(|(row, column)| Planes {
+        start: row * input.row + column * input.pixel,
+        row: apart[0] * input.row,
+        pixel: apart[1] * input.pixel,
+        height,
+        width,
+        channels,
+    });
     for (image, weights) in images.zip(weights.chunks_exact(weights.len() / parts)) {
-        let on = |axis: usize, i: usize, size: usize| {
-            usize::try_from(before[axis] + (i * apart[axis]) as isize).ok().filter(|&place| place < size)
-        };
-        for y in 0..height {
-            let Some(row) = on(0, y, rows) else { continue };
-            for x in 0..width {
-                let Some(column) = on(1, x, columns) else { continue };
-                let pixel = &mut memory[row * input.row + column * input.pixel..][..channels];
-                let numbers = image[y * width + x..].iter().step_by(area);
-                pixel.iter_mut().zip(numbers).for_each(|(pixel, number)| *pixel = *number);
+        match inside {
+            Some(planes) => from_planes(&mut memory, planes, image),
+            None => {
+                let on = |axis: usize, i: usize, size: usize| {
+                    usize::try_from(before[axis] + (i * apart[axis]) as isize).ok().filter(|&place| place < size)
+                };
+                for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                    let (Some(row), Some(column)) = (on(0, y, rows), on(1, x, columns)) else { continue };
+                    let pixel = &mut memory[row * input.row + column * input.pixel..][..channels];
+                    let numbers = image[y * width + x..].iter().step_by(area);
+                    pixel.iter_mut().zip(numbers).for_each(|(pixel, number)| *pixel = *number);
+                }
             }
         }
         if depthwise {
@@ -175,6 +189,13 @@ fn convolve(
         found.extend(to_planes(&memory, output));
     }
     found
+}
+
+/// One behind the other; a single one as it is.
+fn joined(mut parts: impl Iterator<Item = Vec<f32>>) -> Vec<f32> {
+    let mut all = parts.next().unwrap_or_default();
+    parts.for_each(|part| all.extend(part));
+    all
 }
 
 /// `[N, C, H, W]` by `[O, C / groups, kh, kw]` to `[N, O, h, w]`; the bias has one number for each output.
@@ -197,11 +218,11 @@ pub fn conv2d(x: Tensor<4>, weights: Tensor<4>, bias: Option<Tensor<1>>, options
     });
     let [_, h, w] = moves.output;
     let (before, after) = (channels * height * width, outputs * h * w);
-    let values = x.values.chunks_exact(before).flat_map(|image| moves.forward(image, &weights.values)).collect();
+    let values = joined(x.values.chunks_exact(before).map(|image| moves.forward(image, &weights.values)));
     let to_image = x.origin(|| {
         let (moves, weights) = (moves.clone(), weights.values.clone());
         Box::new(move |gradient| {
-            gradient.chunks_exact(after).flat_map(|gradient| moves.back_to_image(gradient, &weights)).collect()
+            joined(gradient.chunks_exact(after).map(|gradient| moves.back_to_image(gradient, &weights)))
         })
     });
     let to_weights = weights.origin(|| {
