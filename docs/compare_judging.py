@@ -8,9 +8,9 @@ The network is rebuilt in PyTorch from its ONNX file (`tests/data/make_real_cams
 come from the released pytorch-grad-cam, and the measures are those of `tests/data/make_boxes.py`, which rest on OpenCV.
 Nothing of this project's code takes part. Ends with an error if a score differs by more than half a point.
 
-`--decode` writes the pictures without loss as Pillow reads them: decoders of JPEG differ by a few levels, and pictures of
-which the map has two peaks of nearly one height then fall on either side. Scores of the JPEG files may be in the same
-file; they are compared as well, and pictures that differ are named.
+`--decode` writes the pictures without loss as Pillow reads them, because decoders of JPEG differ by a few levels: where two
+peaks of a map are nearly as high, or a threshold nearly cuts a part of it in two, a picture then falls on the other side.
+Scores of the JPEG files may be in the same file; they are printed as well, and pictures that differ are named.
 
 Needs Python 3.11 with torch, grad-cam, onnx, opencv, pillow and what else `tests/data/fixture.py` names.
 """
@@ -166,16 +166,16 @@ def main():
             for method, heatmap in explain(tensor(path, mean, std), category).items():
                 theirs[method][name] = judged(heatmap, boxes)
 
-    worst = 0.0
+    worst = {}
     for suffix, by_method in ours.items():
         print(f"{arguments.network} at {arguments.layer or last}, {suffix[1:]}: pytorch-grad-cam / this project")
-        differing = defaultdict(list)
+        differing, worst[suffix] = defaultdict(list), 0.0
         for method, by_name in by_method.items():
             cells = []
             for measure in MEASURES:
                 pairs = [(theirs[method][name][measure], mine[measure]) for name, mine in by_name.items()]
                 expected, found = (score([{measure: pair[side]} for pair in pairs], measure) for side in (0, 1))
-                worst = max(worst, abs(expected - found))
+                worst[suffix] = max(worst[suffix], abs(expected - found))
                 cells.append(f"{measure} {expected:.2f}/{found:.2f}")
                 if measure != "max-box-acc-v2":
                     for name, (a, b) in zip(by_name, pairs):
@@ -184,9 +184,11 @@ def main():
             print(f"  {method:22}{len(by_name):4} images  " + "  ".join(cells))
         for name, what in differing.items():
             print(f"  {name} differs by more than 0.05: {', '.join(what)}")
-    print(f"largest difference: {worst:.3f} points, of {ALLOWED} allowed")
-    if worst > ALLOWED:
-        raise SystemExit(1)
+        print(f"  largest difference: {worst[suffix]:.3f} points")
+    # Of JPEG files, each side reads other pixels.
+    enforced = worst.get(".png", max(worst.values()))
+    if enforced > ALLOWED:
+        raise SystemExit(f"{enforced:.3f} points are more than {ALLOWED}")
 
 
 if __name__ == "__main__":
