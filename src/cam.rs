@@ -349,16 +349,24 @@ impl Task<'_> {
     async fn layer_map(&self, map: LayerMap, layer: LayerId, watch: Watch<'_>) -> Result<Grid> {
         let cut = self.prediction.cut_at(layer);
         let activations = cut.activations();
-        let (weighted, join) = match map {
-            LayerMap::Pooling => (activations.mul(self.pooling_weights(layer)?), Join::Sum),
-            LayerMap::Activations(formula, join) => (formula(activations), join),
-            LayerMap::Gradients(formula, join) => (formula(activations, self.gradients(&cut)), join),
-            LayerMap::Shapley => (activations.mul(self.shapley_weights(&cut, watch).await?), Join::Sum),
-            LayerMap::Masked(masks) => (activations.mul(self.mask_weights(&cut, masks, watch).await?), Join::Sum),
-            LayerMap::Ablated => (activations.mul(self.ablation_weights(&cut, watch).await?), Join::Sum),
-            LayerMap::Smooth => (self.smooth_weighted(&cut, watch).await?, Join::Sum),
+        let (weights, join) = match map {
+            LayerMap::Pooling => (self.pooling_weights(layer)?, Join::Sum),
+            LayerMap::Unweighted(join) => return self.joined(activations, join).await,
+            LayerMap::Activations(formula) => (formula(activations.clone()), Join::Sum),
+            LayerMap::Gradients(formula, join) => (formula(activations.clone(), self.gradients(&cut)), join),
+            LayerMap::Shapley => (self.shapley_weights(&cut, watch).await?, Join::Sum),
+            LayerMap::Masked(masks) => (self.mask_weights(&cut, masks, watch).await?, Join::Sum),
+            LayerMap::Ablated => (self.ablation_weights(&cut, watch).await?, Join::Sum),
+            LayerMap::Smooth => return self.joined(self.smooth_weighted(&cut, watch).await?, Join::Sum).await,
         };
-        self.joined(weighted, join).await
+        let [_, channels, height, width] = activations.dims();
+        if weights.dims() == [1, channels, 1, 1] && matches!(join, Join::Sum) && !self.options.eigen_smooth {
+            // One weight a channel: a row times a matrix, so that nothing as large as the activations is made.
+            let weights = weights.reshape([1, 1, 1, channels]);
+            let map = weights.matmul(activations.reshape([1, 1, channels, height * width]));
+            return Ok(Grid::new(width as u32, height as u32, read(map).await?));
+        }
+        self.joined(activations.mul(weights), join).await
     }
 
     /// One map from weighted channels `[1, K, h, w]`.

@@ -26,9 +26,11 @@ pub(super) enum Map {
 pub(super) enum LayerMap {
     /// Σ_k W_ck A_k, with the weights of the head that pools the layer.
     Pooling,
-    /// The weighted activations, from the activations alone.
-    Activations(fn(Tensor<4>) -> Tensor<4>, Join),
-    /// The weighted activations, from activations and gradients.
+    /// The activations as they are.
+    Unweighted(Join),
+    /// Weights from the activations alone, for each channel or each place of each.
+    Activations(fn(Tensor<4>) -> Tensor<4>),
+    /// Weights from activations and gradients, for each channel or each place of each.
     Gradients(fn(Tensor<4>, Tensor<4>) -> Tensor<4>, Join),
     /// Gradients and their change along the activations.
     Shapley,
@@ -97,7 +99,7 @@ impl Recipe {
         Recipe { map: Map::Input(map), aim: Aim::Asked, fuse: Fuse::Mean }
     }
 
-    /// Σ_k of the weighted activations.
+    /// Σ_k w_k A_k with the weights that the formula gives.
     fn sum(formula: fn(Tensor<4>, Tensor<4>) -> Tensor<4>) -> Recipe {
         Recipe::layer(LayerMap::Gradients(formula, Join::Sum))
     }
@@ -147,12 +149,12 @@ methods! {
     // w = G: a weight for each place.
     HiResCam: "hirescam", "HiResCAM", "https://arxiv.org/abs/2011.08891", "1",
         "Multiplies activations and gradients place by place."
-        => Recipe::sum(|a, g| a.mul(g));
+        => Recipe::sum(|_, g| g);
 
-    // Σ_k max(G·A, 0).
+    // w = G where G·A is positive: Σ_k max(G·A, 0).
     GradCamElementwise: "grad-cam-elementwise", "Element-wise Grad-CAM", "https://github.com/jacobgil/pytorch-grad-cam", "1",
         "Multiplies activations and gradients place by place and keeps what is positive."
-        => Recipe::sum(|a, g| activation::relu(a.mul(g)));
+        => Recipe::sum(|a, g| g.clone().mul(a.mul(g).greater_elem(0.).float()));
 
     XGradCam: "xgrad-cam", "XGrad-CAM", "https://arxiv.org/abs/2008.02312", "1",
         "Weights each channel by its gradients, scaled by its activations."
@@ -161,23 +163,23 @@ methods! {
     // w = max(G, 0): a weight for each place.
     LayerCam: "layercam", "LayerCAM", "https://doi.org/10.1109/TIP.2021.3089943", "1",
         "Weights each place of each channel by its positive gradient."
-        => Recipe::sum(|a, g| a.mul(activation::relu(g)));
+        => Recipe::sum(|_, g| activation::relu(g));
 
     EigenCam: "eigen-cam", "Eigen-CAM", "https://arxiv.org/abs/2008.00299", "1",
         "Shows the strongest pattern in the activations, whatever the class."
-        => Recipe::layer(LayerMap::Activations(|a| a, Join::Principal));
+        => Recipe::layer(LayerMap::Unweighted(Join::Principal));
 
     EigenGradCam: "eigen-grad-cam", "Eigen-Grad-CAM", "https://github.com/jacobgil/pytorch-grad-cam", "1",
         "Shows the strongest pattern in the activations times their gradients."
-        => Recipe::layer(LayerMap::Gradients(|a, g| a.mul(g), Join::Principal));
+        => Recipe::layer(LayerMap::Gradients(|_, g| g, Join::Principal));
 
     KpcaCam: "kpca-cam", "KPCA-CAM", "https://arxiv.org/abs/2410.00267", "1",
         "Shows the strongest pattern in the activations as a curved kernel sees it, whatever the class."
-        => Recipe::layer(LayerMap::Activations(|a| a, Join::KernelPrincipal));
+        => Recipe::layer(LayerMap::Unweighted(Join::KernelPrincipal));
 
     Fem: "fem", "FEM", "https://ieeexplore.ieee.org/document/9286629", "1",
         "Weights each channel by how much of it is unusually strong, whatever the class."
-        => Recipe::layer(LayerMap::Activations(fem, Join::Sum));
+        => Recipe::layer(LayerMap::Activations(fem));
 
     ScoreCam: "score-cam", "Score-CAM", "https://arxiv.org/abs/1910.01279", "1 a channel",
         "Weights each channel by the score of the image seen through it."
@@ -272,8 +274,8 @@ impl FromStr for Method {
 }
 
 /// w_k = mean_ij G_k. Selvaraju et al. 2017, eq. 1.
-pub(super) fn grad_cam(a: Tensor<4>, g: Tensor<4>) -> Tensor<4> {
-    a.mul(mean(g))
+pub(super) fn grad_cam(_: Tensor<4>, g: Tensor<4>) -> Tensor<4> {
+    mean(g)
 }
 
 /// α = G² / (2G² + S_k · G³ + 1e-6), w_k = Σ_ij α · max(G, 0). Chattopadhay et al. 2018, eq. 19 with powers of G as
@@ -284,32 +286,34 @@ pub(super) fn grad_cam(a: Tensor<4>, g: Tensor<4>) -> Tensor<4> {
 fn grad_cam_plus_plus(a: Tensor<4>, g: Tensor<4>) -> Tensor<4> {
     let squares = g.clone().mul(g.clone());
     let cubes = squares.clone().mul(g.clone());
-    let divisor = squares.clone().mul_scalar(2.).add(sum(a.clone()).mul(cubes)).add_scalar(1e-6);
+    let divisor = squares.clone().mul_scalar(2.).add(sum(a).mul(cubes)).add_scalar(1e-6);
     // Where G = 0, α = 0 / 1e-6 = 0.
-    a.mul(sum(activation::relu(g).mul(squares.div(divisor))))
+    sum(activation::relu(g).mul(squares.div(divisor)))
 }
 
 /// w_k = Σ_ij G_k · A_k / (S_k + 1e-7). Fu et al. 2020, eq. 8.
 fn xgrad_cam(a: Tensor<4>, g: Tensor<4>) -> Tensor<4> {
-    let share = a.clone().div(sum(a.clone()).add_scalar(1e-7));
-    a.mul(sum(g.mul(share)))
+    let share = a.clone().div(sum(a).add_scalar(1e-7));
+    sum(g.mul(share))
 }
 
 /// w_k is the part of the places with A > mean + 2 · standard deviation. Fuad et al. 2020.
 fn fem(a: Tensor<4>) -> Tensor<4> {
-    let centred = a.clone().sub(mean(a.clone()));
+    let centred = a.clone().sub(mean(a));
     let deviation = mean(centred.clone().mul(centred.clone())).sqrt();
-    a.mul(mean(centred.sub(deviation.mul_scalar(2.)).greater_elem(0.).float()))
+    mean(centred.sub(deviation.mul_scalar(2.)).greater_elem(0.).float())
 }
 
 /// Over places: `[N, K, h, w]` to `[N, K, 1, 1]`.
 pub(super) fn mean(t: Tensor<4>) -> Tensor<4> {
-    t.mean_dim(2).mean_dim(3)
+    let [.., height, width] = t.dims();
+    sum(t).mul_scalar(1. / (height * width) as f32)
 }
 
 /// Over places: `[N, K, h, w]` to `[N, K, 1, 1]`.
 pub(super) fn sum(t: Tensor<4>) -> Tensor<4> {
-    t.sum_dim(2).sum_dim(3)
+    let [images, channels, height, width] = t.dims();
+    t.reshape([images, channels, 1, height * width]).sum_dim(3)
 }
 
 #[cfg(test)]
@@ -335,12 +339,12 @@ mod tests {
 
         /// The sum of the channels that the method weighted.
         fn map(method: Method, activations: Tensor<4>, gradients: Tensor<4>) -> Vec<f32> {
-            let weighted = match method.recipe().map {
-                Map::Layer(LayerMap::Activations(formula, _)) => formula(activations),
-                Map::Layer(LayerMap::Gradients(formula, _)) => formula(activations, gradients),
+            let weights = match method.recipe().map {
+                Map::Layer(LayerMap::Activations(formula)) => formula(activations.clone()),
+                Map::Layer(LayerMap::Gradients(formula, _)) => formula(activations.clone(), gradients),
                 _ => panic!("{method:?} is no formula"),
             };
-            pollster::block_on(read(weighted.sum_dim(1))).unwrap()
+            pollster::block_on(read(activations.mul(weights).sum_dim(1))).unwrap()
         }
 
         #[track_caller]

@@ -301,6 +301,15 @@ fn product(a: &[f32], b: &[f32], length: usize) -> Vec<f32> {
     output.pixels().flat_map(|at| &memory[at..][..columns]).copied().collect()
 }
 
+/// The sum of the rows of a matrix, each times its weight.
+fn weighted_sum(weights: &[f32], matrix: &[f32]) -> Vec<f32> {
+    let mut sums = vec![0.; matrix.len() / weights.len()];
+    for (weight, row) in weights.iter().zip(matrix.chunks_exact(sums.len())) {
+        sums.iter_mut().zip(row).for_each(|(sum, number)| *sum += weight * number);
+    }
+    sums
+}
+
 fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
     (0..columns).flat_map(|column| matrix[column..].iter().step_by(columns)).copied().collect()
 }
@@ -334,8 +343,8 @@ impl<const D: usize> Tensor<D> {
         let (of_a, of_b, of_c) = (n * length, length * m, n * m);
         let mut values = Vec::with_capacity(count * of_c);
         for &[a, b] in pairs.iter() {
-            let b = transposed(&other.values[b * of_b..][..of_b], m);
-            values.extend(product(&self.values[a * of_a..][..of_a], &b, length));
+            let (a, b) = (&self.values[a * of_a..][..of_a], &other.values[b * of_b..][..of_b]);
+            values.extend(if n == 1 { weighted_sum(a, b) } else { product(a, &transposed(b, m), length) });
         }
         let add = |sums: &mut [f32], found: Vec<f32>| sums.iter_mut().zip(found).for_each(|(sum, found)| *sum += found);
         let to_a = self.origin(|| {
