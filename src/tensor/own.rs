@@ -8,7 +8,7 @@
 //! without that nothing is kept for a way back.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::rc::Rc;
 
@@ -39,6 +39,7 @@ pub struct TensorData {
 }
 
 impl TensorData {
+    /// Row-major numbers of a shape.
     pub fn new<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> TensorData {
         TensorData { values, shape: shape.to_vec() }
     }
@@ -93,28 +94,34 @@ impl Mark {
 pub struct Gradients(HashMap<usize, Vec<f32>>);
 
 impl<const D: usize> Tensor<D> {
+    /// A tensor of these numbers.
     pub fn from_data(data: TensorData, _device: &Device) -> Self {
         let shape = data.shape.try_into().expect("as many sides as dimensions");
         Tensor::made(shape, data.values)
     }
 
+    /// Its numbers and shape.
     pub fn into_data(self) -> TensorData {
         let shape = self.shape.to_vec();
         TensorData { values: Rc::unwrap_or_clone(self.values), shape }
     }
 
+    /// The same, where burn has to wait for a device.
     pub async fn into_data_async(self) -> Result<TensorData, Infallible> {
         Ok(self.into_data())
     }
 
+    /// Its shape.
     pub fn dims(&self) -> [usize; D] {
         self.shape
     }
 
+    /// Where it is.
     pub fn device(&self) -> Device {
         Device(())
     }
 
+    /// Zeros in its shape.
     pub fn zeros_like(&self) -> Self {
         Tensor::made(self.shape, vec![0.; self.values.len()])
     }
@@ -124,6 +131,7 @@ impl<const D: usize> Tensor<D> {
         self
     }
 
+    /// Whether it is on the tape.
     pub fn is_autodiff(&self) -> bool {
         self.mark.is_some()
     }
@@ -150,10 +158,10 @@ impl<const D: usize> Tensor<D> {
         found.insert(mark.index, vec![1.; self.values.len()]);
         let mut marks = vec![mark.clone()];
         let mut seen = 0;
-        let mut known: HashMap<usize, ()> = HashMap::from([(mark.index, ())]);
+        let mut known = HashSet::from([mark.index]);
         while let Some(mark) = marks.get(seen).cloned() {
             for origin in &mark.origins {
-                if known.insert(origin.mark.index, ()).is_none() {
+                if known.insert(origin.mark.index) {
                     marks.push(origin.mark.clone());
                 }
             }

@@ -133,31 +133,38 @@ impl<const D: usize> Tensor<D> {
         Tensor::computed(shape.try_into().expect("as many axes as operands have"), values, origins)
     }
 
+    /// Sums; axes of size one repeat, here and in what follows.
     pub fn add(self, other: Self) -> Self {
         self.binary(other, |a, b| a + b, (|_, _| 1., |_, _| 1.))
     }
 
+    /// Differences.
     pub fn sub(self, other: Self) -> Self {
         self.binary(other, |a, b| a - b, (|_, _| 1., |_, _| -1.))
     }
 
+    /// Products.
     pub fn mul(self, other: Self) -> Self {
         self.binary(other, |a, b| a * b, (|_, b| b, |a, _| a))
     }
 
+    /// Quotients.
     pub fn div(self, other: Self) -> Self {
         self.binary(other, |a, b| a / b, (|_, b| 1. / b, |a, b| -a / (b * b)))
     }
 
+    /// Powers.
     pub fn powf(self, other: Self) -> Self {
         self.binary(other, f32::powf, (|a, b| b * a.powf(b - 1.), |a, b| a.powf(b) * a.ln()))
     }
 
+    /// The lesser of each two.
     pub fn min_pair(self, other: Self) -> Self {
         let lesser = |a: f32, b: f32| if a < b || a.is_nan() { a } else { b };
         self.binary(other, lesser, (|a, b| chosen(b, a), chosen))
     }
 
+    /// The greater of each two.
     pub fn max_pair(self, other: Self) -> Self {
         let greater = |a: f32, b: f32| if a > b || a.is_nan() { a } else { b };
         self.binary(other, greater, (chosen, |a, b| chosen(b, a)))

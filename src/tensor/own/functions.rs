@@ -28,46 +28,57 @@ impl<const D: usize> Tensor<D> {
         Tensor::computed(self.shape, values, origin.into_iter().collect())
     }
 
+    /// Each number and this one.
     pub fn add_scalar(self, number: f32) -> Self {
         self.unary(move |x| x + number, |_, _| 1.)
     }
 
+    /// Each number times this one.
     pub fn mul_scalar(self, number: f32) -> Self {
         self.unary(move |x| x * number, move |_, _| number)
     }
 
+    /// Each number to this power.
     pub fn powf_scalar(self, exponent: f32) -> Self {
         self.unary(move |x| x.powf(exponent), move |x, _| exponent * x.powf(exponent - 1.))
     }
 
+    /// Square roots.
     pub fn sqrt(self) -> Self {
         self.unary(f32::sqrt, |_, y| 0.5 / y)
     }
 
+    /// e to each number.
     pub fn exp(self) -> Self {
         self.unary(f32::exp, |_, y| y)
     }
 
+    /// Natural logarithms.
     pub fn log(self) -> Self {
         self.unary(f32::ln, |x, _| 1. / x)
     }
 
+    /// Absolute values.
     pub fn abs(self) -> Self {
         self.unary(f32::abs, |x, _| if x == 0. { 0. } else { x.signum() })
     }
 
+    /// Each number with the other sign.
     pub fn neg(self) -> Self {
         self.unary(|x| -x, |_, _| -1.)
     }
 
+    /// One divided by each.
     pub fn recip(self) -> Self {
         self.unary(|x| 1. / x, |_, y| -y * y)
     }
 
+    /// Hyperbolic tangents.
     pub fn tanh(self) -> Self {
         self.unary(f32::tanh, |_, y| 1. - y * y)
     }
 
+    /// The error function.
     pub fn erf(self) -> Self {
         self.unary(libm::erff, |x, _| std::f32::consts::FRAC_2_SQRT_PI * (-x * x).exp())
     }
@@ -77,14 +88,17 @@ impl<const D: usize> Tensor<D> {
         self.unary(f32::round_ties_even, |_, _| 0.)
     }
 
+    /// Nothing below `low`.
     pub fn clamp_min(self, low: f32) -> Self {
         self.unary(move |x| if x < low { low } else { x }, move |x, _| f32::from(x >= low))
     }
 
+    /// Nothing above `high`.
     pub fn clamp_max(self, high: f32) -> Self {
         self.unary(move |x| if x > high { high } else { x }, move |x, _| f32::from(x <= high))
     }
 
+    /// To `low..=high`.
     pub fn clamp(self, low: f32, high: f32) -> Self {
         let clamped = move |x: f32| {
             let x = if x < low { low } else { x };
@@ -103,6 +117,7 @@ impl<const D: usize> Tensor<D> {
         self
     }
 
+    /// Sums along an axis, which keeps size one.
     pub fn sum_dim(self, axis: usize) -> Self {
         let (outer, size, inner) = self.around(axis);
         let mut values = vec![0.; outer * inner];
@@ -125,17 +140,20 @@ impl<const D: usize> Tensor<D> {
         Tensor::computed(shape, values, origin.into_iter().collect())
     }
 
+    /// Means along an axis, which keeps size one.
     pub fn mean_dim(self, axis: usize) -> Self {
         let size = self.shape[axis];
         self.sum_dim(axis).mul_scalar(1. / size as f32)
     }
 
+    /// The sum of all.
     pub fn sum(self) -> Tensor<1> {
         let numbers = self.values.len();
         let origin = self.origin(|| Box::new(move |gradient| vec![gradient[0]; numbers]));
         Tensor::computed([1], vec![total(&self.values)], origin.into_iter().collect())
     }
 
+    /// The least of all.
     pub fn min(self) -> Tensor<1> {
         let numbers = self.values.len();
         self.reshape([numbers]).min_dim(0)
@@ -161,30 +179,36 @@ fn total(values: &[f32]) -> f32 {
 pub mod activation {
     use super::Tensor;
 
+    /// max(x, 0).
     pub fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         // Not a number stays one.
         x.unary(|x| if x > 0. || x.is_nan() { x } else { 0. }, |x, _| f32::from(x > 0.))
     }
 
+    /// `slope · x` below zero.
     pub fn leaky_relu<const D: usize>(x: Tensor<D>, slope: f64) -> Tensor<D> {
         let slope = slope as f32;
         x.unary(move |x| if x < 0. { slope * x } else { x }, move |x, _| if x > 0. { 1. } else { slope })
     }
 
+    /// 1 / (1 + exp(−x)).
     pub fn sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         x.unary(|x| 1. / (1. + (-x).exp()), |_, y| y * (1. - y))
     }
 
+    /// alpha·(exp(x) − 1) below zero.
     pub fn elu<const D: usize>(x: Tensor<D>, alpha: f64) -> Tensor<D> {
         let alpha = alpha as f32;
         x.unary(move |x| if x > 0. { x } else { alpha * x.exp_m1() }, move |x, y| if x > 0. { 1. } else { y + alpha })
     }
 
+    /// x times the share of a normal distribution below it.
     pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         let half = x.clone().mul_scalar(0.5);
         half.mul(x.mul_scalar(std::f32::consts::FRAC_1_SQRT_2).erf().add_scalar(1.))
     }
 
+    /// The same by a hyperbolic tangent.
     pub fn gelu_approximate<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         let cubic = x.clone().mul(x.clone()).mul(x.clone()).mul_scalar(0.044715).add(x.clone());
         let inner = cubic.mul_scalar((2. / std::f32::consts::PI).sqrt());
@@ -200,12 +224,14 @@ pub mod activation {
         )
     }
 
+    /// exp(x) / Σ exp(x) along an axis.
     pub fn softmax<const D: usize>(x: Tensor<D>, axis: usize) -> Tensor<D> {
         let greatest = x.clone().detach().max_dim(axis);
         let powers = x.sub(greatest).exp();
         powers.clone().div(powers.sum_dim(axis))
     }
 
+    /// Its logarithm.
     pub fn log_softmax<const D: usize>(x: Tensor<D>, axis: usize) -> Tensor<D> {
         let greatest = x.clone().detach().max_dim(axis);
         let below = x.sub(greatest);

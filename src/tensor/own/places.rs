@@ -15,6 +15,7 @@ pub struct Slice {
 }
 
 impl Slice {
+    /// All of it.
     pub fn full() -> Slice {
         Slice { start: 0, end: None, step: 1 }
     }
@@ -41,12 +42,14 @@ pub mod ops {
 }
 
 impl<const D: usize> Tensor<D> {
+    /// The same numbers in another shape.
     pub fn reshape<const E: usize>(self, shape: [usize; E]) -> Tensor<E> {
         assert_eq!(shape.iter().product::<usize>(), self.values.len(), "{:?} can't become {shape:?}", self.shape);
         // The same numbers for another shape: the same place on the tape.
         Tensor { shape, values: self.values, mark: self.mark }
     }
 
+    /// Axes in another order.
     pub fn permute(self, axes: [usize; D]) -> Self {
         let strides = self.strides();
         let shape = axes.map(|axis| self.shape[axis]);
@@ -54,16 +57,19 @@ impl<const D: usize> Tensor<D> {
         self.picked(shape, index, 0.)
     }
 
+    /// Two axes changed for each other.
     pub fn swap_dims(self, a: usize, b: usize) -> Self {
         let mut axes = std::array::from_fn(|axis| axis);
         axes.swap(a, b);
         self.permute(axes)
     }
 
+    /// `length` places of an axis.
     pub fn narrow(self, axis: usize, start: usize, length: usize) -> Self {
         self.along(axis, length, |i| Some(start + i))
     }
 
+    /// A part of each axis.
     pub fn slice(self, slices: [Slice; D]) -> Self {
         slices.into_iter().enumerate().fold(self, |tensor, (axis, Slice { start, end, step })| {
             let size = tensor.shape[axis];
@@ -72,12 +78,14 @@ impl<const D: usize> Tensor<D> {
         })
     }
 
+    /// An axis from its end.
     pub fn flip(self, axes: [isize; 1]) -> Self {
         let axis = axes[0] as usize;
         let size = self.shape[axis];
         self.along(axis, size, |i| Some(size - 1 - i))
     }
 
+    /// Axes of size one repeated.
     pub fn expand(self, shape: [usize; D]) -> Self {
         (0..D).fold(self, |tensor, axis| match tensor.shape[axis] {
             1 => tensor.along(axis, shape[axis], |_| Some(0)),
@@ -85,11 +93,13 @@ impl<const D: usize> Tensor<D> {
         })
     }
 
+    /// An axis again and again.
     pub fn repeat_dim(self, axis: usize, times: usize) -> Self {
         let size = self.shape[axis];
         self.along(axis, size * times, |i| Some(i % size))
     }
 
+    /// More places before and after each axis.
     pub fn pad(self, padding: [(usize, usize); D], mode: ops::PadMode) -> Self {
         padding.into_iter().enumerate().fold(self, |tensor, (axis, (before, after))| {
             let size = tensor.shape[axis];
@@ -107,10 +117,12 @@ impl<const D: usize> Tensor<D> {
         })
     }
 
+    /// The greatest along an axis, which keeps size one.
     pub fn max_dim(self, axis: usize) -> Self {
         self.extreme(axis, |a, b| a > b)
     }
 
+    /// The least along an axis, which keeps size one.
     pub fn min_dim(self, axis: usize) -> Self {
         self.extreme(axis, |a, b| a < b)
     }
@@ -134,6 +146,7 @@ impl<const D: usize> Tensor<D> {
         self.picked(shape, index, 0.)
     }
 
+    /// One behind the other along an axis.
     pub fn cat(tensors: Vec<Self>, axis: usize) -> Self {
         let mut shape = tensors[0].shape;
         shape[axis] = tensors.iter().map(|tensor| tensor.shape[axis]).sum();

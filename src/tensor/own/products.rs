@@ -16,6 +16,7 @@ pub struct ConvOptions {
 }
 
 impl ConvOptions {
+    /// `padding` is what stands before and after rows and columns.
     pub fn new_with_padding(
         stride: [usize; 2],
         padding: [(usize, usize); 2],
