@@ -604,7 +604,8 @@ fn line(row: Row, measured: &[&Measured], judged: &Judged, layer: Option<&str>) 
             let passes = many_passes(method, &judged.network, layer).map(|passes| passes.to_string());
             (method.title().to_owned(), passes.unwrap_or_else(|| method.forward_passes().to_owned()))
         }
-        Row::Baseline(baseline) => (format!("*{}*", baseline.name()), "0".to_owned()),
+        Row::Baseline(Baseline::Centre) => ("*centre*".to_owned(), "0".to_owned()),
+        Row::Baseline(Baseline::Full) => ("*full image*".to_owned(), "0".to_owned()),
     };
     let mut line = format!("| {title} | {} |", measured.len());
     for cell in cells {

@@ -54,7 +54,7 @@ impl Function {
 }
 
 /// A function of two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Combine {
     Add,
     Sub,

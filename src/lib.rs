@@ -4,7 +4,7 @@
 #[cfg(feature = "engine")]
 pub mod cam;
 mod error;
-#[cfg(feature = "engine")]
+#[cfg(feature = "cpu")]
 mod formula;
 pub mod heatmap;
 pub mod image;
@@ -22,8 +22,6 @@ pub mod preprocess;
 mod random;
 #[cfg(feature = "engine")]
 pub mod sanity;
-#[cfg(feature = "gpu")]
-mod shaders;
 #[cfg(feature = "engine")]
 mod tensor;
 #[cfg(target_family = "wasm")]
