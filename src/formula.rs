@@ -54,7 +54,7 @@ impl Function {
 }
 
 /// A function of two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Combine {
     Add,
     Sub,

@@ -4,7 +4,7 @@
 #[cfg(feature = "engine")]
 pub mod cam;
 mod error;
-#[cfg(feature = "cpu")]
+#[cfg(feature = "engine")]
 mod formula;
 pub mod heatmap;
 pub mod image;
@@ -22,6 +22,8 @@ pub mod preprocess;
 mod random;
 #[cfg(feature = "engine")]
 pub mod sanity;
+#[cfg(feature = "gpu")]
+mod shaders;
 #[cfg(feature = "engine")]
 mod tensor;
 #[cfg(target_family = "wasm")]

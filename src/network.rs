@@ -14,11 +14,10 @@ use crate::tensor::{Device, Tensor, TensorData};
 use crate::{Error, ErrorKind, Result};
 
 mod backward;
-#[cfg(feature = "cpu")]
 mod fast;
-#[cfg(feature = "cpu")]
 mod fuse;
-#[cfg(feature = "cpu")]
+#[cfg(feature = "gpu")]
+mod gpu;
 mod gradient;
 pub(crate) mod plan;
 #[cfg(feature = "cpu")]
@@ -75,7 +74,6 @@ pub struct Network {
     /// Those of the plan on the device, from their first use on.
     constants: Vec<OnceCell<Tensor<4>>>,
     /// The way around burn, on devices that have one.
-    #[cfg(feature = "cpu")]
     fast: Option<fast::Fast>,
     /// Each layer beside its value, in the order of the run.
     layers: Vec<Layer>,
@@ -91,17 +89,13 @@ pub struct Cut {
     values: Vec<Option<Tensor<4>>>,
     activations: Tensor<4>,
     /// What gradients in closed form need of the steps behind the layer, from the first of them on.
-    #[cfg(feature = "cpu")]
-    saved: OnceCell<Vec<Vec<f32>>>,
+    saved: OnceCell<Vec<fast::Numbers>>,
 }
 
 impl Cut {
     fn new(layer: LayerId, mut values: Vec<Option<Tensor<4>>>) -> Cut {
         let activations = values[layer.0.0].take().expect("the layer's own step does not depend on it");
-        #[cfg(feature = "cpu")]
-        return Cut { layer, values, activations, saved: OnceCell::new() };
-        #[cfg(not(feature = "cpu"))]
-        Cut { layer, values, activations }
+        Cut { layer, values, activations, saved: OnceCell::new() }
     }
 
     /// The layer at which the run stopped.
@@ -169,10 +163,7 @@ impl Network {
         }
         last_use[plan.scores.0] = usize::MAX;
         let constants: Vec<OnceCell<Tensor<4>>> = vec![OnceCell::new(); plan.constants.len()];
-        #[cfg(feature = "cpu")]
         let fast = fast::Fast::on(device);
-        #[cfg(not(feature = "cpu"))]
-        let fast: Option<()> = None;
         if fast.is_none() {
             // Everything runs on the device: nothing is needed here any more.
             for (constant, uploaded) in plan.constants.iter_mut().zip(&constants) {
@@ -187,7 +178,6 @@ impl Network {
             metadata,
             device: device.clone(),
             constants,
-            #[cfg(feature = "cpu")]
             fast,
             layers,
             layer_ids,
@@ -199,10 +189,7 @@ impl Network {
     /// The same network, run on burn step by step even where there is a faster way: what that is to be compared with.
     #[doc(hidden)]
     pub fn plainly(self) -> Network {
-        #[cfg(feature = "cpu")]
-        return Network { fast: None, ..self };
-        #[cfg(not(feature = "cpu"))]
-        self
+        Network { fast: None, ..self }
     }
 
     /// What the network takes.
@@ -338,7 +325,6 @@ impl Network {
     /// # Shapes
     /// - `input`: `[N, C, H, W]`
     pub fn forward_through(&self, input: Tensor<4>, layer: LayerId) -> (Cut, Tensor<2>) {
-        #[cfg(feature = "cpu")]
         if let Some(both) = self.fast_forward_through(&input, layer) {
             return both;
         }
@@ -352,7 +338,6 @@ impl Network {
     /// # Shapes
     /// - `input`: `[N, C, H, W]`
     pub fn forward_to(&self, input: Tensor<4>, layer: LayerId) -> Cut {
-        #[cfg(feature = "cpu")]
         if let Some(cut) = self.fast_forward_to(&input, layer) {
             return cut;
         }
@@ -374,7 +359,6 @@ impl Network {
     /// - `activations`: `[N, K, h, w]`, where the cut was made of N images or one
     /// - output: `[N, classes]`
     pub fn forward_from(&self, cut: &Cut, activations: Tensor<4>) -> Tensor<2> {
-        #[cfg(feature = "cpu")]
         if let Some(scores) = self.fast_forward_from(cut, &activations) {
             return scores;
         }
@@ -405,7 +389,6 @@ impl Network {
 
     /// The activations A of the cut and the gradient ∂y/∂A of the score y of `class`, both `[N, K, h, w]`.
     pub fn activations_and_gradients(&self, cut: &Cut, class: usize) -> (Tensor<4>, Tensor<4>) {
-        #[cfg(feature = "cpu")]
         if let Some(gradients) = self.fast_gradients(cut, class) {
             return (cut.activations(), gradients);
         }
@@ -470,11 +453,10 @@ impl Network {
     fn set_parameter(&mut self, index: usize, values: Vec<f32>) {
         let constant = &mut self.plan.constants[index];
         self.constants[index] = tensor(values.clone(), constant.shape, &self.device).into();
-        #[cfg(feature = "cpu")]
         if let Some(fast) = &mut self.fast {
             constant.values = values;
             // Its programs hold the old numbers.
-            *fast = fast::Fast::default();
+            *fast = fast.clone();
         }
     }
 
@@ -552,11 +534,9 @@ impl Source {
 pub(crate) fn evaluate(plan: Plan, inputs: Vec<Tensor<4>>, device: &Device, plainly: bool) -> Tensor<4> {
     let input = InputSpec { width: 1, height: 1, channels: 1 };
     let network = Network::on_device(plan, input, false, BTreeMap::new(), device);
-    #[cfg(feature = "cpu")]
     if !plainly && let Some(result) = network.fast_evaluate(&inputs) {
         return result;
     }
-    let _ = plainly;
     let mut values: Vec<Option<Tensor<4>>> = inputs.into_iter().map(Some).collect();
     values.resize(network.plan.values.len(), None);
     network.run_steps(&mut values, 1, |_| true);

@@ -6,6 +6,7 @@
 //! **Invariants.** The values asked for are exactly what the plan says; only values between may be folded away. What is not
 //! recognised stays a step as burn runs it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::plan::{Binary, Constant, Op, Plan, Reduction, Source, Unary, ValueId};
@@ -16,7 +17,7 @@ pub(super) enum Kind {
     Convolution {
         window: Window,
         groups: usize,
-        weights: Vec<f32>,
+        weights: Weights,
         bias: Vec<f32>,
         affine: Option<[Vec<f32>; 2]>,
         addend: Option<ValueId>,
@@ -51,6 +52,24 @@ pub(super) enum Kind {
         value: f32,
     },
     Step,
+}
+
+/// The weights of a convolution, `[outputs, inputs, rows, columns]`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Weights {
+    constant: usize,
+    /// A matrix `[inputs, outputs]` in their place.
+    columns: bool,
+}
+
+impl Weights {
+    pub fn numbers(self, plan: &Plan) -> Cow<'_, [f32]> {
+        let Constant { shape: [_, _, rows, columns], values } = &plan.constants[self.constant];
+        match self.columns {
+            true => (0..rows * columns).map(|at| values[at % rows * columns + at / rows]).collect(),
+            false => Cow::Borrowed(values),
+        }
+    }
 }
 
 /// Steps that become one instruction.
@@ -201,8 +220,8 @@ fn recognise(plan: &Plan, index: usize) -> Option<(Kind, Vec<ValueId>)> {
     let kind = match &step.op {
         Op::Convolution { .. } | Op::MaxPool { .. } | Op::AveragePool { .. } if !planes => return None,
         Op::Convolution { stride, padding, dilation, groups } => {
-            let weights = constant(1)?;
-            let [_, per_group, kh, kw] = weights.shape;
+            let Some(Source::Constant(weights)) = step.inputs.get(1) else { return None };
+            let [_, per_group, kh, kw] = plan.constants[*weights].shape;
             let depthwise = per_group == 1 && out.channels == *groups;
             // Groups of other sizes do not end where vectors do.
             if !(*groups == 1 || depthwise || (out.channels / groups).is_multiple_of(4)) {
@@ -215,7 +234,7 @@ fn recognise(plan: &Plan, index: usize) -> Option<(Kind, Vec<ValueId>)> {
             Kind::Convolution {
                 window: pool(&[kh, kw], stride, padding, dilation),
                 groups: *groups,
-                weights: weights.values.clone(),
+                weights: Weights { constant: *weights, columns: false },
                 bias,
                 affine: None,
                 addend: None,
@@ -223,8 +242,8 @@ fn recognise(plan: &Plan, index: usize) -> Option<(Kind, Vec<ValueId>)> {
             }
         }
         Op::Linear { transposed } => {
-            let matrix = constant(1)?;
-            let [1, 1, rows, columns] = matrix.shape else { return None };
+            let Some(Source::Constant(matrix)) = step.inputs.get(1) else { return None };
+            let [1, 1, _, _] = plan.constants[*matrix].shape else { return None };
             if x.channels_first || out.channels_first {
                 return None;
             }
@@ -232,10 +251,7 @@ fn recognise(plan: &Plan, index: usize) -> Option<(Kind, Vec<ValueId>)> {
                 2 => vec![0.; out.channels],
                 _ => per_channel(constant(2)?, out)?,
             };
-            let weights = match transposed {
-                true => matrix.values.clone(),
-                false => (0..rows * columns).map(|at| matrix.values[at % rows * columns + at / rows]).collect(),
-            };
+            let weights = Weights { constant: *matrix, columns: !transposed };
             let (affine, addend) = (None, None);
             Kind::Convolution { window: Window::PIXEL, groups: 1, weights, bias, affine, addend, function: PLAIN }
         }

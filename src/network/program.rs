@@ -327,7 +327,8 @@ impl<'a> Layout<'a> {
             let operands: Vec<Planes> = group.operands.iter().map(|&value| self.planes(value)).collect();
             let planes = [operands[0], output];
             match group.kind {
-                Kind::Convolution { window, groups, ref weights, ref bias, ref affine, addend, function } => {
+                Kind::Convolution { window, groups, weights, ref bias, ref affine, addend, function } => {
+                    let weights = weights.numbers(self.plan);
                     let (finish, then) = match function {
                         Function::Finish(finish) => (finish, None),
                         function => (Finish::PLAIN, Some(function)),
@@ -337,11 +338,11 @@ impl<'a> Layout<'a> {
                     let depthwise = groups > 1 && groups == planes[0].channels && groups == output.channels;
                     instructions.push(if self.is_winograd(&group, &window, groups) {
                         let scratch = self.scratch[&index];
-                        Instruction::Winograd(Winograd::new(planes, window.padding, weights, &after, scratch))
+                        Instruction::Winograd(Winograd::new(planes, window.padding, &weights, &after, scratch))
                     } else if depthwise {
-                        Instruction::Depthwise(Depthwise::new(planes, window, weights, &after))
+                        Instruction::Depthwise(Depthwise::new(planes, window, &weights, &after))
                     } else {
-                        Instruction::Convolution(Convolution::new(planes, window, groups, weights, &after))
+                        Instruction::Convolution(Convolution::new(planes, window, groups, &weights, &after))
                     });
                     if let Some(function) = then {
                         let (scale, shift) = (vec![1.; output.channels], vec![0.; output.channels]);

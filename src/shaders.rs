@@ -1,0 +1,603 @@
+//! The arithmetic of networks on the GPU: WGSL texts, launched through burn's device.
+//!
+//! Activations lie channels last in vectors of four, so that neighbouring threads read neighbouring channels. Sizes and
+//! strides come in a buffer of parameters instead of the text: networks then share a handful of pipelines, whose
+//! compilation is what a first picture waits for. burn's operators define what the shaders compute.
+//!
+//! **Invariants.** A text declares a binding for each buffer and uses it. Threads beyond the edge of the output write nothing;
+//! every number of a vector is written, also where its channel does not exist.
+
+use burn_cubecl::cubecl;
+use cubecl::prelude::{AddressType, CubeDim, ElemType, ExecutionMode, KernelId};
+use cubecl::prelude::{CubeKernel, KernelDefinition, KernelMetadata, KernelSettings, PrecompiledSource, Scope};
+
+use crate::formula::{Combine, Finish, Function};
+
+/// How many threads work together.
+const THREADS: u32 = 64;
+
+/// What makes the text of one shader differ from another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Shader {
+    pub kind: Kind,
+    pub function: Last,
+    /// Whether an output is read from, too, because the input lies in the same buffer.
+    pub shared: Shared,
+    /// Threads along the vectors of channels; the others lie along the pixels.
+    pub lanes: u32,
+}
+
+/// What a thread computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    /// Sums over windows and channels for a tile of pixels and vectors of outputs.
+    Convolution {
+        input: Input,
+        pixels: u32,
+        vectors: u32,
+        edges: bool,
+        affine: bool,
+        addend: bool,
+    },
+    /// Of one pixel: the threads of a group share the inputs.
+    Row {
+        affine: bool,
+        addend: bool,
+    },
+    /// Sums over windows, each channel for itself, for a few pixels and one vector.
+    Depthwise {
+        pixels: u32,
+        affine: bool,
+        addend: bool,
+    },
+    /// The maximum or the sum over a window for one pixel and one vector.
+    Pool {
+        max: bool,
+        each: bool,
+    },
+    /// The same over the whole image, for whose pixels the threads of a group share the work.
+    Whole {
+        max: bool,
+    },
+    /// A scale and a shift for each channel.
+    Map,
+    Combine(Combine),
+    /// Number by number, from any strides.
+    Copy,
+}
+
+/// How a convolution reads its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Input {
+    /// In vectors of channels.
+    Vectors,
+    /// Number by number, from any strides and the channels of a group.
+    Numbers,
+}
+
+/// Which operands lie in the output's buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Shared {
+    pub input: bool,
+    pub other: bool,
+}
+
+/// What becomes of a number before it is stored, its two parameters aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Last {
+    Plain,
+    Relu,
+    Finish,
+    Clip,
+    HardSigmoid,
+    HardSwish,
+    Sigmoid,
+    Swish,
+    Tanh,
+    Sqrt,
+    Abs,
+}
+
+impl Last {
+    /// A function and its parameters.
+    pub(crate) fn of(function: Function) -> (Last, [f32; 2]) {
+        match function {
+            Function::Finish(Finish::PLAIN) => (Last::Plain, [0., 0.]),
+            Function::Finish(Finish { slope: 0., high: f32::INFINITY }) => (Last::Relu, [0., 0.]),
+            Function::Finish(Finish { slope, high }) => (Last::Finish, [slope, high]),
+            Function::Clip(low, high) => (Last::Clip, [low, high]),
+            Function::HardSigmoid(alpha, beta) => (Last::HardSigmoid, [alpha, beta]),
+            Function::HardSwish => (Last::HardSwish, [0., 0.]),
+            Function::Sigmoid => (Last::Sigmoid, [0., 0.]),
+            Function::Swish(alpha) => (Last::Swish, [alpha, 0.]),
+            Function::Tanh => (Last::Tanh, [0., 0.]),
+            Function::Sqrt => (Last::Sqrt, [0., 0.]),
+            Function::Abs => (Last::Abs, [0., 0.]),
+        }
+    }
+
+    /// Of a vector `v`, with parameters `f`. Comparisons instead of `max` and `min`: those may lose what is not a number.
+    fn text(self) -> &'static str {
+        match self {
+            Last::Plain => "v",
+            Last::Relu => "select(v, vec4f(), v < vec4f())",
+            Last::Finish => "least(select(v, v * f.x, v < vec4f()), f.y)",
+            Last::Clip => "least(select(v, vec4f(f.x), v < vec4f(f.x)), f.y)",
+            Last::HardSigmoid => "clamp(v * f.x + f.y, vec4f(), vec4f(1.0))",
+            Last::HardSwish => "v * clamp(v / 6.0 + 0.5, vec4f(), vec4f(1.0))",
+            Last::Sigmoid => "1.0 / (1.0 + exp(-v))",
+            Last::Swish => "v / (1.0 + exp(-f.x * v))",
+            // Beyond 15 it is 1, and some devices overflow.
+            Last::Tanh => "tanh(clamp(v, vec4f(-15.0), vec4f(15.0)))",
+            Last::Sqrt => "sqrt(v)",
+            Last::Abs => "abs(v)",
+        }
+    }
+}
+
+/// Numbers that a launch gives a shader, sizes and strides; what the channels have of their own follows behind them.
+///
+/// Strides of vectors count vectors, strides of numbers count numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sizes {
+    /// Of the output: pixels, pixels in a row, vectors of channels.
+    pub pixels: usize,
+    pub width: usize,
+    pub vectors: usize,
+    /// Of the input: channels that are summed (in vectors, if it is read in vectors), rows, columns.
+    pub depth: usize,
+    pub input_size: [usize; 2],
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    /// What comes before the first pixel; negative where the first pixels are left out.
+    pub padding: [isize; 2],
+    pub dilation: [usize; 2],
+    pub input: Strides,
+    pub output: Strides,
+    pub other: Strides,
+    /// Outputs to each group of channels.
+    pub outputs_per_group: usize,
+    /// Channels that exist, of which `first` are left out (negative: so many come before).
+    pub channels: usize,
+    pub first: isize,
+    pub parameters: [f32; 2],
+    /// Of pools: what each result is multiplied by, and what is there before the first number. Of copies: what lies outside.
+    pub factor: f32,
+    pub start: f32,
+}
+
+/// Where the numbers of a buffer lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Strides {
+    pub offset: usize,
+    pub image: usize,
+    pub row: usize,
+    pub pixel: usize,
+    pub channel: usize,
+}
+
+/// Vectors before the channels' own parameters.
+const HEADER: usize = 10;
+
+impl Sizes {
+    /// The parameters' buffer; `tail` is what follows, in whole vectors.
+    pub(crate) fn parameters(&self, tail: &[f32]) -> Vec<u32> {
+        let strides = |s: Strides| [s.offset, s.image, s.row, s.pixel].map(|n| n as u32);
+        let two = |a: [usize; 2], b: [usize; 2]| [a[0], a[1], b[0], b[1]].map(|n| n as u32);
+        let header: [[u32; 4]; HEADER] = [
+            [self.pixels as u32, self.width as u32, self.vectors as u32, self.depth as u32],
+            two(self.input_size, self.kernel),
+            two(self.stride, self.dilation),
+            [self.padding[0] as u32, self.padding[1] as u32, self.outputs_per_group as u32, self.input.channel as u32],
+            strides(self.input),
+            strides(self.output),
+            strides(self.other),
+            [self.channels as u32, self.first as u32, 0, 0],
+            [self.parameters[0].to_bits(), self.parameters[1].to_bits(), self.factor.to_bits(), self.start.to_bits()],
+            [0; 4],
+        ];
+        let header = header.as_flattened().iter().copied();
+        header.chain(tail.iter().map(|number| number.to_bits())).collect()
+    }
+}
+
+impl Shader {
+    /// How many groups of threads an output of one image takes.
+    pub(crate) fn groups(&self, sizes: &Sizes) -> [u32; 2] {
+        let rows = THREADS / self.lanes;
+        let (pixels, vectors) = match self.kind {
+            Kind::Convolution { pixels, vectors, .. } => (rows * pixels, self.lanes * vectors),
+            Kind::Depthwise { pixels, .. } => (rows * pixels, self.lanes),
+            Kind::Row { .. } | Kind::Whole { .. } => return [(sizes.vectors as u32).div_ceil(self.lanes), 1],
+            _ => (rows, self.lanes),
+        };
+        [(sizes.vectors as u32).div_ceil(vectors), (sizes.pixels as u32).div_ceil(pixels)]
+    }
+
+    /// The threads along so many vectors: as many as there are, so that few stand idle.
+    pub(crate) fn lanes_for(vectors: usize) -> u32 {
+        (vectors as u32).next_power_of_two().clamp(1, 8)
+    }
+
+    fn has_other(&self) -> bool {
+        match self.kind {
+            Kind::Convolution { addend, .. } | Kind::Row { addend, .. } | Kind::Depthwise { addend, .. } => addend,
+            Kind::Combine(_) => true,
+            _ => false,
+        }
+    }
+
+    fn has_weights(&self) -> bool {
+        matches!(self.kind, Kind::Convolution { .. } | Kind::Row { .. } | Kind::Depthwise { .. })
+    }
+
+    /// The buffers in the order in which they are bound: output, parameters, then those of input, weights and other operand
+    /// that there are and that are not the output's.
+    pub(crate) fn operands(&self) -> Vec<Operand> {
+        let mut operands = vec![Operand::Output, Operand::Parameters];
+        operands.extend((!self.shared.input).then_some(Operand::Input));
+        operands.extend(self.has_weights().then_some(Operand::Weights));
+        operands.extend((self.has_other() && !self.shared.other).then_some(Operand::Other));
+        operands
+    }
+
+    /// The shader's text.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for (binding, operand) in self.operands().into_iter().enumerate() {
+            let (name, numbers) = match operand {
+                Operand::Output => ("output", if self.kind == Kind::Copy { "f32" } else { "vec4f" }),
+                Operand::Parameters => ("sizes", "vec4u"),
+                Operand::Input => ("input", if self.reads_numbers() { "f32" } else { "vec4f" }),
+                Operand::Weights => ("weights", "vec4f"),
+                Operand::Other => ("other", "vec4f"),
+            };
+            // Natively buffers are parts of larger ones, which can't be read-only and written at the same time.
+            let access = match operand {
+                Operand::Output => "read_write",
+                _ if cfg!(target_family = "wasm") => "read",
+                _ => "read_write",
+            };
+            text += &format!("@group(0) @binding({binding}) var<storage, {access}> {name}: array<{numbers}>;\n");
+        }
+        text += COMMON;
+        text += &format!("fn finished(v: vec4f) -> vec4f {{ let f = floats(8u); return {}; }}\n", self.function.text());
+        let (lanes, rows) = (self.lanes, THREADS / self.lanes);
+        let body = match self.kind {
+            Kind::Convolution { input, pixels, vectors, edges, .. } => convolution(input, pixels, vectors, edges),
+            Kind::Row { .. } => row(lanes, rows),
+            Kind::Depthwise { pixels, .. } => depthwise(pixels),
+            Kind::Pool { max, each } => pool(max, each),
+            Kind::Whole { max } => whole(max, lanes, rows),
+            Kind::Map => MAP.to_owned(),
+            Kind::Combine(combine) => combined(combine),
+            Kind::Copy => COPY.to_owned(),
+        };
+        text += &self.store();
+        text += &body
+            .replace("$SIZE", &format!("{lanes}, {rows}"))
+            .replace("$LANES", &format!("{lanes}u"))
+            .replace("$ROWS", &format!("{rows}u"));
+        let text = if self.shared.input { text.replace("input[", "output[") } else { text };
+        if self.shared.other { text.replace("other[", "output[") } else { text }
+    }
+
+    fn reads_numbers(&self) -> bool {
+        matches!(self.kind, Kind::Copy | Kind::Convolution { input: Input::Numbers, .. })
+    }
+
+    /// The function that stores a sum: bias, scale and shift of its channels, the other operand, the last function.
+    fn store(&self) -> String {
+        let (affine, addend) = match self.kind {
+            Kind::Convolution { affine, addend, .. }
+            | Kind::Row { affine, addend }
+            | Kind::Depthwise { affine, addend, .. } => (affine, addend),
+            _ => return String::new(),
+        };
+        let affine =
+            if affine { "v = v * floats(HEADER + count.z + n) + floats(HEADER + 2 * count.z + n);" } else { "" };
+        let addend = if addend { "let b = sizes[6]; v += other[b.x + image * b.y + m * b.w + n];" } else { "" };
+        format!(
+            "fn store(image: u32, m: u32, n: u32, sum: vec4f) {{
+                let count = sizes[0];
+                if (m >= count.x || n >= count.z) {{ return; }}
+                var v = sum + floats(HEADER + n);
+                {affine}
+                {addend}
+                let o = sizes[5];
+                output[o.x + image * o.y + m * o.w + n] = finished(v);
+            }}\n"
+        )
+    }
+}
+
+/// A buffer of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operand {
+    Output,
+    Parameters,
+    Input,
+    Weights,
+    Other,
+}
+
+const COMMON: &str = "
+const HEADER = 10u;
+fn floats(i: u32) -> vec4f { return bitcast<vec4f>(sizes[i]); }
+fn least(v: vec4f, high: f32) -> vec4f { return select(v, vec4f(high), v > vec4f(high)); }
+";
+
+/// The first lines of a shader that counts its threads by vectors and pixels.
+const START: &str = "
+@compute @workgroup_size($SIZE, 1)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+    let count = sizes[0]; let extent = vec4i(sizes[1]); let steps = vec4i(sizes[2]); let padding = vec4i(sizes[3]);
+    let source = sizes[4]; let image = group.z;
+";
+
+/// The same text for each of a few numbers.
+fn each(count: u32, text: impl Fn(u32) -> String) -> String {
+    (0..count).map(|i| text(i) + "\n").collect()
+}
+
+/// Where the windows of a thread's pixels begin.
+fn corners(pixels: u32) -> String {
+    each(pixels, |i| {
+        format!(
+            "let at{i} = min(m + {i}u, count.x - 1u);
+             let y{i} = i32(at{i} / count.y) * steps.x - padding.x; let x{i} = i32(at{i} % count.y) * steps.y - padding.y;"
+        )
+    })
+}
+
+/// Where a window's place lies in the input, `input{i}`, and whether it does, `in{i}`.
+fn places(pixels: u32, edges: bool) -> String {
+    each(pixels, |i| {
+        if edges {
+            format!(
+                "let v{i} = y{i} + ky * steps.z; let u{i} = x{i} + kx * steps.w;
+                 let in{i} = v{i} >= 0 && v{i} < extent.x && u{i} >= 0 && u{i} < extent.y;
+                 let p{i} = base + u32(clamp(v{i}, 0, extent.x - 1)) * source.z + u32(clamp(u{i}, 0, extent.y - 1)) * source.w;"
+            )
+        } else {
+            format!("let p{i} = base + u32(y{i} + ky * steps.z) * source.z + u32(x{i} + kx * steps.w) * source.w;")
+        }
+    })
+}
+
+fn convolution(input: Input, pixels: u32, vectors: u32, edges: bool) -> String {
+    let load = |i: u32, index: &str, zero: &str| {
+        if edges { format!("select({zero}, input[{index}], in{i})") } else { format!("input[{index}]") }
+    };
+    let sum = |i: u32, t: u32| format!("s{i}_{t}");
+    let multiply = |factor: &dyn Fn(u32) -> String| {
+        each(vectors, |t| {
+            format!("let w{t} = weights[w + {t}u];")
+                + &each(pixels, |i| format!("{0} = fma(vec4f({1}), w{t}, {0});", sum(i, t), factor(i)))
+        })
+    };
+    let (base, inner) = match input {
+        Input::Vectors => (
+            "source.x + image * source.y".to_owned(),
+            each(pixels, |i| format!("let a{i} = {};", load(i, &format!("p{i} + c"), "vec4f()")))
+                + &["x", "y", "z", "w"]
+                    .map(|lane| format!("{{ {} }} w += count.z;", multiply(&|i| format!("a{i}.{lane}"))))
+                    .concat(),
+        ),
+        Input::Numbers => (
+            "source.x + image * source.y + (4 * n / sizes[3].z) * count.w * sizes[3].w".to_owned(),
+            each(pixels, |i| format!("let a{i} = {};", load(i, &format!("p{i} + c * sizes[3].w"), "0.0")))
+                + &multiply(&|i| format!("a{i}"))
+                + "w += count.z;",
+        ),
+    };
+    let sums = each(pixels * vectors, |i| format!("var {} = vec4f();", sum(i / vectors, i % vectors)));
+    let stores = each(pixels * vectors, |i| {
+        let (i, t) = (i / vectors, i % vectors);
+        format!("store(image, m + {i}u, n + {t}u, {});", sum(i, t))
+    });
+    format!(
+        "{START}
+        let n = (group.x * $LANES + local.x) * {vectors}u; let m = (group.y * $ROWS + local.y) * {pixels}u;
+        if (n >= count.z || m >= count.x) {{ return; }}
+        let base = {base};
+        {corners}
+        {sums}
+        var w = n;
+        for (var ky = 0; ky < extent.z; ky++) {{
+            for (var kx = 0; kx < extent.w; kx++) {{
+                {places}
+                for (var c = 0u; c < count.w; c++) {{
+                    {inner}
+                }}
+            }}
+        }}
+        {stores}
+        }}",
+        corners = corners(pixels),
+        places = places(pixels, edges),
+    )
+}
+
+fn row(lanes: u32, rows: u32) -> String {
+    format!(
+        "var<workgroup> parts: array<vec4f, {THREADS}>;
+        {START}
+        let n = group.x * $LANES + local.x;
+        let base = source.x + image * source.y;
+        var sum = vec4f();
+        if (n < count.z) {{
+            for (var c = local.y; c < count.w; c += $ROWS) {{
+                let a = input[base + c];
+                let w = 4 * c * count.z + n;
+                sum += a.x * weights[w] + a.y * weights[w + count.z] + a.z * weights[w + 2 * count.z] + a.w * weights[w + 3 * count.z];
+            }}
+        }}
+        parts[local.y * $LANES + local.x] = sum;
+        workgroupBarrier();
+        if (local.y == 0u && n < count.z) {{
+            for (var i = 1u; i < {rows}u; i++) {{ sum += parts[i * {lanes}u + local.x]; }}
+            store(image, 0u, n, sum);
+        }}
+        }}"
+    )
+}
+
+fn depthwise(pixels: u32) -> String {
+    format!(
+        "{START}
+        let n = group.x * $LANES + local.x; let m = (group.y * $ROWS + local.y) * {pixels}u;
+        if (n >= count.z || m >= count.x) {{ return; }}
+        let base = source.x + image * source.y + n;
+        {corners}
+        {sums}
+        var w = n;
+        for (var ky = 0; ky < extent.z; ky++) {{
+            for (var kx = 0; kx < extent.w; kx++) {{
+                {places}
+                let weight = weights[w];
+                {inner}
+                w += count.z;
+            }}
+        }}
+        {stores}
+        }}",
+        corners = corners(pixels),
+        places = places(pixels, true),
+        sums = each(pixels, |i| format!("var s{i} = vec4f();")),
+        inner = each(pixels, |i| format!("s{i} = fma(select(vec4f(), input[p{i}], in{i}), weight, s{i});")),
+        stores = each(pixels, |i| format!("store(image, m + {i}u, n, s{i});")),
+    )
+}
+
+/// Joins a number to those before it.
+fn join(max: bool) -> &'static str {
+    if max { "best = max(best, value);" } else { "best += value;" }
+}
+
+fn pool(max: bool, each: bool) -> String {
+    let factor = if each { "floats(HEADER + m / 4)[m % 4]" } else { "floats(8u).z" };
+    format!(
+        "{START}
+        let n = group.x * $LANES + local.x; let m = group.y * $ROWS + local.y;
+        if (n >= count.z || m >= count.x) {{ return; }}
+        let base = source.x + image * source.y + n;
+        {corners}
+        var best = vec4f(floats(8u).w);
+        for (var ky = 0; ky < extent.z; ky++) {{
+            let v = y0 + ky * steps.z;
+            if (v < 0 || v >= extent.x) {{ continue; }}
+            for (var kx = 0; kx < extent.w; kx++) {{
+                let u = x0 + kx * steps.w;
+                if (u < 0 || u >= extent.y) {{ continue; }}
+                let value = input[base + u32(v) * source.z + u32(u) * source.w];
+                {join}
+            }}
+        }}
+        let o = sizes[5];
+        output[o.x + image * o.y + m * o.w + n] = finished(best * {factor});
+        }}",
+        corners = corners(1),
+        join = join(max),
+    )
+}
+
+fn whole(max: bool, lanes: u32, rows: u32) -> String {
+    let join = join(max);
+    format!(
+        "var<workgroup> parts: array<vec4f, {THREADS}>;
+        {START}
+        let n = group.x * $LANES + local.x;
+        let base = source.x + image * source.y + n;
+        var best = vec4f(floats(8u).w);
+        if (n < count.z) {{
+            for (var i = local.y; i < u32(extent.x * extent.y); i += $ROWS) {{
+                let value = input[base + i * source.w];
+                {join}
+            }}
+        }}
+        parts[local.y * $LANES + local.x] = best;
+        workgroupBarrier();
+        if (local.y == 0u && n < count.z) {{
+            for (var i = 1u; i < {rows}u; i++) {{
+                let value = parts[i * {lanes}u + local.x];
+                {join}
+            }}
+            let o = sizes[5];
+            output[o.x + image * o.y + n] = finished(best * floats(8u).z);
+        }}
+        }}"
+    )
+}
+
+/// One pixel and one vector a thread, output like input.
+const MAP: &str = "
+@compute @workgroup_size($SIZE, 1)
+fn main(@builtin(global_invocation_id) at: vec3u) {
+    let count = sizes[0]; let source = sizes[4]; let o = sizes[5];
+    if (at.x >= count.z || at.y >= count.x) { return; }
+    let v = input[source.x + at.z * source.y + at.y * source.w + at.x];
+    output[o.x + at.z * o.y + at.y * o.w + at.x] = finished(v * floats(HEADER + at.x) + floats(HEADER + count.z + at.x));
+}";
+
+fn combined(combine: Combine) -> String {
+    let sign = match combine {
+        Combine::Add => "+",
+        Combine::Sub => "-",
+        Combine::Mul => "*",
+    };
+    format!(
+        "
+@compute @workgroup_size($SIZE, 1)
+fn main(@builtin(global_invocation_id) at: vec3u) {{
+    let count = sizes[0]; let source = sizes[4]; let o = sizes[5]; let b = sizes[6];
+    if (at.x >= count.z || at.y >= count.x) {{ return; }}
+    let v = input[source.x + at.z * source.y + at.y * source.w + at.x];
+    let w = other[b.x + at.z * b.y + at.y * b.w + at.x];
+    output[o.x + at.z * o.y + at.y * o.w + at.x] = finished(v {sign} w);
+}}"
+    )
+}
+
+/// One number a thread; `count.z` counts numbers.
+const COPY: &str = "
+@compute @workgroup_size($SIZE, 1)
+fn main(@builtin(global_invocation_id) at: vec3u) {
+    let count = sizes[0]; let extent = vec4i(sizes[1]); let steps = vec4i(sizes[2]); let padding = vec4i(sizes[3]);
+    let source = sizes[4]; let o = sizes[5]; let channels = vec4i(sizes[7]);
+    if (at.x >= count.z || at.y >= count.x) { return; }
+    let y = i32(at.y / count.y) * steps.x - padding.x; let x = i32(at.y % count.y) * steps.y - padding.y;
+    let c = i32(at.x) + channels.y;
+    var v = vec4f(floats(8u).w);
+    if (y >= 0 && y < extent.x && x >= 0 && x < extent.y && c >= 0 && c < channels.x) {
+        v.x = input[source.x + at.z * source.y + u32(y) * source.z + u32(x) * source.w + u32(c) * sizes[3].w];
+    }
+    output[o.x + at.z * o.y + at.y * o.w + at.x] = finished(v).x;
+}";
+
+impl CubeKernel for Shader {
+    fn define(&self) -> KernelDefinition {
+        let settings = KernelSettings::new(self.threads().0, ExecutionMode::Checked, AddressType::U32);
+        KernelDefinition { body: Scope::root(settings.clone()), settings, info: Default::default() }
+    }
+
+    fn source(&self) -> Option<PrecompiledSource> {
+        Some(PrecompiledSource { source: self.text(), entrypoint_name: "main".to_owned(), lang: "wgsl" })
+    }
+}
+
+impl KernelMetadata for Shader {
+    fn id(&self) -> KernelId {
+        KernelId::new::<Shader>().info(*self)
+    }
+
+    fn address_type(&self) -> ElemType {
+        cubecl::ir::UIntKind::U32.into()
+    }
+}
+
+impl Shader {
+    fn threads(&self) -> CubeDim {
+        CubeDim::new_2d(self.lanes, THREADS / self.lanes)
+    }
+}

@@ -1,0 +1,112 @@
+// The shaders: how many launches a network takes, and that layers have the values that the CPU computes.
+
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import test, { after, describe } from "node:test";
+import { chromium } from "./browsers.js";
+import { relativeDifference } from "./fixtures.js";
+import { ROOT, serveSite } from "./site.js";
+
+const site = await serveSite();
+after(() => site.close());
+
+const PACKAGE = `${site.url}gradcam-web/index.js`;
+const MODELS = join(ROOT, "../shared/models");
+const skip = existsSync(MODELS) ? false : "needs ../shared";
+
+/** Counts what the page's workers launch from now on. */
+async function countLaunches(page) {
+  for (const worker of page.driver.workers()) {
+    await worker.evaluate(() => {
+      const launch = GPUComputePassEncoder.prototype.dispatchWorkgroups;
+      globalThis.launches ??= 0;
+      GPUComputePassEncoder.prototype.dispatchWorkgroups = function (...size) {
+        globalThis.launches += 1;
+        return launch.apply(this, size);
+      };
+    });
+  }
+}
+
+const launches = async (page) => {
+  const counts = await Promise.all(page.driver.workers().map((worker) => worker.evaluate(() => globalThis.launches ?? 0)));
+  return counts.reduce((sum, count) => sum + count, 0);
+};
+
+/** Keeps the model for the scripts that follow. */
+const load = async (address, source) => {
+  const { loadModel } = await import(address);
+  const model = await loadModel(source, { backend: "webgpu" });
+  const { width, height, channels } = model.input;
+  const tensor = Float32Array.from({ length: channels * height * width }, (_, i) => (((i * 2_654_435_761) % 2 ** 32) / 2 ** 32 - 0.5) * 2);
+  Object.assign(globalThis, { model, tensor, shape: [1, channels, height, width] });
+};
+
+const classify = async () => {
+  globalThis.prediction = await globalThis.model.classify({ tensor: globalThis.tensor, shape: globalThis.shape });
+};
+
+/** What each of at most `count` layers and the scores hold on a backend: place by place, activations times gradients. */
+const maps = async (address, source, backend, count) => {
+  const { loadModel } = await import(address);
+  const model = await loadModel(source, { backend });
+  const { width, height, channels } = model.input;
+  const tensor = Float32Array.from({ length: channels * height * width }, (_, i) => (((i * 2_654_435_761) % 2 ** 32) / 2 ** 32 - 0.5) * 2);
+  const prediction = await model.classify({ tensor, shape: [1, channels, height, width] });
+  const step = Math.ceil(model.layers.length / count);
+  const names = model.layers.map(({ name }) => name).reverse().filter((_, i) => i % step === 0);
+  const found = [["scores", [...prediction.scores]]];
+  for (const targetLayer of names) {
+    const { map } = await prediction.explain({ method: "hirescam", targetClass: 0, targetLayer });
+    found.push([targetLayer, [...map.values]]);
+  }
+  return found;
+};
+
+describe("shaders", { skip }, () => {
+  let browser;
+  after(() => browser?.close());
+
+  test("SqueezeNet takes no more than 30 launches, and its heatmap few more", async (t) => {
+    browser ??= await chromium({ webgpu: true });
+    const page = await browser.open(site.blank, t);
+    await page.evaluate(load, PACKAGE, site.material("shared/models/squeezenet1_1_torchvision_fp16w.onnx"));
+    await page.evaluate(classify);
+    await countLaunches(page);
+    await page.evaluate(classify);
+    const forward = await launches(page);
+    t.diagnostic(`forward: ${forward}`);
+    await page.evaluate(async () => void (await globalThis.prediction.explain({ targetClass: 3 })));
+    const explained = (await launches(page)) - forward;
+    t.diagnostic(`Grad-CAM of a class: ${explained}`);
+    assert.ok(forward > 0 && forward <= 30, `${forward} launches`);
+    assert.ok(explained <= 8, `${explained} launches`);
+  });
+});
+
+describe("values of layers", { skip }, () => {
+  const browsers = {};
+  after(() => Promise.all(Object.values(browsers).map((browser) => browser.close())));
+  // Residual sums, depthwise and grouped convolutions, concatenations, flattened heads: at so many layers of each.
+  const networks = {
+    "data/cams/squeeze.onnx": 3, "data/cams/residual.onnx": 3, "data/cams/flatten.onnx": 2,
+    "shared/models/resnet20_cifar10.onnx": 3, "shared/models/mobilenet_v1_0.25_224.onnx": 3,
+    "shared/models/light/light_shufflenet.onnx": 1,
+  };
+  for (const [file, layers] of Object.entries(networks)) {
+    test(`${file} has the CPU's maps on the GPU`, async (t) => {
+      browsers.cpu ??= await chromium();
+      browsers.webgpu ??= await chromium({ webgpu: true });
+      const of = {};
+      for (const [backend, browser] of Object.entries(browsers)) {
+        const page = await browser.open(site.blank, t);
+        of[backend] = await page.evaluate(maps, PACKAGE, site.material(file), backend, layers);
+      }
+      of.cpu.forEach(([name, expected], i) => {
+        const off = relativeDifference(of.webgpu[i][1], expected);
+        assert.ok(off < 1e-3, `${name}: ${off} off`);
+      });
+    });
+  }
+});
