@@ -90,6 +90,14 @@ def resized(images: torch.Tensor, side: int) -> torch.Tensor:
     return normalise(F.interpolate(images.float() / 255, (side, side), mode="bilinear", antialias=True))
 
 
+def inside(boxes: torch.Tensor) -> torch.Tensor:
+    """1 where a pixel's middle is in the image's box, else 0: `[N, 1, 64, 64]`."""
+    middles = torch.arange(SIDE, device=boxes.device) + 0.5
+    columns = (boxes[:, :1] <= middles) & (middles <= boxes[:, 2:3])
+    rows = (boxes[:, 1:2] <= middles) & (middles <= boxes[:, 3:])
+    return (rows[:, None, :, None] & columns[:, None, None, :]).float()
+
+
 @dataclass
 class Augmentation:
     """What a batch goes through. Areas are fractions of the image, probabilities 0..=1."""
@@ -100,13 +108,18 @@ class Augmentation:
     zoom_out: float = 0.1
     paste: float = 0.1
 
-    def __call__(self, images: torch.Tensor, rng: torch.Generator):
+    def __call__(self, images: torch.Tensor, boxes: torch.Tensor, rng: torch.Generator):
         """Returns input `[N, 3, side, side]`, the crops `[N, 4]` (x0, y0, x1, y1, 0..=1 within the image, before any
-        paste), and for each image the row that was pasted onto it and the share of the area that it covers."""
+        paste), for each image the row that was pasted onto it and the share of the area that it covers, and where the boxes
+        of the image and of what was pasted can be seen, `[N, 2, side, side]`, 0..=1."""
         n, device = len(images), images.device
         pixels = images.float() / 255
         crop = self._crops(n, rng).to(device)
-        view = _sample(pixels, crop, self._flips(n, rng).to(device), self.side, "reflection")
+        # The box goes the way of the pixels, so that a reflected object is inside a reflected box.
+        boxed = torch.cat([pixels, inside(boxes.to(device))], 1)
+        view = _sample(boxed, crop, self._flips(n, rng).to(device), self.side, "reflection")
+        seen = torch.cat([view[:, 3:], torch.zeros_like(view[:, 3:])], 1)
+        view = view[:, :3].contiguous()
 
         # ResizeMix (Qin et al. 2020, https://arxiv.org/abs/2012.11101): another whole image, made smaller, on top.
         donor = torch.randperm(n, generator=rng).to(device)
@@ -119,12 +132,13 @@ class Augmentation:
             start = -corner / width[:, None]
             window = torch.cat([start, start + 1 / width[:, None]], 1)
             flips = self._flips(len(chosen), rng).to(device)
-            source = torch.cat([pixels[donor[chosen]], torch.ones_like(pixels[donor[chosen]][:, :1])], 1)
+            source = torch.cat([boxed[donor[chosen]], torch.ones_like(boxed[donor[chosen]][:, :1])], 1)
             pasted = _sample(source, window, flips, self.side, "zeros")
-            opaque = (pasted[:, 3:] > 0.5).float()
+            opaque = (pasted[:, 4:] > 0.5).float()
             view[chosen] = view[chosen] * (1 - opaque) + pasted[:, :3] * opaque
+            seen[chosen] = torch.cat([seen[chosen, :1] * (1 - opaque), pasted[:, 3:4] * opaque], 1)
             share[chosen] = opaque.mean((1, 2, 3))
-        return normalise(self._coloured(view, rng)), crop, donor, share
+        return normalise(self._coloured(view, rng)), crop, donor, share, seen
 
     def _crops(self, n: int, rng: torch.Generator) -> torch.Tensor:
         low, high = self.crop_area

@@ -21,8 +21,8 @@ FILE = "everyday.onnx"
 RESIZE = "stretch"
 LICENSE = ("MIT OR Apache-2.0 for the parameters; they were trained on Tiny ImageNet, whose images are under ImageNet's "
            "terms for non-commercial research and are not included")
-SOURCE = ("trained from random parameters by training/train.py of gradcam-web on 100 classes of Tiny ImageNet, "
-          "with soft labels from a MobileNetV2 trained on ImageNet")
+SOURCE = ("trained from random parameters by training/train.py of gradcam-web on names and boxes of 100 classes of "
+          "Tiny ImageNet, with soft labels from a MobileNetV2 trained on ImageNet")
 
 
 class _Graph:

@@ -1,7 +1,7 @@
 """Scores an exported network on `val` through this project's own engine: `python training/score.py`.
 
-`val` is for the final score alone. Nothing is chosen by it; `training/train.py` holds back a part of `train` for that.
-What is measured, and how, is in `examples/score.rs`.
+`val` is for the final score alone. Nothing is chosen by it; choices are made on the part of `train` that
+`training/train.py` holds back, which `--split held-out` scores. What is measured, and how, is in `examples/score.rs`.
 """
 
 import argparse
@@ -9,6 +9,8 @@ import csv
 import subprocess
 import tarfile
 from pathlib import Path
+
+from PIL import Image
 
 import data
 
@@ -18,10 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "www/models/everyday/model.json", help="a manifest")
+    parser.add_argument("--split", choices=("val", "held-out"), default="val")
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/tiny-imagenet-100")
     parser.add_argument("--cache", type=Path, default=ROOT / "training/.cache")
     options = parser.parse_args()
-    listed = unpack(options.data, options.cache)
+    listed = (unpack if options.split == "val" else unpack_held_out)(options.data, options.cache)
     engine = ["cargo", "run", "--quiet", "--release", "--example", "score", "--", options.model.resolve(), listed.resolve()]
     subprocess.run(engine, cwd=ROOT, check=True)
 
@@ -40,9 +43,26 @@ def unpack(folder: Path, cache: Path) -> Path:
             if path.suffix == ".JPEG":
                 (pictures / path.name).write_bytes(tar.extractfile(member).read())
                 lines.append([pictures.resolve() / path.name, index[path.parent.name], *boxes[path.name]])
-    listed = cache / "val.tsv"
+    return write(sorted(lines, key=lambda line: line[0].name), cache / "val.tsv")
+
+
+def unpack_held_out(folder: Path, cache: Path) -> Path:
+    """The same of the images of `train` that nothing is trained on."""
+    split = data.load(folder, "train", cache)
+    split, pictures = split[data.held_out(split.labels)], cache / "held-out"
+    pictures.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for i, (image, label, box) in enumerate(zip(split.images, split.labels, split.boxes)):
+        # PNG, which keeps the pixels as they were decoded.
+        picture = pictures.resolve() / f"{i}.png"
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(picture)
+        lines.append([picture, label.item(), *box.tolist()])
+    return write(lines, cache / "held-out.tsv")
+
+
+def write(lines: list, listed: Path) -> Path:
     with listed.open("w", newline="") as file:
-        csv.writer(file, delimiter="\t", lineterminator="\n").writerows(sorted(lines, key=lambda line: line[0].name))
+        csv.writer(file, delimiter="\t", lineterminator="\n").writerows(lines)
     return listed
 
 
