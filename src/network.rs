@@ -27,7 +27,7 @@ mod run;
 mod self_test;
 
 pub(crate) use backward::Rectifiers;
-use plan::{Head, Layout, Op, Plan, Source, ValueId, rank4};
+use plan::{Head, Layout, Op, Plan, Source, ValueId};
 
 pub use plan::Activation;
 pub use self_test::self_test;
@@ -369,7 +369,7 @@ impl Network {
             let mut values = cut.values.clone();
             for (id, value) in values.iter_mut().enumerate() {
                 let Some(kept) = value.take() else { continue };
-                let axis = self.batch_axis(ValueId(id));
+                let axis = self.plan.batch_axis(ValueId(id));
                 *value = Some(match cut_batch {
                     1 if range.len() == 1 => kept,
                     1 => kept.repeat_dim(axis, range.len()),
@@ -490,8 +490,7 @@ impl Network {
             if matches!(step.op, Op::Concat { .. }) && operands.iter().any(|operand| operand.is_autodiff()) {
                 operands = operands.into_iter().map(|operand| operand.autodiff()).collect();
             }
-            let mut shape = rank4(&self.plan.values[step.output.0].shape);
-            shape[self.batch_axis(step.output)] *= batch;
+            let shape = self.plan.device_shape(step.output, batch);
             values[step.output.0] = Some(run::run(&step.op, &operands, shape));
             self.steps_run.set(self.steps_run.get() + 1);
         }
@@ -510,14 +509,9 @@ impl Network {
         (0..self.plan.values.len())
             .map(|id| {
                 let each: Option<Vec<_>> = images.iter_mut().map(|values| values[id].take()).collect();
-                each.map(|each| Tensor::cat(each, self.batch_axis(ValueId(id))))
+                each.map(|each| Tensor::cat(each, self.plan.batch_axis(ValueId(id))))
             })
             .collect()
-    }
-
-    /// Where the first axis of a value is among the device's four.
-    fn batch_axis(&self, value: ValueId) -> usize {
-        4 - self.plan.values[value.0].shape.len().max(1)
     }
 }
 

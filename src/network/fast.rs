@@ -9,7 +9,7 @@ use super::gradient::Chain;
 use super::plan::{Source, ValueId};
 use super::{Cut, LayerId, Network};
 #[cfg(feature = "cpu")]
-use super::{numbers, plan::rank4, program, tensor};
+use super::{numbers, program, tensor};
 use crate::tensor::{Device, Tensor};
 
 /// The programs of a network for the layers that were asked for, and what they share.
@@ -309,14 +309,14 @@ impl Network {
                         let of_image = |(position, (input, images)): (usize, &(Tensor<4>, usize))| match images {
                             1 => input.clone(),
                             _ => {
-                                let axis = self.batch_axis(program.input(position));
+                                let axis = self.plan.batch_axis(program.input(position));
                                 let each = input.dims()[axis] / images;
                                 input.clone().narrow(axis, image * each, each)
                             }
                         };
                         run(inputs.iter().enumerate().map(of_image).collect(), 1)
                     };
-                    program.join((0..batch).map(image).collect(), |value| self.batch_axis(value))
+                    program.join((0..batch).map(image).collect(), |value| self.plan.batch_axis(value))
                 } else {
                     run(inputs.into_iter().map(|(input, _)| input).collect(), batch)
                 };
@@ -334,11 +334,7 @@ impl Network {
     fn joined(&self, value: ValueId, batch: usize, numbers: Numbers) -> Tensor<4> {
         match numbers {
             #[cfg(feature = "cpu")]
-            Numbers::Host(values) => {
-                let mut shape = rank4(&self.plan.values[value.0].shape);
-                shape[self.batch_axis(value)] *= batch;
-                tensor(values, shape, &self.device)
-            }
+            Numbers::Host(values) => tensor(values, self.plan.device_shape(value, batch), &self.device),
             #[cfg(feature = "gpu")]
             Numbers::Device(tensor) => tensor,
         }

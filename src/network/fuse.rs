@@ -164,7 +164,13 @@ fn function(unary: Unary) -> Option<Function> {
 }
 
 /// Groups steps, in the order in which they are to run.
-pub(super) fn groups(plan: &Plan, chosen: &[usize], uses: &HashMap<ValueId, usize>, outputs: &[ValueId]) -> Vec<Group> {
+pub(super) fn groups(plan: &Plan, chosen: &[usize], outputs: &[ValueId]) -> Vec<Group> {
+    let mut uses: HashMap<ValueId, usize> = outputs.iter().map(|&value| (value, 1)).collect();
+    for &step in chosen {
+        for value in plan.steps[step].inputs.iter().filter_map(Source::value) {
+            *uses.entry(value).or_default() += 1;
+        }
+    }
     let mut taken = vec![false; plan.steps.len()];
     let mut groups = Vec::new();
     for (position, &step) in chosen.iter().enumerate() {

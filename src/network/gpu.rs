@@ -216,13 +216,7 @@ fn primitive(tensor: Tensor<4>) -> Option<CubeTensor> {
 impl Program {
     /// Compiles the `chosen` steps, which need `inputs` and lead to `outputs`.
     pub(super) fn new(gpu: &Gpu, plan: &Plan, chosen: &[usize], inputs: &[ValueId], outputs: &[ValueId]) -> Program {
-        let mut uses: HashMap<ValueId, usize> = outputs.iter().map(|&value| (value, 1)).collect();
-        for &step in chosen {
-            for value in plan.steps[step].inputs.iter().filter_map(Source::value) {
-                *uses.entry(value).or_default() += 1;
-            }
-        }
-        let groups = groups(plan, chosen, &uses, outputs);
+        let groups = groups(plan, chosen, outputs);
         let mut compiler = Compiler::new(gpu, plan, &groups, inputs, outputs);
         for group in &groups {
             compiler.emit(group);
@@ -283,11 +277,7 @@ impl Program {
     ) -> Vec<Tensor<4>> {
         let mut slots: Vec<Option<Handle>> = vec![None; self.sizes.len()];
         let mut tensors: HashMap<ValueId, Tensor<4>> = self.inputs.iter().copied().zip(inputs).collect();
-        let shape = |value: ValueId| {
-            let mut shape = rank4(&plan.values[value.0].shape);
-            shape[batch_axis(plan, value)] *= images;
-            shape
-        };
+        let shape = |value: ValueId| plan.device_shape(value, images);
         for (index, instruction) in self.instructions.iter().enumerate() {
             let room = |slots: &mut Vec<Option<Handle>>, slot: usize| {
                 slots[slot].get_or_insert_with(|| gpu.client.empty(4 * self.sizes[slot] * images)).clone()
@@ -297,7 +287,7 @@ impl Program {
                     let mut tensor = primitive(tensors[value].clone()).expect("the program runs on its own device");
                     let sides = rank4(&plan.values[value.0].shape);
                     let strides =
-                        |tensor: &CubeTensor| place.strides_in(tensor, sides, batch_axis(plan, *value), images);
+                        |tensor: &CubeTensor| place.strides_in(tensor, sides, plan.batch_axis(*value), images);
                     let from = strides(&tensor).unwrap_or_else(|| {
                         tensor = burn_cubecl::kernel::into_contiguous(tensor.clone());
                         strides(&tensor).expect("a contiguous tensor has even steps")
@@ -403,11 +393,6 @@ impl Program {
         let tensor = CubeTensor::new(gpu.client.clone(), handle, meta, gpu.device.clone(), DType::F32);
         Tensor::from_primitive::<Cube>(tensor)
     }
-}
-
-/// Where the first axis of a value is among the device's four.
-fn batch_axis(plan: &Plan, value: ValueId) -> usize {
-    4 - plan.values[value.0].shape.len().max(1)
 }
 
 /// Numbers of a value with these strides to a place, for each of its pixels; channels beyond those that there are read zero.

@@ -265,4 +265,16 @@ impl Plan {
     pub fn producer(&self, value: ValueId) -> Option<&Step> {
         self.steps.iter().find(|step| step.output == value)
     }
+
+    /// Where the first axis of a value, the batch, is among the device's four.
+    pub fn batch_axis(&self, value: ValueId) -> usize {
+        4 - self.values[value.0].shape.len().max(1)
+    }
+
+    /// The shape of a value for so many images, in the device's four dimensions.
+    pub fn device_shape(&self, value: ValueId, images: usize) -> [usize; 4] {
+        let mut shape = rank4(&self.values[value.0].shape);
+        shape[self.batch_axis(value)] *= images;
+        shape
+    }
 }

@@ -61,13 +61,7 @@ enum Instruction {
 impl Program {
     /// Compiles the `chosen` steps, which need `inputs` and lead to `outputs`.
     pub(super) fn new(plan: &Plan, chosen: &[usize], inputs: &[ValueId], outputs: &[ValueId]) -> Program {
-        let mut uses: HashMap<ValueId, usize> = outputs.iter().map(|&value| (value, 1)).collect();
-        for &step in chosen {
-            for value in plan.steps[step].inputs.iter().filter_map(Source::value) {
-                *uses.entry(value).or_default() += 1;
-            }
-        }
-        let groups = groups(plan, chosen, &uses, outputs);
+        let groups = groups(plan, chosen, outputs);
         let layout = Layout::new(plan, &groups, inputs, outputs);
         layout.emit(groups, inputs, outputs, chosen.len() as u64)
     }
