@@ -1,17 +1,16 @@
 // What about a class is explained, and how smoothly.
 
 import assert from "node:assert/strict";
-import test, { after } from "node:test";
-import { chromium } from "./browsers.js";
+import { after } from "node:test";
 import { relativeDifference } from "./fixtures.js";
-import { openPage, settled } from "./page.js";
+import { settled, testOnBothBackends } from "./page.js";
 import { serveSite } from "./site.js";
 
 const site = await serveSite({ base: "/some/where/" });
-const browser = await chromium();
-after(() => Promise.all([browser.close(), site.close()]));
+after(() => site.close());
+const testOnBoth = await testOnBothBackends(site);
 
-const parameters = { model: site.material("data/cams/flatten.onnx"), backend: "cpu", src: site.material("data/images/photo.jpg") };
+const parameters = { model: site.material("data/cams/flatten.onnx"), src: site.material("data/images/photo.jpg") };
 
 /** The large picture's explanation, once it is what the condition asks for. */
 const explained = (page, key, value) => page.waitFor((key, value) => {
@@ -31,8 +30,8 @@ const choose = (page, selector, value) => page.evaluate((selector, value) => {
   select.dispatchEvent(new Event("change"));
 }, selector, value);
 
-test("why this rather than that is the difference of the two maps, and a link keeps it", async (t) => {
-  const page = await openPage(browser, site, t, parameters);
+testOnBoth("why this rather than that is the difference of the two maps, and a link keeps it", async (open) => {
+  const page = await open(parameters);
   const { targetClass } = await settled(page);
   const [, second, third] = await page.evaluate(() => document.querySelector("grad-cam").prediction.top(3).map(({ index }) => index));
   await choose(page, "#target", "rather-than");
@@ -46,7 +45,7 @@ test("why this rather than that is the difference of the two maps, and a link ke
   assert.match(shown.label, / heatmap for class \d+ rather than class \d+, /);
   assert.match(shown.note, /^Warm places speak most for class \d+ rather than class \d+\.$/);
 
-  const again = await openPage(browser, site, t, Object.fromEntries(new URLSearchParams(shown.query)));
+  const again = await open(Object.fromEntries(new URLSearchParams(shown.query)));
   const reopened = await explained(again, "ratherThan", third);
   assert.deepEqual([reopened.targetClass, reopened.map.values], [targetClass, shown.map.values]);
   // A class is not explained rather than itself.
@@ -54,8 +53,8 @@ test("why this rather than that is the difference of the two maps, and a link ke
   assert.equal((await explained(again, "ratherThan", null)).targetClass, third);
 });
 
-test("what speaks against a class is the negative of what speaks for it", async (t) => {
-  const page = await openPage(browser, site, t, { ...parameters, target: "against" });
+testOnBoth("what speaks against a class is the negative of what speaks for it", async (open) => {
+  const page = await open({ ...parameters, target: "against" });
   const shown = await explained(page, "target", "against");
   const own = await mapOf(page, { targetClass: shown.targetClass });
   assert.ok(relativeDifference(shown.map.values, own.map((value) => -value)) < 1e-4);
@@ -63,8 +62,8 @@ test("what speaks against a class is the negative of what speaks for it", async 
   assert.match(shown.note, /^Warm places speak most against class \d+\.$|evidence is against it/);
 });
 
-test("smoothing is a choice that a comparison keeps", async (t) => {
-  const page = await openPage(browser, site, t, { ...parameters, smooth: "aug" });
+testOnBoth("smoothing is a choice that a comparison keeps", async (open) => {
+  const page = await open({ ...parameters, smooth: "aug" });
   const shown = await explained(page, "augSmooth", true);
   // Means of heatmaps have the size of the input, 28 × 20, and lie in 0..=1.
   assert.deepEqual([shown.map.width, shown.map.height], [28, 20]);
@@ -90,8 +89,8 @@ test("smoothing is a choice that a comparison keeps", async (t) => {
   assert.deepEqual(new URLSearchParams(chosen.query).getAll("smooth"), ["eigen"]);
 });
 
-test("a target that does not exist is named", async (t) => {
-  const page = await openPage(browser, site, t, { ...parameters, target: "nothing" });
+testOnBoth("a target that does not exist is named", async (open) => {
+  const page = await open({ ...parameters, target: "nothing" });
   const { error } = await settled(page);
   assert.equal(error.name, "TargetError");
   assert.match(error.text, /there are score, against, score-and-probability/);

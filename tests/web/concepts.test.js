@@ -1,17 +1,16 @@
 // The concepts of which a layer's activations are made.
 
 import assert from "node:assert/strict";
-import test, { after } from "node:test";
-import { chromium } from "./browsers.js";
-import { openPage, settled } from "./page.js";
+import { after } from "node:test";
+import { settled, testOnBothBackends } from "./page.js";
 import { serveSite } from "./site.js";
 
 const site = await serveSite({ base: "/some/where/" });
-const browser = await chromium();
-after(() => Promise.all([browser.close(), site.close()]));
+after(() => site.close());
+const testOnBoth = await testOnBothBackends(site);
 
-test("concepts are drawn in their colours with their classes, and one click shows one large", async (t) => {
-  const page = await openPage(browser, site, t, { model: site.material("data/cams/gap.onnx"), backend: "cpu", src: site.material("data/images/photo.jpg") });
+testOnBoth("concepts are drawn in their colours with their classes, and one click shows one large", async (open) => {
+  const page = await open({ model: site.material("data/cams/gap.onnx"), src: site.material("data/images/photo.jpg") });
   assert.equal((await settled(page)).error, undefined);
   await page.evaluate(() => {
     document.querySelector("#concepts-tab").click();

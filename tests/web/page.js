@@ -1,5 +1,9 @@
 // The page as tests find it.
 
+import assert from "node:assert/strict";
+import test, { after } from "node:test";
+import { chromium } from "./browsers.js";
+
 /** Opens the page with its script run. @returns {Promise<import("./browsers.js").Page>} */
 export async function openPage(browser, site, t, parameters) {
   const page = await browser.open(`${site.url}?${new URLSearchParams(parameters)}`, t);
@@ -25,4 +29,27 @@ export function settled(page) {
       query: location.search,
     };
   });
+}
+
+/**
+ * For tests that run in a Chromium without a graphics card and in one with WebGPU. `body` opens pages with
+ * `open(parameters)`; what they show has to come from the backend that was asked for.
+ *
+ * @returns {Promise<(name: string, body: (open: (parameters: object) => Promise<import("./browsers.js").Page>) => Promise<void>) => void>}
+ */
+export async function testOnBothBackends(site) {
+  const browsers = { cpu: await chromium(), webgpu: await chromium({ webgpu: true }) };
+  after(() => Promise.all(Object.values(browsers).map((browser) => browser.close())));
+  return (name, body) => {
+    for (const [backend, browser] of Object.entries(browsers)) {
+      test(`${name} (${backend})`, async (t) => {
+        const pages = [];
+        await body(async (parameters) => {
+          pages.push(await openPage(browser, site, t, { ...parameters, backend }));
+          return pages.at(-1);
+        });
+        for (const page of pages) assert.equal(await page.evaluate(() => document.querySelector("grad-cam").prediction.model.backend), backend);
+      });
+    }
+  };
 }
