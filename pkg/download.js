@@ -1,7 +1,54 @@
 import { GradCamError, aborted, throwIfAborted } from "./errors.js";
 
+/** Up to here bytes are held as they came, until they are first used: a Blob takes some milliseconds to make and to read. */
+const AT_HAND = 16e6;
+
+/** A file's bytes, to be had again and again: the first time as they came, then from a Blob, which browsers may keep out of memory. */
+export class Bytes {
+  /** @type {ArrayBuffer | undefined} */ #fresh;
+  /** @type {Blob | undefined} */ #kept;
+  #type;
+
+  /** @param {Blob | ArrayBuffer} source nobody else's to change @param {string} [type] of what is in an ArrayBuffer */
+  constructor(source, type) {
+    if (source instanceof Blob) this.#kept = source;
+    else [this.#fresh, this.#type] = [source, type];
+  }
+
+  get blob() {
+    return (this.#kept ??= new Blob([this.#fresh], { type: this.#type }));
+  }
+
+  get size() {
+    return this.#fresh?.byteLength ?? this.#kept.size;
+  }
+
+  /** The first bytes, `length` of them if there are as many. @returns {Promise<Uint8Array>} */
+  async head(length) {
+    if (this.#fresh) return new Uint8Array(this.#fresh, 0, Math.min(length, this.#fresh.byteLength));
+    return new Uint8Array(await this.#kept.slice(0, length).arrayBuffer());
+  }
+
+  /** All of them, to be looked at. @returns {Promise<ArrayBuffer>} */
+  async all() {
+    return this.#fresh ?? this.#kept.arrayBuffer();
+  }
+
+  async text() {
+    return new TextDecoder().decode(await this.all());
+  }
+
+  /** All of them, to be given away. @returns {Promise<ArrayBuffer>} */
+  async take() {
+    const { blob } = this;
+    const fresh = this.#fresh;
+    this.#fresh = undefined;
+    return fresh ?? blob.arrayBuffer();
+  }
+}
+
 /**
- * Fetches an address as a Blob, which browsers may keep out of memory.
+ * Fetches an address.
  *
  * @param {string | URL} url
  * @param {object} options
@@ -10,7 +57,7 @@ import { GradCamError, aborted, throwIfAborted } from "./errors.js";
  * @param {number} [options.bytes] the length, where it is known beforehand
  * @param {AbortSignal} [options.signal]
  * @param {(fraction: number) => void} [options.onProgress] never called if the length can't be known
- * @returns {Promise<Blob>}
+ * @returns {Promise<Bytes>}
  */
 export async function download(url, { kind, what, bytes, signal, onProgress }) {
   throwIfAborted(signal);
@@ -21,16 +68,32 @@ export async function download(url, { kind, what, bytes, signal, onProgress }) {
     if (!response.ok) {
       throw new GradCamError(kind, `Can't fetch ${what}: ${shown} answered ${response.status} ${response.statusText}`.trim() + ".");
     }
-    if (!onProgress || !response.body) return await response.blob();
     const total = bytes ?? plainLength(response);
     const type = response.headers.get("content-type") ?? "";
-    return await new Response(response.body.pipeThrough(counter(total, onProgress)), { headers: { "content-type": type } }).blob();
+    if (total <= AT_HAND) return new Bytes(await read(response, total, onProgress), type);
+    if (!onProgress || !response.body) return new Bytes(await response.blob());
+    return new Bytes(await new Response(response.body.pipeThrough(counter(total, onProgress)), { headers: { "content-type": type } }).blob());
   } catch (error) {
     if (signal?.aborted) throw aborted();
     if (error instanceof GradCamError) throw error;
     const foreign = isForeign(address) ? " Another site must allow it with CORS headers." : "";
     throw new GradCamError(kind, `Can't fetch ${what}: nothing came from ${shown}.${foreign}`, { cause: error });
   }
+}
+
+/** @param {Response} response @param {number} total @returns {Promise<ArrayBuffer>} */
+async function read(response, total, onProgress) {
+  if (!onProgress || !response.body) return response.arrayBuffer();
+  const [reader, chunks] = [response.body.getReader(), []];
+  let seen = 0;
+  for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
+    chunks.push(value);
+    seen += value.byteLength;
+    if (seen <= total) onProgress(seen / total);
+  }
+  const all = new Uint8Array(seen);
+  for (let i = chunks.length; i-- > 0; ) all.set(chunks[i], (seen -= chunks[i].byteLength));
+  return all.buffer;
 }
 
 /**

@@ -253,18 +253,22 @@ export class GradCamElement extends Base {
     const run = (this.#run = new AbortController());
     const { signal } = run;
     const stages = [this.#loadModel, this.#classify, this.#explain];
+    const begin = (stage) => stages[stage].call(this, signal, (fraction) => {
+      if (!signal.aborted) this.#progress(PROGRESS[stage], fraction);
+    });
     this.#setState("loading");
     try {
-      while (this.#dirty < STAGE.done) {
-        const stage = this.#dirty;
-        const announce = await stages[stage].call(this, signal, (fraction) => {
-          if (!signal.aborted) this.#progress(PROGRESS[stage], fraction);
-        });
+      let result = begin(this.#dirty);
+      while (result) {
+        const announce = await result;
         if (signal.aborted) return;
-        this.#dirty = stage + 1;
-        this.#progress(PROGRESS[stage], 1);
+        this.#progress(PROGRESS[this.#dirty], 1);
+        this.#dirty++;
+        // Listeners take their time, and the worker need not wait for them.
+        result = this.#dirty < STAGE.done ? begin(this.#dirty) : undefined;
+        result?.catch(() => {});
         announce?.();
-        // A listener may have changed an attribute.
+        // One of them may have changed an attribute.
         if (signal.aborted) return;
       }
     } catch (error) {

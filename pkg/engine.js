@@ -1,3 +1,4 @@
+import { compile } from "./builds.js";
 import { GradCamError, aborted, asGradCamError } from "./errors.js";
 
 /** The worker under a request died; the request may be tried again on a fresh one. */
@@ -29,10 +30,30 @@ export async function survive(task) {
   }
 }
 
-/** @type {Map<string, { fraction: number, watchers: Set<(fraction: number) => void> }>} */
-const downloads = new Map();
+/**
+ * The engine's code for a backend, fetched and compiled once for the page: a worker that begins meanwhile, or that takes
+ * over after a crash, is given it.
+ * @type {Map<string, { module: Promise<WebAssembly.Module>, stop: AbortController, fraction: number, watchers: Set<(fraction: number) => void> }>}
+ */
+const code = new Map();
 
-/** A worker that was started ahead of its time. @type {EngineWorker | undefined} */
+function codeOf(backend) {
+  let entry = code.get(backend);
+  if (!entry) {
+    entry = { stop: new AbortController(), fraction: 0, watchers: new Set() };
+    const onProgress = (fraction) => {
+      entry.fraction = fraction;
+      for (const watcher of entry.watchers) watcher(fraction);
+    };
+    entry.module = compile(backend, { signal: entry.stop.signal, onProgress }).finally(() => entry.watchers.clear());
+    code.set(backend, entry);
+    // A failure is not kept: the next one to ask tries again.
+    entry.module.catch(() => code.get(backend) === entry && code.delete(backend));
+  }
+  return entry;
+}
+
+/** A worker that was started ahead of its time, and for which backend. @type {{ worker: EngineWorker, backend: string } | undefined} */
 let spare;
 
 /**
@@ -54,48 +75,43 @@ export class EngineWorker {
    * @throws {GradCamError} `DeviceError` if the device does not open or computes wrongly
    */
   static async start(backend, onCrash) {
-    const engine = spare?.alive ? spare : new EngineWorker();
+    if (spare && spare.backend !== backend) {
+      code.get(spare.backend)?.stop.abort();
+      code.delete(spare.backend);
+    }
+    const engine = spare?.worker.alive ? spare.worker : new EngineWorker(backend);
     spare = undefined;
-    const download = { fraction: 0, watchers: downloads.get(backend)?.watchers ?? new Set() };
-    downloads.set(backend, download);
     try {
-      await engine.request("start", { backend }, {
-        onProgress: (fraction) => {
-          download.fraction = fraction;
-          for (const watcher of download.watchers) watcher(fraction);
-        },
-      });
+      await engine.request("start", { backend, module: await codeOf(backend).module });
     } catch (error) {
       engine.#die(error.message);
       if (error instanceof WorkerCrash) throw new GradCamError("DeviceError", `The engine did not start: ${error.message}`, { cause: error });
       throw error;
-    } finally {
-      download.watchers.clear();
     }
     engine.#onCrash = onCrash;
     return engine;
   }
 
   /**
-   * Gets a worker going for a start that is sure to follow, and has it fetch the build that is likely to be wanted:
+   * Gets a worker and its code going for a start that is sure to follow, with the backend that is likely to be wanted:
    * what is missing for the decision takes about as long.
    *
    * @param {"webgpu" | "cpu"} backend
    */
   static expect(backend) {
-    spare ??= new EngineWorker();
-    spare.tell("expect", { backend });
+    spare ??= { worker: new EngineWorker(backend), backend };
+    codeOf(backend);
   }
 
-  /** Reports how much of a backend's engine has been downloaded, until it has started. */
+  /** Reports how much of a backend's code has come, until it is all there. */
   static watchDownload(backend, onProgress) {
-    const download = downloads.get(backend);
-    if (!download || download.fraction === 1) return onProgress(1);
-    download.watchers.add(onProgress);
-    onProgress(download.fraction);
+    const { fraction, watchers } = codeOf(backend);
+    watchers.add(onProgress);
+    onProgress(fraction);
   }
 
-  constructor() {
+  /** @param {"webgpu" | "cpu"} backend what it is going to be started with, most likely */
+  constructor(backend) {
     this.#worker = openWorker(new URL("./worker.js", import.meta.url));
     this.#worker.onmessage = ({ data }) => this.#receive(data);
     this.#worker.onerror = (event) => {
@@ -103,6 +119,7 @@ export class EngineWorker {
       this.#die(event.message || "the worker's script could not be loaded");
     };
     this.#worker.onmessageerror = () => this.#die("an unreadable message came from the worker");
+    this.tell("expect", { backend });
   }
 
   /** Whether it still answers. */

@@ -1,4 +1,4 @@
-import { download } from "./download.js";
+import { Bytes, download } from "./download.js";
 import { GradCamError, throwIfAborted } from "./errors.js";
 
 /**
@@ -6,13 +6,13 @@ import { GradCamError, throwIfAborted } from "./errors.js";
  *
  * `bytes` is an encoded file that the engine decodes, so that every browser sees the same pixels; `rgba` are pixels
  * that only the browser could give; `tensor` is the network's input as it is.
- * @typedef {{ bytes: Blob } | { width: number, height: number, rgba: Blob | Uint8ClampedArray } | { tensor: Float32Array, shape: number[] }} Source
+ * @typedef {{ bytes: Bytes } | { width: number, height: number, rgba: Blob | Uint8ClampedArray } | { tensor: Float32Array, shape: number[] }} Source
  */
 
 /** Pictures with more pixels are refused: two copies of one would fill a phone's memory. */
 const MAX_PIXELS = 64e6;
 
-/** Images under way before anybody can use them. @type {Map<string, Promise<Blob>>} */
+/** Images under way before anybody can use them. @type {Map<string, Promise<Bytes>>} */
 const expected = new Map();
 
 /**
@@ -22,11 +22,11 @@ const expected = new Map();
  */
 export function expectImage(image, signal) {
   if (typeof image !== "string" || expected.has(image)) return;
-  const blob = fetchImage(image, signal);
-  expected.set(image, blob);
-  const forget = () => expected.get(image) === blob && expected.delete(image);
+  const bytes = fetchImage(image, signal);
+  expected.set(image, bytes);
+  const forget = () => expected.get(image) === bytes && expected.delete(image);
   signal.addEventListener("abort", forget, { once: true });
-  blob.catch(forget);
+  bytes.catch(forget);
 }
 
 function fetchImage(address, signal) {
@@ -48,7 +48,7 @@ export async function readSource(image, signal) {
     expected.delete(image);
     return fromFile(await (early ?? fetchImage(image, signal)));
   }
-  if (image instanceof Blob) return fromFile(image);
+  if (image instanceof Blob) return fromFile(new Bytes(image));
   if (isTensor(image)) return { tensor: Float32Array.from(image.tensor), shape: Array.from(image.shape) };
   if (is(image, "ImageData")) return fromPixels(image.width, image.height, image.data);
   if (is(image, "HTMLImageElement")) return fromImageElement(image, signal);
@@ -80,15 +80,15 @@ function describe(value) {
   return typeof value === "object" ? `A value of type ${value.constructor?.name ?? "object"}` : `The ${typeof value} ${String(value)}`;
 }
 
-/** @param {Blob} blob @returns {Promise<Source>} */
-async function fromFile(blob) {
-  const head = new Uint8Array(await blob.slice(0, 512).arrayBuffer().catch((cause) => {
+/** @param {Bytes} bytes @returns {Promise<Source>} */
+async function fromFile(bytes) {
+  const head = await bytes.head(512).catch((cause) => {
     throw new GradCamError("ImageError", "The image file can't be read.", { cause });
-  }));
-  if (engineDecodes(head)) return { bytes: blob };
-  const decoded = await decodeInBrowser(blob, head);
+  });
+  if (engineDecodes(head)) return { bytes };
+  const decoded = await decodeInBrowser(bytes.blob, head);
   // What the browser can't read either, the engine refuses with its reason.
-  return decoded ?? { bytes: blob };
+  return decoded ?? { bytes };
 }
 
 /** Whether the file begins like PNG, JPEG, GIF, BMP or WebP. @param {Uint8Array} head */

@@ -1,8 +1,8 @@
-import { download } from "./download.js";
+import { Bytes, download } from "./download.js";
 import { GradCamError, throwIfAborted } from "./errors.js";
 
 /** @typedef {import("./index.js").Preprocess} Preprocess */
-/** @typedef {{ name?: string, bytes: Blob, preprocess?: Preprocess, labels?: string[], targetLayer?: string }} ModelFile */
+/** @typedef {{ name?: string, bytes: Bytes, preprocess?: Preprocess, labels?: string[], targetLayer?: string }} ModelFile */
 
 /** The model that comes with the package. */
 export const DEFAULT_MODEL = new URL("./models/everyday/model.json", import.meta.url).href;
@@ -16,8 +16,8 @@ export const DEFAULT_MODEL = new URL("./models/everyday/model.json", import.meta
  * @throws {GradCamError} `ModelError`
  */
 export async function readModel(source, { signal, onProgress }) {
-  if (source instanceof Blob) return { bytes: source, name: source.name };
-  if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) return { bytes: new Blob([source]) };
+  if (source instanceof Blob) return { bytes: new Bytes(source), name: source.name };
+  if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) return { bytes: new Bytes(new Blob([source])) };
   if (typeof source !== "string" && !(source instanceof URL)) {
     throw new GradCamError("ModelError", "A model is an address, a Blob, an ArrayBuffer or a Uint8Array.");
   }
@@ -25,7 +25,7 @@ export async function readModel(source, { signal, onProgress }) {
   const looksLikeManifest = new URL(address).pathname.endsWith(".json");
   const bytes = await download(address, { kind: "ModelError", what: "the model", signal, onProgress: looksLikeManifest ? undefined : onProgress });
   // An ONNX file begins with the byte 8, a manifest with a brace.
-  if (!/^[\s\ufeff]*\{/.test(await bytes.slice(0, 64).text())) return { bytes, name: fileName(address) };
+  if (!/^[\s\ufeff]*\{/.test(new TextDecoder().decode(await bytes.head(64)))) return { bytes, name: fileName(address) };
   return readManifest(parseManifest(await bytes.text(), address), address, { signal, onProgress });
 }
 
@@ -84,7 +84,7 @@ async function check(bytes, { sha256, bytes: length }, file) {
   }
   // Pages without https have no hashing.
   if (sha256 === undefined || !globalThis.crypto?.subtle) return;
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await bytes.arrayBuffer()));
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await bytes.all()));
   const actual = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (actual !== String(sha256).toLowerCase()) {
     throw new GradCamError("ModelError", `${file} does not match its manifest: its SHA-256 is ${actual}, not ${sha256}.`);

@@ -156,7 +156,7 @@ export class Model {
   }
 
   async #load(worker) {
-    const bytes = await this.#file.bytes.arrayBuffer().catch((cause) => {
+    const bytes = await this.#file.bytes.take().catch((cause) => {
       throw new GradCamError("ModelError", "The model's file can no longer be read.", { cause });
     });
     const { width, height } = this.#options.preprocess ?? this.#file.preprocess ?? {};
@@ -208,7 +208,7 @@ function describe(info, file, labelsFromOptions) {
 async function forWorker(source) {
   if (source.tensor) return { tensor: source.tensor, shape: source.shape };
   if (source.bytes) {
-    const bytes = await source.bytes.arrayBuffer().catch((cause) => {
+    const bytes = await source.bytes.take().catch((cause) => {
       throw new GradCamError("ImageError", "The image file can no longer be read.", { cause });
     });
     return { bytes };

@@ -4,8 +4,7 @@
 // `{ id, progress }` before; `{ op: "abort", id }`. Whatever goes wrong outside of a request's own error is a crash:
 // `{ crash, id }` with the request that ran. The page then ends this worker and starts another.
 
-import { counter } from "./download.js";
-import { WASM_BYTES } from "./sizes.js";
+import { compile, glueOf } from "./builds.js";
 
 /** How many predictions keep their activations: a page with more asks again with the image, which costs a forward pass. */
 const PREDICTIONS_KEPT = 4;
@@ -26,68 +25,35 @@ const queue = [];
 let running = null;
 let doomed = false;
 
-const BUILDS = {
-  cpu: { glue: () => import("./cpu/gradcam_web.js"), wasm: new URL("./cpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.cpu },
-  webgpu: { glue: () => import("./gpu/gradcam_web.js"), wasm: new URL("./gpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.gpu },
-  decode: { glue: () => import("./decode/gradcam_web.js"), wasm: new URL("./decode/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.decode },
-  formats: { glue: () => import("./formats/gradcam_web.js"), wasm: new URL("./formats/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.formats },
-};
-
 /** Those of the builds in use. @type {WebAssembly.Memory[]} */
 const memories = [];
 
+/** A build, ready to be used. @param {import("./builds.js").BuildName} name @param {Promise<WebAssembly.Module>} compiling */
+async function instantiate(name, compiling) {
+  const [glue, module] = await Promise.all([glueOf(name), compiling]);
+  const { memory } = await glue.default({ module_or_path: module });
+  memories.push(memory);
+  return glue;
+}
+
 /** What reads pictures, fetched once; asked for again if it could not be had. @param {"decode" | "formats"} name */
 function loadPictures(name = "decode") {
-  pictures[name] ??= compile(BUILDS[name]);
+  pictures[name] ??= instantiate(name, compile(name));
   pictures[name].catch(() => (pictures[name] = undefined));
   return pictures[name];
 }
 
-/** The build that is being fetched and compiled. @type {{ backend: string, stop: AbortController, fraction: number, onProgress?: (fraction: number) => void, module: Promise<object> } | undefined} */
-let build;
-
-/** Fetches a build and compiles it while it comes, once; another one that is under way is of no use any more. */
-function fetchBuild(backend) {
-  if (build?.backend === backend) return build;
-  build?.stop.abort();
-  const fetching = { backend, stop: new AbortController(), fraction: 0 };
-  build = fetching;
-  fetching.module = compile(BUILDS[backend], fetching.stop.signal, (fraction) => {
-    fetching.fraction = fraction;
-    fetching.onProgress?.(fraction);
-  });
-  // Whoever waits for it hears of it; nobody may.
-  fetching.module.catch(() => {});
-  return fetching;
-}
-
-async function compile({ glue, wasm, bytes }, signal, onProgress) {
-  const [module, response] = await Promise.all([glue(), fetch(wasm, { signal })]);
-  if (!response.ok) throw named("DeviceError", `${wasm} answered ${response.status} ${response.statusText}`.trim());
-  const headers = { "content-type": response.headers.get("content-type") ?? "" };
-  const body = onProgress ? response.body.pipeThrough(counter(bytes, onProgress)) : response.body;
-  const { memory } = await module.default({ module_or_path: new Response(body, { headers }) });
-  memories.push(memory);
-  return module;
-}
-
 const operations = {
+  /** The code is going to come with `start`; the script around it need not wait for that. */
   expect({ backend }) {
-    fetchBuild(backend);
+    glueOf(backend).catch(() => {});
   },
 
-  async start({ backend }, { progress }) {
+  async start({ backend, module }) {
     holdLock();
     if (backend === "webgpu") watchDevices();
-    const fetching = fetchBuild(backend);
-    progress(fetching.fraction * 0.9);
-    fetching.onProgress = (fraction) => progress(fraction * 0.9);
-    // Nearly every page is about to show it a picture, and whoever does not never hears of a failure.
-    loadPictures().catch(() => {});
-    glue = await fetching.module;
-    progress(0.9);
+    glue = await instantiate(backend, module);
     engine = await glue.Engine.start();
-    progress(1);
     return {};
   },
 
@@ -249,6 +215,9 @@ const operations = {
 operations.panic = () => {
   doomed = true;
 };
+
+// Nearly every page is about to show it a picture, and whoever does not never hears of a failure.
+loadPictures().catch(() => {});
 
 self.onmessage = ({ data }) => {
   if (data.op !== "abort") {

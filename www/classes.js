@@ -1,7 +1,7 @@
 // The classes: the likeliest as bars, all of them on demand. Every row chooses its class.
 
 import { $, create } from "./dom.js";
-import { percent } from "./format.js";
+import { grouped, percent } from "./format.js";
 
 const SHOWN = 5;
 const FOUND = 40;
@@ -20,7 +20,7 @@ export class ClassPanel {
 
   /** The network with so many classes is there. */
   expect(count) {
-    $("class-count").textContent = count.toLocaleString("en");
+    $("class-count").textContent = grouped(count);
   }
 
   clear() {

@@ -20,9 +20,14 @@ export function signed(number) {
   return `${number < 0 ? "−" : "+"}${size.toFixed(digits)}`;
 }
 
+/** "1,000". Intl could do it, but loading what it knows takes 70 ms. @param {number} count a whole number */
+export function grouped(count) {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
 /** "Conv, 7 × 7, 512 channels" */
 export function layerText({ operator, shape: [channels, height, width] }) {
-  return `${operator}, ${width} × ${height}, ${channels.toLocaleString("en")} channels`;
+  return `${operator}, ${width} × ${height}, ${grouped(channels)} channels`;
 }
 
 /** What there is to know about the network and how it ran: term, value, and whether that needs attention. */
@@ -31,7 +36,7 @@ export function facts(model, explanation) {
   const rows = [
     ["Network", model.name ?? "unnamed"],
     ["Input", `${input.width} × ${input.height}, ${input.channels === 1 ? "grey" : "colour"}, ${preprocess.resize}`],
-    ["Classes", labels.length.toLocaleString("en")],
+    ["Classes", grouped(labels.length)],
     ["Preprocessing", model.preprocessReason, model.preprocessGuessed],
     ["Backend", `${model.backend === "webgpu" ? "WebGPU" : "CPU"}: ${model.backendReason}`],
   ];

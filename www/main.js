@@ -27,6 +27,8 @@ let loading;
 let model;
 /** The settings by which it was loaded. */
 let settled = { ownModel: undefined, model: undefined, backend: "auto" };
+// The engine and the network take the longest: they are on their way while the page is put together.
+void startModel();
 
 const classes = new ClassPanel(chooseClass);
 const legend = new Legend();
@@ -402,15 +404,18 @@ watchIntake({
 
 async function showSamples() {
   const samples = await fetch("samples/samples.json").then((response) => (response.ok ? response.json() : []), () => []);
+  const images = samples.map(({ title }) => create("img", { alt: title, loading: "lazy" }));
   $("samples").hidden = samples.length === 0;
-  $("samples").querySelector("ul").replaceChildren(...samples.map(({ file, title }) => {
-    const button = create("button", { type: "button", title }, create("img", { src: `samples/${file}`, alt: title, loading: "lazy" }));
+  $("samples").querySelector("ul").replaceChildren(...samples.map(({ file, title }, i) => {
+    const button = create("button", { type: "button", title }, images[i]);
     button.addEventListener("click", () => openImage(new URL(`samples/${file}`, location.href).href, title));
     return create("li", {}, button);
   }));
+  // The picture that was asked for comes before those that could be.
+  if (state.src) await new Promise((resolve) => ["explain", "error"].forEach((type) => picture.addEventListener(type, resolve, { once: true })));
+  images.forEach((image, i) => (image.src = `samples/${samples[i].file}`));
 }
 
 apply();
-startModel();
 if (state.src) openImage(state.src);
 void showSamples();

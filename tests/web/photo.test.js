@@ -91,7 +91,7 @@ test("a lost GPU is survived with image and settings kept", async (t) => {
     }, index);
   };
   const before = await explain(3);
-  const engines = () => page.requests().filter((url) => url.endsWith("gpu/gradcam_web_bg.wasm")).length;
+  const engines = () => page.requests().filter((url) => url.endsWith("/worker.js")).length;
   assert.equal(engines(), 1);
   const session = await page.driver.context().browser().newBrowserCDPSession();
   await session.send("Browser.crashGpuProcess").catch(() => {});

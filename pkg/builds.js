@@ -1,0 +1,41 @@
+// The wasm builds of the engine, and their code.
+
+import { counter } from "./download.js";
+import { GradCamError } from "./errors.js";
+import { WASM_BYTES } from "./sizes.js";
+
+/** @typedef {"cpu" | "webgpu" | "decode" | "formats"} BuildName */
+
+const BUILDS = {
+  cpu: { glue: () => import("./cpu/gradcam_web.js"), wasm: new URL("./cpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.cpu },
+  webgpu: { glue: () => import("./gpu/gradcam_web.js"), wasm: new URL("./gpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.gpu },
+  decode: { glue: () => import("./decode/gradcam_web.js"), wasm: new URL("./decode/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.decode },
+  formats: { glue: () => import("./formats/gradcam_web.js"), wasm: new URL("./formats/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.formats },
+};
+
+/** The script between JavaScript and a build. @param {BuildName} name @returns {Promise<object>} */
+export function glueOf(name) {
+  return BUILDS[name].glue();
+}
+
+/**
+ * Fetches a build and compiles it while it comes.
+ *
+ * @param {BuildName} name
+ * @param {{ signal?: AbortSignal, onProgress?: (fraction: number) => void }} [options]
+ * @returns {Promise<WebAssembly.Module>}
+ * @throws {GradCamError} `DeviceError`
+ */
+export async function compile(name, { signal, onProgress } = {}) {
+  const { wasm, bytes } = BUILDS[name];
+  try {
+    const response = await fetch(wasm, { signal });
+    if (!response.ok) throw new GradCamError("DeviceError", `${wasm} answered ${response.status} ${response.statusText}`.trim());
+    const body = onProgress ? response.body.pipeThrough(counter(bytes, onProgress)) : response.body;
+    // Not every server knows wasm's type.
+    return await WebAssembly.compileStreaming(new Response(body, { headers: { "content-type": "application/wasm" } }));
+  } catch (error) {
+    if (error instanceof GradCamError) throw error;
+    throw new GradCamError("DeviceError", `${wasm} can't be had: ${error.message}`, { cause: error });
+  }
+}
