@@ -135,10 +135,9 @@ const HALF: u16 = 128;
 /// nearest level, halves up, so that opacity 0 gives the image back byte for byte and 1 the colours. The image's own
 /// alpha is kept.
 pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &Style) -> Vec<u8> {
-    let mut rgba = image.rgba().to_vec();
     let opacity = (style.opacity * 256.).round() as u16;
     if opacity == 0 {
-        return rgba;
+        return image.rgba().to_vec();
     }
     let tint = |color: [u8; 3]| -> Tint {
         let [r, g, b] = color.map(|level| u16::from(level) * opacity + HALF);
@@ -173,7 +172,11 @@ pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &St
     let mut levels = vec![0; seen_x.len()];
     let mut tinted: Vec<Tint> = vec![outside; width];
     let is_dead = grid.values().iter().all(|&value| value == 0.);
-    for (y, pixels) in rgba.chunks_exact_mut(width * 4).enumerate() {
+    let mut rgba = Vec::with_capacity(image.rgba().len());
+    for (y, row) in image.rgba().chunks_exact(width * 4).enumerate() {
+        // Row by row, so that what is copied is still in the cache when it is mixed.
+        rgba.extend_from_slice(row);
+        let pixels = &mut rgba[y * row.len()..];
         if is_dead && seen_y.contains(&y) {
             let (before, rest) = pixels.split_at_mut(seen_x.start * 4);
             for around in [before, &mut rest[seen_x.len() * 4..]] {

@@ -3,7 +3,7 @@
 //! F(4×4, 3×3) of Lavin and Gray 2016, <https://arxiv.org/abs/1509.09308>, section 4.3: 36 products give 16 outputs that
 //! take 144 otherwise. Its results differ from the plain sum's by some 4e-6 of the largest.
 
-use super::convolution::{Job, pack, tiles};
+use super::convolution::{Job, tiles};
 use super::simd::F32x4;
 use super::{After, Finish, Planes, Window};
 
@@ -61,9 +61,6 @@ impl Winograd {
     ) -> Winograd {
         let (chunk, inputs, outputs) = sizes(input.channels, output);
         let grid = [output.height.div_ceil(OUT), output.width.div_ceil(OUT)];
-        let spectrum = transform_weights(weights);
-        let order: Vec<Option<usize>> = (0..input.channels).map(Some).collect();
-        let panels: Vec<_> = spectrum.iter().map(|rows| pack(rows, output.channels, &order, &[])).collect();
         let mut bias = after.bias.clone();
         bias.resize(outputs, 0.);
         let [rows, columns] = Winograd::needed([output.height, output.width], padding);
@@ -77,7 +74,7 @@ impl Winograd {
             output,
             addend: after.addend,
             padding,
-            panels: panels.concat(),
+            panels: transform_weights(weights, input.channels, output.channels),
             bias,
             affine: after.affine_blocks(0, output.channels, 4),
             finish: after.finish,
@@ -195,36 +192,52 @@ fn sizes(input_channels: usize, output: Planes) -> (usize, usize, usize) {
     (chunk.min(all.next_multiple_of(4)), inputs, outputs)
 }
 
-/// G g Gᵀ of each kernel: for each of the 36 products a matrix `[outputs, inputs]`.
-fn transform_weights(weights: &[f32]) -> Vec<Vec<f32>> {
-    let mut spectrum = vec![vec![0.; weights.len() / 9]; PRODUCTS];
-    for (at, kernel) in weights.as_chunks().0.iter().enumerate() {
-        for (products, product) in spectrum.iter_mut().zip(transform_kernel(kernel)) {
-            products[at] = product;
-        }
+/// G g Gᵀ of each kernel, for each of the 36 products in the order in which [`tiles`] reads blocks of eight outputs.
+fn transform_weights(weights: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
+    let panel = BLOCK * (1 + inputs);
+    let blocks = outputs.div_ceil(BLOCK);
+    let mut panels = vec![0.; PRODUCTS * blocks * panel];
+    for (block, kernels) in weights.chunks(BLOCK * inputs * 9).enumerate() {
+        transform_block(kernels, inputs, &mut panels[block * panel..], blocks * panel);
     }
-    spectrum
+    panels
 }
 
-/// A function of its own, because a browser makes fast code of it only for its next call.
+/// The kernels of up to eight outputs into their panels, which lie `plane` apart for each product. A function of its own,
+/// because a browser makes fast code of it only for its next call.
 #[inline(never)]
-fn transform_kernel(kernel: &[f32; 9]) -> [f32; PRODUCTS] {
-    const G: [[f64; 3]; IN] = [
-        [1. / 4., 0., 0.],
-        [-1. / 6., -1. / 6., -1. / 6.],
-        [-1. / 6., 1. / 6., -1. / 6.],
-        [1. / 24., 1. / 12., 1. / 6.],
-        [1. / 24., -1. / 12., 1. / 6.],
-        [0., 0., 1.],
-    ];
-    let weight = |row: usize, column: usize| f64::from(kernel[row * 3 + column]);
-    let half = G.map(|g| -> [f64; 3] {
-        std::array::from_fn(|column| g[0] * weight(0, column) + g[1] * weight(1, column) + g[2] * weight(2, column))
-    });
-    std::array::from_fn(|product| {
-        let (half, g) = (&half[product / IN], &G[product % IN]);
-        (half[0] * g[0] + half[1] * g[1] + half[2] * g[2]) as f32
-    })
+fn transform_block(kernels: &[f32], inputs: usize, panels: &mut [f32], plane: usize) {
+    assert!(panels.len() >= (PRODUCTS - 1) * plane + BLOCK * (1 + inputs), "there is room for every product");
+    for input in 0..inputs {
+        let mut taps = [[0.; BLOCK]; 9];
+        for (lane, kernels) in kernels.chunks_exact(9 * inputs).enumerate() {
+            for (tap, &weight) in taps.iter_mut().zip(&kernels[9 * input..]) {
+                tap[lane] = weight;
+            }
+        }
+        for half in [0, 4] {
+            // SAFETY: `half` leaves four lanes of a tap, and four numbers of the last panel.
+            unsafe {
+                let g = |tap: usize| F32x4::load(taps[tap].as_ptr().add(half));
+                let columns = [0, 1, 2].map(|column| kernel_transform([g(column), g(3 + column), g(6 + column)]));
+                for row in 0..IN {
+                    let products = kernel_transform(columns.map(|column| column[row]));
+                    for (column, value) in products.into_iter().enumerate() {
+                        value.store(panels.as_mut_ptr().add((row * IN + column) * plane + (1 + input) * BLOCK + half));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// G g.
+#[inline(always)]
+fn kernel_transform([a, b, c]: [F32x4; 3]) -> [F32x4; IN] {
+    let [fourth, sixth, twelfth] = [1. / 4., 1. / 6., 1. / 12.].map(F32x4::splat);
+    let (outer, middle) = ((a + c) * sixth, b * sixth);
+    let (far, near) = ((a * fourth + c) * sixth, b * twelfth);
+    [a * fourth, F32x4::splat(0.) - outer - middle, middle - outer, far + near, far - near, c]
 }
 
 /// Transforms the inputs of one tile, all channels, into one number for each product.

@@ -131,15 +131,20 @@ fn put(canvas: &JsValue, width: u32, height: u32, picture: &ImageData) -> Result
     let no_canvas = || Error::new(ErrorKind::Target, "draw takes an HTMLCanvasElement or an OffscreenCanvas");
     let no_context =
         || Error::new(ErrorKind::Target, "the canvas already has a context of another kind; draw needs a 2d context");
+    // A canvas that is given its own size again is cleared all the same, and every pixel is about to be replaced.
     if let Some(canvas) = canvas.dyn_ref::<HtmlCanvasElement>() {
         let context = canvas.get_context("2d")?.ok_or_else(no_context)?;
-        canvas.set_width(width);
-        canvas.set_height(height);
+        if (canvas.width(), canvas.height()) != (width, height) {
+            canvas.set_width(width);
+            canvas.set_height(height);
+        }
         context.unchecked_ref::<CanvasRenderingContext2d>().put_image_data(picture, 0., 0.)
     } else if let Some(canvas) = canvas.dyn_ref::<OffscreenCanvas>() {
         let context = canvas.get_context("2d")?.ok_or_else(no_context)?;
-        canvas.set_width(width);
-        canvas.set_height(height);
+        if (canvas.width(), canvas.height()) != (width, height) {
+            canvas.set_width(width);
+            canvas.set_height(height);
+        }
         context.unchecked_ref::<OffscreenCanvasRenderingContext2d>().put_image_data(picture, 0., 0.)
     } else {
         Err(no_canvas().into())
