@@ -18,6 +18,9 @@ export function glueOf(name) {
   return BUILDS[name].glue();
 }
 
+/** Smaller builds are there before their progress would show. */
+const WORTH_COUNTING = 1e6;
+
 /**
  * Fetches a build and compiles it while it comes.
  *
@@ -31,9 +34,11 @@ export async function compile(name, { signal, onProgress } = {}) {
   try {
     const response = await fetch(wasm, { signal });
     if (!response.ok) throw new GradCamError("DeviceError", `${wasm} answered ${response.status} ${response.statusText}`.trim());
-    const body = onProgress ? response.body.pipeThrough(counter(bytes, onProgress)) : response.body;
-    // Not every server knows wasm's type.
-    return await WebAssembly.compileStreaming(new Response(body, { headers: { "content-type": "application/wasm" } }));
+    const isCounted = onProgress && bytes > WORTH_COUNTING;
+    // A response that is passed on as it came may have been compiled at an earlier visit. Not every server knows wasm's type.
+    const isReady = !isCounted && response.headers.get("content-type") === "application/wasm";
+    const body = isCounted ? response.body.pipeThrough(counter(bytes, onProgress)) : response.body;
+    return await WebAssembly.compileStreaming(isReady ? response : new Response(body, { headers: { "content-type": "application/wasm" } }));
   } catch (error) {
     if (error instanceof GradCamError) throw error;
     throw new GradCamError("DeviceError", `${wasm} can't be had: ${error.message}`, { cause: error });

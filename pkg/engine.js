@@ -45,7 +45,11 @@ function codeOf(backend) {
       entry.fraction = fraction;
       for (const watcher of entry.watchers) watcher(fraction);
     };
-    entry.module = compile(backend, { signal: entry.stop.signal, onProgress }).finally(() => entry.watchers.clear());
+    entry.module = compile(backend, { signal: entry.stop.signal, onProgress }).then((module) => {
+      onProgress(1);
+      entry.watchers.clear();
+      return module;
+    });
     code.set(backend, entry);
     // A failure is not kept: the next one to ask tries again.
     entry.module.catch(() => code.get(backend) === entry && code.delete(backend));

@@ -31,6 +31,8 @@ export function writeAddress(parameters) {
   }
   const text = query.toString();
   clearTimeout(later);
+  // Even an address that stays the same takes the browser some milliseconds.
+  if (text === new URLSearchParams(location.search).toString()) return;
   try {
     history.replaceState(null, "", text ? `?${text}` : location.pathname);
   } catch {

@@ -416,6 +416,8 @@ async function showSamples() {
   images.forEach((image, i) => (image.src = `samples/${samples[i].file}`));
 }
 
-apply();
+// The page is put together, and in a task of its own it is filled: the browser may answer in between.
+await new Promise((resolve) => setTimeout(resolve));
 if (state.src) openImage(state.src);
+else apply();
 void showSamples();
