@@ -2,7 +2,7 @@
 
 use crate::{
     setup,
-    shell::{Result, cargo, command, find, read, root, run, target},
+    shell::{Result, command, example, find, path_text, read, root, run, target},
     site,
 };
 use std::path::Path;
@@ -78,9 +78,8 @@ const RUNS: u32 = 20;
 
 /// Times the engine without any browser.
 fn time_natively(networks: Option<&str>) -> Result<()> {
-    run(&mut cargo(&["build", "--release", "--example", "native"]))?;
-    let program = target().join("release/examples/native");
-    let program = program.to_str().ok_or("the target directory's path is not UTF-8")?;
+    let program = example("native")?;
+    let program = path_text(&program)?;
     let mut list = command("node", &["bench/networks.js"]);
     for line in read(list.args(networks).env("CARGO_TARGET_DIR", target()))?.lines() {
         let (name, file) = line.split_once(' ').ok_or("bench/networks.js prints a name and a file on each line")?;

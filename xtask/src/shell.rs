@@ -56,6 +56,19 @@ pub fn cargo(arguments: &[&str]) -> Command {
     cargo
 }
 
+/// How an example is compiled for speed: as a release, but on the dependencies that tests have built already.
+const FAST: [&str; 4] = ["opt-level=3", "codegen-units=1", "overflow-checks=false", "debug-assertions=false"];
+
+/// Builds one of the package's examples for speed and returns where it lies.
+pub fn example(name: &str) -> Result<PathBuf> {
+    let mut command = cargo(&["build", "--quiet", "--example", name]);
+    for setting in FAST {
+        command.args(["--config", &format!("profile.dev.package.gradcam-web.{setting}")]);
+    }
+    run(&mut command)?;
+    Ok(target().join("debug/examples").join(name))
+}
+
 /// Runs to the end, its output going where ours goes.
 ///
 /// # Errors
@@ -138,4 +151,9 @@ fn describe(command: &Command) -> String {
 
 fn cannot_start(command: &Command, error: &std::io::Error) -> String {
     format!("can't run `{}`: {error}", describe(command))
+}
+
+/// A path as other programs take it.
+pub fn path_text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or(format!("{} is not UTF-8", path.display()))
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     setup,
-    shell::{self, Result, command, files_below, modified, read, root, run, run_named, target},
+    shell::{self, Result, command, files_below, modified, path_text, read, root, run, run_named, target},
 };
 use std::{
     env, fs,
@@ -251,8 +251,4 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         .and_then(|()| fs::copy(from, to))
         .map(|_| ())
         .map_err(|error| format!("can't copy {} to {}: {error}", from.display(), to.display()))
-}
-
-fn path_text(path: &Path) -> Result<&str> {
-    path.to_str().ok_or(format!("{} is not UTF-8, which node needs", path.display()))
 }
