@@ -206,7 +206,7 @@ function describe(info, file, labelsFromOptions) {
 
 /** A copy of the source that can be handed over: the original stays here, to be used again after a crash. */
 async function forWorker(source) {
-  if (source.tensor) return { tensor: source.tensor, shape: source.shape };
+  if (source.tensor) return { tensor: source.tensor.slice(), shape: source.shape };
   if (source.bytes) {
     const bytes = await source.bytes.take().catch((cause) => {
       throw new GradCamError("ImageError", "The image file can no longer be read.", { cause });
@@ -217,8 +217,8 @@ async function forWorker(source) {
   return { ...source, rgba: rgba instanceof Blob ? await rgba.arrayBuffer() : rgba.slice().buffer };
 }
 
-function transferOf({ bytes, rgba }) {
-  return [bytes, rgba].filter(Boolean);
+function transferOf({ bytes, rgba, tensor }) {
+  return [bytes, rgba, tensor?.buffer].filter(Boolean);
 }
 
 /** See `Prediction` in index.d.ts. */

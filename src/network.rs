@@ -301,6 +301,11 @@ impl Network {
     /// # Errors
     /// `ImageError` if `values` has another length.
     pub fn input_tensor(&self, values: &[f32]) -> Result<Tensor<4>> {
+        self.input_of(values.to_vec())
+    }
+
+    /// [`Network::input_tensor`] without a copy.
+    pub(crate) fn input_of(&self, values: Vec<f32>) -> Result<Tensor<4>> {
         let InputSpec { width, height, channels } = self.input;
         let length = channels * height as usize * width as usize;
         if values.len() != length {
@@ -312,7 +317,7 @@ impl Network {
                 ),
             ));
         }
-        Ok(tensor(values.to_vec(), [1, channels, height as usize, width as usize], &self.device))
+        Ok(tensor(values, [1, channels, height as usize, width as usize], &self.device))
     }
 
     /// The scores of each image: `[N, C, H, W]` to `[N, classes]`.

@@ -1,24 +1,26 @@
 //! Convolutions as sums over contiguous stretches of the input, and linear layers as convolutions of one pixel.
 
+use std::ops::Range;
+
 use super::simd::F32x4;
-use super::{After, Planes};
+use super::{After, Planes, reach};
 use crate::formula::{Finish, Window};
 
 /// Output channels that are computed together.
 const BLOCK: usize = 8;
-/// Pixels a call of the innermost function: enough to make the call cheap, few enough for it to come often.
-const STRIP: usize = 64;
+/// Pixels that are computed together.
+const TILE: usize = 4;
+/// Tiles a call of the innermost function: enough to make the call cheap, few enough for it to come often.
+const STRIP: usize = 16;
 /// Numbers of the input that stay in the second-level cache while all weights pass by.
 const RESIDENT: usize = 24 * 1024;
 
 /// A convolution and what comes after it.
 pub(crate) struct Convolution {
-    /// Of each output pixel, filled up to whole tiles of four with the last one: where its window begins.
-    input_at: Vec<u32>,
-    /// Where it goes.
-    output_at: Vec<u32>,
-    /// What is added to it.
-    addend_at: Option<Vec<u32>>,
+    /// The output pixels, filled up to whole tiles with the last one.
+    places: Vec<Places>,
+    /// Where the numbers lie that are added to those of a tile.
+    addends: Option<Vec<[u32; TILE]>>,
     pixels: usize,
     /// Where the stretches of a window begin.
     segments: Vec<u32>,
@@ -81,25 +83,27 @@ impl Convolution {
             })
             .collect();
         let pixels = output.height * output.width;
-        let table = |at: &dyn Fn(usize, usize) -> usize| -> Vec<u32> {
-            let mut table: Vec<u32> =
-                (0..pixels).map(|pixel| at(pixel / output.width, pixel % output.width) as u32).collect();
-            table.resize(pixels.next_multiple_of(4), *table.last().expect("planes are not empty"));
-            table
+        let tile = |tile: usize, at: &dyn Fn(usize, usize) -> usize| -> [u32; TILE] {
+            std::array::from_fn(|lane| {
+                let pixel = (tile * TILE + lane).min(pixels - 1);
+                at(pixel / output.width, pixel % output.width) as u32
+            })
         };
-        let input_at = table(&|y, x| {
+        let begins = |y, x| {
             let (y, x) = window.corner(y, x);
             input.at(y, x)
-        });
-        let own = |planes: Planes| table(&|y, x| planes.at(y as isize, x as isize));
-        let last = |table: &[u32]| table.iter().copied().max().unwrap_or(0) as usize;
-        let (output_at, addend_at) = (own(output), after.addend.map(own));
-        let read = last(&input_at) + last(&segments) + input.channels.max(length);
-        let written = last(&output_at).max(addend_at.as_deref().map_or(0, last)) + 4 * output.vectors();
+        };
+        let of = |planes: Planes| move |y, x| planes.at(y as isize, x as isize);
+        let tiles = 0..pixels.div_ceil(TILE);
+        let places: Vec<Places> =
+            tiles.clone().map(|at| Places { input: tile(at, &begins), output: tile(at, &of(output)) }).collect();
+        let addends = after.addend.map(|addend| tiles.map(|at| tile(at, &of(addend))).collect());
+        let begin = places.iter().flat_map(|places| places.input).max().unwrap_or(0) as usize;
+        let read = begin + segments.last().map_or(0, |&last| last as usize) + input.channels.max(length);
+        let written = reach(&[output, after.addend.unwrap_or(output)]);
         Convolution {
-            input_at,
-            output_at,
-            addend_at,
+            places,
+            addends,
             pixels,
             segments,
             length,
@@ -114,38 +118,36 @@ impl Convolution {
         let memory = memory.as_mut_ptr();
         let panel = BLOCK * (1 + self.segments.len() * self.length);
         for group in &self.groups {
-            let job = |panel_start: usize, pixels: std::ops::Range<usize>, output: usize| Job {
+            let job = |block: usize, tiles: Range<usize>| Job {
                 // SAFETY: the first channels lie within `reach`, and blocks within the panels.
                 input: unsafe { memory.add(group.first[0]) },
-                output: unsafe { memory.add(group.first[1] + output) },
-                input_at: &self.input_at[pixels.clone()],
-                output_at: &self.output_at[pixels.clone()],
-                addend_at: self.addend_at.as_ref().map(|table| &table[pixels]),
+                output: unsafe { memory.add(group.first[1] + block * BLOCK) },
+                places: &self.places[tiles.clone()],
+                addends: self.addends.as_ref().map(|addends| &addends[tiles]),
                 segments: &self.segments,
                 length: self.length,
-                panel: &group.panels[panel_start..][..panel],
-                affine: group.affine.get(2 * output..2 * (output + BLOCK)),
-                half: group.outputs - output <= 4,
+                panel: &group.panels[block * panel..][..panel],
+                affine: group.affine.get(2 * block * BLOCK..2 * (block + 1) * BLOCK),
+                half: group.outputs - block * BLOCK <= 4,
                 finish: self.finish,
             };
             let blocks = group.outputs.div_ceil(BLOCK);
-            if self.pixels < 4 {
-                for pixel in 0..self.pixels {
-                    for block in 0..blocks {
+            if self.pixels < TILE {
+                for block in 0..blocks {
+                    for lane in 0..self.pixels {
                         // SAFETY: all positions of the tables lie within `reach`.
-                        unsafe { single(&job(block * panel, pixel..pixel + 1, block * BLOCK)) };
+                        unsafe { single(&job(block, 0..1), lane) };
                     }
                 }
                 continue;
             }
-            let chunk = (RESIDENT / self.length).next_multiple_of(STRIP);
-            for first in (0..self.input_at.len()).step_by(chunk) {
-                let end = (first + chunk).min(self.input_at.len());
+            let chunk = (RESIDENT / TILE / self.length).next_multiple_of(STRIP);
+            for first in (0..self.places.len()).step_by(chunk) {
+                let end = (first + chunk).min(self.places.len());
                 for block in 0..blocks {
                     for strip in (first..end).step_by(STRIP) {
-                        let pixels = strip..(strip + STRIP).min(end);
                         // SAFETY: all positions of the tables lie within `reach`.
-                        unsafe { tiles(&job(block * panel, pixels, block * BLOCK)) };
+                        unsafe { tiles(&job(block, strip..(strip + STRIP).min(end))) };
                     }
                 }
             }
@@ -154,7 +156,7 @@ impl Convolution {
 }
 
 /// Weights in the order in which a block of outputs reads them, behind their biases.
-pub(super) fn pack(rows: &[f32], outputs: usize, order: &[Option<usize>], bias: &[f32]) -> Vec<f32> {
+fn pack(rows: &[f32], outputs: usize, order: &[Option<usize>], bias: &[f32]) -> Vec<f32> {
     let per_output = rows.len() / outputs;
     let mut panels = vec![0.; outputs.div_ceil(BLOCK) * BLOCK * (1 + order.len())];
     for (block, panel) in panels.chunks_exact_mut(BLOCK * (1 + order.len())).enumerate() {
@@ -175,14 +177,19 @@ fn pack_lane(row: &[f32], order: &[Option<usize>], lane: &mut [f32]) {
     }
 }
 
-/// A block of outputs for some pixels.
+/// The pixels of a tile: where their windows begin, and where their outputs go.
+pub(super) struct Places {
+    pub input: [u32; TILE],
+    pub output: [u32; TILE],
+}
+
+/// A block of outputs for some tiles.
 pub(super) struct Job<'a> {
     pub input: *const f32,
     pub output: *mut f32,
-    pub input_at: &'a [u32],
-    pub output_at: &'a [u32],
-    /// Added to the result; positions from the same place as those of the output.
-    pub addend_at: Option<&'a [u32]>,
+    pub places: &'a [Places],
+    /// Added to the results; positions from the same place as those of the outputs.
+    pub addends: Option<&'a [[u32; TILE]]>,
     pub segments: &'a [u32],
     pub length: usize,
     pub panel: &'a [f32],
@@ -193,25 +200,26 @@ pub(super) struct Job<'a> {
     pub finish: Finish,
 }
 
-/// Four pixels by eight outputs at a time, for a multiple of four pixels.
+/// Four pixels by eight outputs at a time.
 ///
-/// The order of the loads is the one that keeps all sums in registers in V8 and in SpiderMonkey; a tile of 5 or 6 pixels,
-/// or a loop unrolled twice, takes twice the time.
+/// The order of the loads is the one that keeps all sums in registers in V8 and in SpiderMonkey; a tile of 5 or 6 pixels
+/// takes twice the time. So does a loop unrolled without a way out after each number: whole sums are then put off, with
+/// all that they need in registers.
 ///
 /// # Safety
-/// What the tables point at must be memory: `segments` stretches of `length` numbers at each input, eight numbers (four if
-/// `half`) at each output and addend. The panel has eight numbers for each of the stretches' numbers, and eight biases; `affine` has sixteen numbers.
+/// What the places and addends point at must be memory: `segments` stretches of `length` numbers, at least one, at each
+/// input, eight numbers (four if `half`) at each output and addend. The panel has eight numbers for each of the stretches'
+/// numbers, and eight biases; `affine` has sixteen numbers.
 #[inline(never)]
 pub(super) unsafe fn tiles(job: &Job) {
     let Job { input, output, .. } = *job;
     let slope = F32x4::splat(job.finish.slope);
     let high = F32x4::splat(job.finish.high);
-    let mut tile = 0;
-    while tile + 4 <= job.input_at.len() {
-        // SAFETY: as the caller promises; `tile + 3` is inside the tables, which are of one length.
+    for (tile, places) in job.places.iter().enumerate() {
+        // SAFETY: as the caller promises.
         unsafe {
-            let at = |lane: usize| *job.input_at.get_unchecked(tile + lane) as usize;
-            let (a0, a1, a2, a3) = (input.add(at(0)), input.add(at(1)), input.add(at(2)), input.add(at(3)));
+            let from = |lane: usize| input.add(places.input[lane] as usize);
+            let (a0, a1, a2, a3) = (from(0), from(1), from(2), from(3));
             let mut weights = job.panel.as_ptr();
             let (bias0, bias1) = (F32x4::load(weights), F32x4::load(weights.add(4)));
             weights = weights.add(BLOCK);
@@ -223,37 +231,50 @@ pub(super) unsafe fn tiles(job: &Job) {
                 let segment = segment as usize;
                 let (mut p0, mut p1) = (a0.add(segment), a1.add(segment));
                 let (mut p2, mut p3) = (a2.add(segment), a3.add(segment));
-                for _ in 0..job.length {
-                    let (w0, w1) = (F32x4::load(weights), F32x4::load(weights.add(4)));
-                    let x = F32x4::splat_at(p0);
-                    s00 = s00 + x * w0;
-                    s01 = s01 + x * w1;
-                    let x = F32x4::splat_at(p1);
-                    s10 = s10 + x * w0;
-                    s11 = s11 + x * w1;
-                    let x = F32x4::splat_at(p2);
-                    s20 = s20 + x * w0;
-                    s21 = s21 + x * w1;
-                    let x = F32x4::splat_at(p3);
-                    s30 = s30 + x * w0;
-                    s31 = s31 + x * w1;
-                    p0 = p0.add(1);
-                    p1 = p1.add(1);
-                    p2 = p2.add(1);
-                    p3 = p3.add(1);
-                    weights = weights.add(BLOCK);
+                let mut left = job.length;
+                macro_rules! add_products_and_leave_after_the_last {
+                    ($place:literal) => {
+                        let w0 = F32x4::load(weights.add($place * BLOCK));
+                        let w1 = F32x4::load(weights.add($place * BLOCK + 4));
+                        let x = F32x4::splat_at(p0.add($place));
+                        s00 = s00.plus(x, w0);
+                        s01 = s01.plus(x, w1);
+                        let x = F32x4::splat_at(p1.add($place));
+                        s10 = s10.plus(x, w0);
+                        s11 = s11.plus(x, w1);
+                        let x = F32x4::splat_at(p2.add($place));
+                        s20 = s20.plus(x, w0);
+                        s21 = s21.plus(x, w1);
+                        let x = F32x4::splat_at(p3.add($place));
+                        s30 = s30.plus(x, w0);
+                        s31 = s31.plus(x, w1);
+                        if left == $place + 1 {
+                            break;
+                        }
+                    };
                 }
+                loop {
+                    add_products_and_leave_after_the_last!(0);
+                    add_products_and_leave_after_the_last!(1);
+                    add_products_and_leave_after_the_last!(2);
+                    add_products_and_leave_after_the_last!(3);
+                    left -= 4;
+                    (p0, p1, p2, p3) = (p0.add(4), p1.add(4), p2.add(4), p3.add(4));
+                    weights = weights.add(4 * BLOCK);
+                }
+                weights = weights.add(left * BLOCK);
             }
             if let Some(affine) = job.affine {
                 let (scale0, scale1) = (F32x4::load(affine.as_ptr()), F32x4::load(affine.as_ptr().add(4)));
                 let (shift0, shift1) = (F32x4::load(affine.as_ptr().add(8)), F32x4::load(affine.as_ptr().add(12)));
-                (s00, s01) = (s00 * scale0 + shift0, s01 * scale1 + shift1);
-                (s10, s11) = (s10 * scale0 + shift0, s11 * scale1 + shift1);
-                (s20, s21) = (s20 * scale0 + shift0, s21 * scale1 + shift1);
-                (s30, s31) = (s30 * scale0 + shift0, s31 * scale1 + shift1);
+                (s00, s01) = (shift0.plus(s00, scale0), shift1.plus(s01, scale1));
+                (s10, s11) = (shift0.plus(s10, scale0), shift1.plus(s11, scale1));
+                (s20, s21) = (shift0.plus(s20, scale0), shift1.plus(s21, scale1));
+                (s30, s31) = (shift0.plus(s30, scale0), shift1.plus(s31, scale1));
             }
-            if let Some(addend_at) = job.addend_at {
-                let from = |lane: usize| output.cast_const().add(*addend_at.get_unchecked(tile + lane) as usize);
+            if let Some(addends) = job.addends {
+                let places = addends.get_unchecked(tile);
+                let from = |lane: usize| output.cast_const().add(places[lane] as usize);
                 let (from0, from1, from2, from3) = (from(0), from(1), from(2), from(3));
                 s00 = s00 + F32x4::load(from0);
                 s10 = s10 + F32x4::load(from1);
@@ -267,7 +288,7 @@ pub(super) unsafe fn tiles(job: &Job) {
                 }
             }
             let finish = |sum: F32x4| (sum * slope).max(sum).min(high);
-            let to = |lane: usize| output.add(*job.output_at.get_unchecked(tile + lane) as usize);
+            let to = |lane: usize| output.add(places.output[lane] as usize);
             let (to0, to1, to2, to3) = (to(0), to(1), to(2), to(3));
             finish(s00).store(to0);
             finish(s10).store(to1);
@@ -280,19 +301,18 @@ pub(super) unsafe fn tiles(job: &Job) {
                 finish(s31).store(to3.add(4));
             }
         }
-        tile += 4;
     }
 }
 
 /// One pixel by eight outputs, the sums split in four so that additions need not wait for each other.
 ///
 /// # Safety
-/// As for [`tiles`].
+/// As for [`tiles`]; there is a tile, and `lane` is less than four.
 #[inline(never)]
-unsafe fn single(job: &Job) {
+unsafe fn single(job: &Job, lane: usize) {
     // SAFETY: as the caller promises.
     unsafe {
-        let start = job.input.add(job.input_at[0] as usize);
+        let start = job.input.add(job.places[0].input[lane] as usize);
         let mut weights = job.panel.as_ptr();
         let (mut s0, mut s1) = (F32x4::load(weights), F32x4::load(weights.add(4)));
         weights = weights.add(BLOCK);
@@ -302,24 +322,24 @@ unsafe fn single(job: &Job) {
             let mut from = start.add(segment as usize);
             for _ in 0..job.length / 4 {
                 let x = F32x4::splat_at(from);
-                s0 = s0 + x * F32x4::load(weights);
-                s1 = s1 + x * F32x4::load(weights.add(4));
+                s0 = s0.plus(x, F32x4::load(weights));
+                s1 = s1.plus(x, F32x4::load(weights.add(4)));
                 let x = F32x4::splat_at(from.add(1));
-                t0 = t0 + x * F32x4::load(weights.add(8));
-                t1 = t1 + x * F32x4::load(weights.add(12));
+                t0 = t0.plus(x, F32x4::load(weights.add(8)));
+                t1 = t1.plus(x, F32x4::load(weights.add(12)));
                 let x = F32x4::splat_at(from.add(2));
-                u0 = u0 + x * F32x4::load(weights.add(16));
-                u1 = u1 + x * F32x4::load(weights.add(20));
+                u0 = u0.plus(x, F32x4::load(weights.add(16)));
+                u1 = u1.plus(x, F32x4::load(weights.add(20)));
                 let x = F32x4::splat_at(from.add(3));
-                v0 = v0 + x * F32x4::load(weights.add(24));
-                v1 = v1 + x * F32x4::load(weights.add(28));
+                v0 = v0.plus(x, F32x4::load(weights.add(24)));
+                v1 = v1.plus(x, F32x4::load(weights.add(28)));
                 from = from.add(4);
                 weights = weights.add(4 * BLOCK);
             }
             for _ in 0..job.length % 4 {
                 let x = F32x4::splat_at(from);
-                s0 = s0 + x * F32x4::load(weights);
-                s1 = s1 + x * F32x4::load(weights.add(4));
+                s0 = s0.plus(x, F32x4::load(weights));
+                s1 = s1.plus(x, F32x4::load(weights.add(4)));
                 from = from.add(1);
                 weights = weights.add(BLOCK);
             }
@@ -330,8 +350,8 @@ unsafe fn single(job: &Job) {
             s0 = s0 * F32x4::load(from) + F32x4::load(from.add(8));
             s1 = s1 * F32x4::load(from.add(4)) + F32x4::load(from.add(12));
         }
-        if let Some(addend_at) = job.addend_at {
-            let from = job.output.cast_const().add(addend_at[0] as usize);
+        if let Some(addends) = job.addends {
+            let from = job.output.cast_const().add(addends[0][lane] as usize);
             s0 = s0 + F32x4::load(from);
             if !job.half {
                 s1 = s1 + F32x4::load(from.add(4));
@@ -339,7 +359,7 @@ unsafe fn single(job: &Job) {
         }
         let slope = F32x4::splat(job.finish.slope);
         let high = F32x4::splat(job.finish.high);
-        let to = job.output.add(job.output_at[0] as usize);
+        let to = job.output.add(job.places[0].output[lane] as usize);
         (s0 * slope).max(s0).min(high).store(to);
         if !job.half {
             (s1 * slope).max(s1).min(high).store(to.add(4));

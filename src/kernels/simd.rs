@@ -41,6 +41,14 @@ mod lanes {
         f32x4_mul(a, b)
     }
 
+    #[inline(always)]
+    pub(super) fn add_product(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
+        #[cfg(target_feature = "relaxed-simd")]
+        return f32x4_relaxed_madd(a, b, sum);
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        add(sum, mul(a, b))
+    }
+
     // `pmax` and `pmin` are one instruction on x86, `max` and `min` several.
     #[inline(always)]
     pub(super) fn max(a: Lanes, b: Lanes) -> Lanes {
@@ -96,6 +104,11 @@ mod lanes {
     pub(super) fn mul(a: Lanes, b: Lanes) -> Lanes {
         // SAFETY: every x86-64 has SSE.
         unsafe { _mm_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    pub(super) fn add_product(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
+        add(sum, mul(a, b))
     }
 
     #[inline(always)]
@@ -156,6 +169,11 @@ mod lanes {
     }
 
     #[inline(always)]
+    pub(super) fn add_product(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
+        add(sum, mul(a, b))
+    }
+
+    #[inline(always)]
     pub(super) fn max(a: Lanes, b: Lanes) -> Lanes {
         each(a, b, |a, b| if a > b { a } else { b })
     }
@@ -198,6 +216,12 @@ impl F32x4 {
     #[inline(always)]
     pub(crate) unsafe fn store(self, to: *mut f32) {
         unsafe { lanes::store(self.0, to) }
+    }
+
+    /// Plus the product of each two others, rounded once where there is an instruction for it, else twice.
+    #[inline(always)]
+    pub(crate) fn plus(self, a: F32x4, b: F32x4) -> F32x4 {
+        F32x4(lanes::add_product(self.0, a.0, b.0))
     }
 
     /// The greater of each two; `other` where either is no number.

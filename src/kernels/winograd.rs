@@ -3,7 +3,7 @@
 //! F(4×4, 3×3) of Lavin and Gray 2016, <https://arxiv.org/abs/1509.09308>, section 4.3: 36 products give 16 outputs that
 //! take 144 otherwise. Its results differ from the plain sum's by some 4e-6 of the largest.
 
-use super::convolution::{Job, tiles};
+use super::convolution::{Job, Places, tiles};
 use super::simd::F32x4;
 use super::{After, Finish, Planes, Window};
 
@@ -32,9 +32,8 @@ pub(crate) struct Winograd {
     chunk: usize,
     /// Where the transformed inputs and outputs lie.
     scratch: usize,
-    /// Of the tiles of a chunk in the transformed inputs and outputs.
-    input_at: Vec<u32>,
-    output_at: Vec<u32>,
+    /// The tiles of a chunk in the transformed inputs and outputs.
+    places: Vec<Places>,
     reach: usize,
 }
 
@@ -81,8 +80,13 @@ impl Winograd {
             grid,
             chunk,
             scratch,
-            input_at: (0..chunk).map(|tile| (tile * inputs) as u32).collect(),
-            output_at: (0..chunk).map(|tile| (tile * outputs) as u32).collect(),
+            places: (0..chunk)
+                .step_by(4)
+                .map(|first| {
+                    let at = |channels: usize| std::array::from_fn(|lane| ((first + lane) * channels) as u32);
+                    Places { input: at(inputs), output: at(outputs) }
+                })
+                .collect(),
             reach,
         }
     }
@@ -108,7 +112,6 @@ impl Winograd {
                     gather(memory.add(at), self.input, transformed.add(tile * inputs), input_plane);
                 }
             }
-            let strip = count.next_multiple_of(4);
             let mut panels = self.panels.chunks_exact(panel);
             for product in 0..PRODUCTS {
                 for block in 0..outputs / BLOCK {
@@ -116,9 +119,8 @@ impl Winograd {
                         // SAFETY: both planes lie in the scratch.
                         input: unsafe { transformed.add(product * input_plane) },
                         output: unsafe { products.add(product * output_plane + block * BLOCK) },
-                        input_at: &self.input_at[..strip],
-                        output_at: &self.output_at[..strip],
-                        addend_at: None,
+                        places: &self.places[..count.div_ceil(4)],
+                        addends: None,
                         affine: None,
                         segments: &[0],
                         length: self.input.channels,

@@ -9,7 +9,7 @@ use super::gradient::Chain;
 use super::plan::{Source, ValueId};
 use super::{Cut, LayerId, Network};
 #[cfg(feature = "cpu")]
-use super::{numbers, program, tensor};
+use super::{program, tensor};
 use crate::tensor::{Device, Tensor};
 
 /// The programs of a network for the layers that were asked for, and what they share.
@@ -281,16 +281,15 @@ impl Network {
         let (steps, results) = match (&fast.engine, program) {
             #[cfg(feature = "cpu")]
             (Engine::Cpu(memory), Program::Cpu(program)) => {
-                let inputs: Vec<_> = inputs.into_iter().map(|(input, images)| (numbers(input), images)).collect();
+                let inputs: Vec<_> = inputs.into_iter().map(|(input, images)| (input.into_data(), images)).collect();
                 let mut memory = memory.borrow_mut();
                 let mut joined: Vec<Vec<f32>> = Vec::new();
                 for image in 0..batch {
-                    let part = |(values, images): &(Vec<f32>, usize)| {
-                        let each = values.len() / images;
-                        let image = if *images == 1 { 0 } else { image };
-                        image * each..(image + 1) * each
-                    };
-                    let inputs: Vec<&[f32]> = inputs.iter().map(|input| &input.0[part(input)]).collect();
+                    // Not taken out of the tensors, which others may hold, too.
+                    let numbers = inputs.iter().map(|(data, images)| (data.as_slice(), *images));
+                    let inputs: Vec<&[f32]> = numbers
+                        .map(|(numbers, images)| of_image(numbers.expect("tensors are of f32"), image, images))
+                        .collect();
                     let results = program.run(&mut memory, &inputs, &self.plan, &constant, &self.device);
                     if image == 0 {
                         joined = results;
@@ -341,14 +340,19 @@ impl Network {
     }
 }
 
+/// The numbers of one of `images`; those of a single one serve for all.
+#[cfg(feature = "cpu")]
+fn of_image(numbers: &[f32], image: usize, images: usize) -> &[f32] {
+    let each = numbers.len() / images;
+    let image = if images == 1 { 0 } else { image };
+    &numbers[image * each..][..each]
+}
+
 impl Numbers {
     #[cfg(feature = "cpu")]
     fn of_image(&self, image: usize, images: usize) -> &[f32] {
         match self {
-            Numbers::Host(values) => {
-                let each = values.len() / images;
-                &values[image * each..][..each]
-            }
+            Numbers::Host(values) => of_image(values, image, images),
             #[cfg(feature = "gpu")]
             Numbers::Device(_) => unreachable!("the CPU's programs give numbers"),
         }

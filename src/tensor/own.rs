@@ -34,19 +34,24 @@ impl Device {
 
 /// Numbers and a shape, on their way to a tensor or from it.
 pub struct TensorData {
-    values: Vec<f32>,
+    values: Rc<Vec<f32>>,
     shape: Vec<usize>,
 }
 
 impl TensorData {
     /// Row-major numbers of a shape.
     pub fn new<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> TensorData {
-        TensorData { values, shape: shape.to_vec() }
+        TensorData { values: Rc::new(values), shape: shape.to_vec() }
+    }
+
+    /// The numbers; they are of the one type that there is.
+    pub fn as_slice(&self) -> Result<&[f32], Infallible> {
+        Ok(&self.values)
     }
 
     /// The numbers; they are of the one type that there is.
     pub fn try_into_vec<T: From<f32>>(self) -> Result<Vec<T>, Infallible> {
-        Ok(self.values.into_iter().map(T::from).collect())
+        Ok(Rc::unwrap_or_clone(self.values).into_iter().map(T::from).collect())
     }
 }
 
@@ -103,7 +108,7 @@ impl<const D: usize> Tensor<D> {
     /// Its numbers and shape.
     pub fn into_data(self) -> TensorData {
         let shape = self.shape.to_vec();
-        TensorData { values: Rc::unwrap_or_clone(self.values), shape }
+        TensorData { values: self.values, shape }
     }
 
     /// The same, where burn has to wait for a device.

@@ -127,8 +127,8 @@ impl Network {
     }
 
     /// The network's input on the device, from its numbers in the order `[1, C, H, W]`.
-    pub fn input(&self, values: &[f32]) -> Result<Input, JsValue> {
-        Ok(Input(self.0.input_tensor(values)?))
+    pub fn input(&self, values: Vec<f32>) -> Result<Input, JsValue> {
+        Ok(Input(self.0.input_of(values)?))
     }
 
     /// Runs the network.
