@@ -2,7 +2,7 @@ import js from "@eslint/js";
 import globals from "globals";
 
 export default [
-  { ignores: ["dist/", "target/", "pkg/view/", "pkg/decode/", "pkg/formats/", "pkg/cpu/", "pkg/gpu/", "pkg/sizes.js", ".venv/"] },
+  { ignores: ["dist/", "target/", "pkg/view/", "pkg/decode/", "pkg/formats/", "pkg/cpu/", "pkg/relaxed/", "pkg/gpu/", "pkg/sizes.js", ".venv/"] },
   js.configs.recommended,
   {
     rules: {

@@ -52,8 +52,12 @@ async function main() {
 
 async function compare({ name, file, address, preprocess }, backend) {
   const task = { model: site.material(address), shape: readOnnx(readFileSync(file)).inputShape, preprocess };
-  const contestants = ["gradcam-web", "onnxruntime-web", "TensorFlow.js"].map((library) => ({ library, name: `${library} ${backend}`, figures: {} }));
+  const before = site.requests.length;
   task.layer = await defaultLayer(task.model);
+  const libraries = ["gradcam-web", "onnxruntime-web", "TensorFlow.js"];
+  // Where the browser has relaxed SIMD, which the peers' builds leave unused, ours takes part with it, too.
+  if (backend === "cpu" && site.requests.slice(before).some((path) => path.includes("/relaxed/"))) libraries.push("gradcam-web relaxed");
+  const contestants = libraries.map((library) => ({ library, name: `${library} ${backend}`, figures: {} }));
   if (!options.quick) {
     say(`${name}, ${backend}: starts`);
     await compareStarts(contestants, task, backend);

@@ -25,7 +25,8 @@ const MODULES = new URL("../modules/", import.meta.url).href;
 
 /** @type {Record<string, (task: Task) => Promise<Contestant>>} */
 const CONTESTANTS = {
-  "gradcam-web cpu": (task) => ours(task, "cpu"),
+  "gradcam-web cpu": (task) => ours(task, "cpu", "/.plain/"),
+  "gradcam-web relaxed cpu": (task) => ours(task, "cpu"),
   "gradcam-web webgpu": (task) => ours(task, "webgpu"),
   "onnxruntime-web cpu": (task) => onnxruntime(task, "ort.wasm.bundle.min.mjs", "wasm"),
   "onnxruntime-web webgpu": (task) => onnxruntime(task, "ort.webgpu.bundle.min.mjs", "webgpu"),
@@ -34,8 +35,8 @@ const CONTESTANTS = {
 };
 
 /** @returns {Promise<Contestant>} */
-async function ours({ model: address, shape, preprocess, layer }, backend) {
-  const { loadModel } = await import("/gradcam-web/index.js");
+async function ours({ model: address, shape, preprocess, layer }, backend, site = "/") {
+  const { loadModel } = await import(`${site}gradcam-web/index.js`);
   const [, , height, width] = shape;
   const model = await loadModel(address, { backend, preprocess: { width, height, resize: "stretch", order: "RGB", ...preprocess } });
   let prediction;

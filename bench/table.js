@@ -13,6 +13,9 @@ const ROWS = [
   ["peak memory", "memory", "MB"],
 ];
 
+/** Contestants of our own; the first is compared with the peers, and so is the other, where it takes part. */
+const OURS = ["gradcam-web", "gradcam-web relaxed"];
+
 /** @param {number[]} values */
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -31,14 +34,14 @@ export function printNetwork({ network, backend, browser, layer, rounds, agreeme
     // Of frames the time was taken, as of everything; a second is divided by it.
     const shown = (value) => (unit === "1/s" ? 1000 / value : value);
     const cells = figures.map((values) => (values ? `${shown(median(values)).toFixed(1)} (${shown(Math.min(...values)).toFixed(1)})` : "-"));
-    printRow(`${title}, ${unit}`, cells, ratio(figures.map((values) => values && median(values)), unit));
+    printRow(`${title}, ${unit}`, cells, ratios(names, (name) => contestants[name][key] && median(contestants[name][key]), unit));
   }
-  const [ours] = names.map((name) => contestants[name].gradCam);
-  const forwards = names.slice(1).map((name) => median(contestants[name].forward));
-  printRow("Grad-CAM / a peer's forward", ["", "", ""], (median(ours) / Math.min(...forwards)).toFixed(2));
+  const compared = (name) => median(contestants[name][OURS.includes(name) ? "gradCam" : "forward"]);
+  printRow("Grad-CAM / a peer's forward", names.map(() => ""), ratios(names, compared, "ms"));
   for (const kind of ["raw", "brotli"]) {
     const bytes = names.map((name) => contestants[name].bytes?.[kind]);
-    if (bytes[0]) printRow(`code ${kind}, kB`, bytes.map((size) => (size / 1000).toFixed(0)), ratio(bytes, "kB"));
+    const sizeOf = (name) => contestants[name].bytes?.[kind];
+    if (bytes[0]) printRow(`code ${kind}, kB`, bytes.map((size) => (size / 1000).toFixed(0)), ratios(names, sizeOf, "kB"));
   }
   console.log(`largest differences: ${Object.entries(agreement).map(([what, distance]) => `${what} ${distance.toExponential(0)}`).join("; ")}`);
 }
@@ -47,9 +50,11 @@ function printRow(title, cells, ratio) {
   console.log(title.padEnd(28) + cells.map((cell) => cell.padStart(20)).join("") + ratio.padStart(22));
 }
 
-function ratio([ours, ...peers], unit) {
-  const others = peers.filter((value) => value !== undefined);
+/** Of each of our own contestants, what it has divided by what the best peer has. */
+function ratios(names, figure, unit) {
+  const others = names.filter((name) => !OURS.includes(name)).map(figure).filter((value) => value !== undefined);
   if (others.length === 0) return "-";
   const fastest = Math.min(...others);
-  return (unit === "1/s" ? fastest / ours : ours / fastest).toFixed(2);
+  const own = names.filter((name) => OURS.includes(name)).map(figure);
+  return own.map((value) => (unit === "1/s" ? fastest / value : value / fastest).toFixed(2)).join(" ");
 }

@@ -6,8 +6,17 @@ import { WASM_BYTES } from "./sizes.js";
 
 /** @typedef {"cpu" | "webgpu" | "decode" | "formats"} BuildName */
 
+/** Whether a product is added to a sum in one instruction: a module with `f32x4.relaxed_madd` alone is tried. */
+const HAS_RELAXED_SIMD = WebAssembly.validate(Uint8Array.of(
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0,
+  10, 19, 1, 17, 0, 65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 133, 2, 11,
+));
+
+const PLAIN_CPU = { glue: () => import("./cpu/gradcam_web.js"), wasm: new URL("./cpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.cpu };
+const RELAXED_CPU = { glue: () => import("./relaxed/gradcam_web.js"), wasm: new URL("./relaxed/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.relaxed };
+
 const BUILDS = {
-  cpu: { glue: () => import("./cpu/gradcam_web.js"), wasm: new URL("./cpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.cpu },
+  cpu: HAS_RELAXED_SIMD ? RELAXED_CPU : PLAIN_CPU,
   webgpu: { glue: () => import("./gpu/gradcam_web.js"), wasm: new URL("./gpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.gpu },
   decode: { glue: () => import("./decode/gradcam_web.js"), wasm: new URL("./decode/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.decode },
   formats: { glue: () => import("./formats/gradcam_web.js"), wasm: new URL("./formats/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.formats },

@@ -11,6 +11,9 @@ const SITE = join(ROOT, "dist");
 /** Folders that tests may read from their pages, below `/.test/`. */
 const MATERIAL = { data: join(ROOT, "tests/data"), shared: join(ROOT, "../shared"), models: join(ROOT, "www/models") };
 
+/** Where the site lies once more, without relaxed SIMD. */
+const PLAIN = "/.plain";
+
 const TYPES = {
   ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
   ".mjs": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
@@ -23,9 +26,11 @@ const TYPES = {
  * empty page of the same origin, for tests of the package alone, and `material("shared/photos/x.jpg")` one of a file
  * from `../shared` or `data/` from `tests/data`.
  *
+ * Below `plain` the same site keeps to the CPU build without relaxed SIMD, whatever the browser has.
+ *
  * @param {{ base?: string, material?: Record<string, string> }} [options] `base` begins and ends with a slash; `material`
  *   are further folders to be read below `/.test/`
- * @returns {Promise<{ url: string, origin: string, blank: string, material(path: string): string,
+ * @returns {Promise<{ url: string, plain: string, origin: string, blank: string, material(path: string): string,
  *   file(path: string): string | undefined, requests: string[], close(): Promise<void> }>} `requests` are paths with
  *   their queries, in order; `file` tells which file answers one
  */
@@ -56,6 +61,7 @@ export async function serveSite({ base = "/", material = {} } = {}) {
   return {
     origin,
     url: origin + base,
+    plain: `${origin}${PLAIN}${base}`,
     blank: `${origin}/.test/blank.html`,
     material: (path) => `${origin}/.test/${path}`,
     file: (path) => fileOf(new URL(path, origin).pathname, base, folders),
@@ -69,6 +75,7 @@ export async function serveSite({ base = "/", material = {} } = {}) {
 
 function fileOf(address, base, folders) {
   const pathname = decodeURIComponent(address);
+  if (pathname.startsWith(`${PLAIN}/`)) return fileOf(address.slice(PLAIN.length).replace("/relaxed/", "/cpu/"), base, folders);
   if (normalize(pathname).startsWith("..") || pathname.includes("\0")) return undefined;
   const [, area, kind, ...rest] = pathname.split("/");
   if (area === ".test") return folders[kind] && join(folders[kind], ...rest.filter((part) => part !== ".."));

@@ -91,8 +91,7 @@ fn lints() -> Vec<Lint> {
         lint("lint clippy native", setup::rust_lints, clippy(&["--workspace", "--all-targets"])),
     ];
     for name in site::BUILDS {
-        let arguments = ["--target", "wasm32-unknown-unknown", "--lib", "--no-default-features", "--features", name];
-        lints.push(lint(&format!("lint clippy wasm {name}"), wasm_lints, clippy(&arguments)));
+        lints.push(lint(&format!("lint clippy wasm {name}"), wasm_lints, clippy(&site::cargo_arguments(name))));
     }
     lints
 }
