@@ -126,7 +126,8 @@ export class Model {
       const { worker, network } = await this.#seated(signal);
       if (source.tensor) this.#checkTensor(source);
       const image = await forWorker(source);
-      const answer = await worker.request("classify", { network, image, pixelRatio: globalThis.devicePixelRatio ?? 1 }, { transfer: transferOf(image), signal });
+      const { tensor, ...answer } = await worker.request("classify", { network, image, pixelRatio: globalThis.devicePixelRatio ?? 1 }, { transfer: transferOf(image), signal });
+      spareTensor = tensor;
       this[count](answer);
       return { worker, ...answer };
     });
@@ -204,9 +205,17 @@ function describe(info, file, labelsFromOptions) {
   });
 }
 
+/** In what the last tensor went to the worker and came back: memory that is new costs more than the copy in it. @type {Float32Array | undefined} */
+let spareTensor;
+
 /** A copy of the source that can be handed over: the original stays here, to be used again after a crash. */
 async function forWorker(source) {
-  if (source.tensor) return { tensor: source.tensor.slice(), shape: source.shape };
+  if (source.tensor) {
+    const tensor = spareTensor?.length === source.tensor.length ? spareTensor : new Float32Array(source.tensor.length);
+    spareTensor = undefined;
+    tensor.set(source.tensor);
+    return { tensor, shape: source.shape };
+  }
   if (source.bytes) {
     const bytes = await source.bytes.take().catch((cause) => {
       throw new GradCamError("ImageError", "The image file can no longer be read.", { cause });
@@ -423,9 +432,15 @@ function createCanvas(width, height) {
   return Object.assign(document.createElement("canvas"), { width, height });
 }
 
+/** The last one of those below. */
+let white;
+
 /** Numbers given as a tensor have no picture: the heatmap is drawn over white. */
 function blank({ width, height }) {
-  return { width, height, rgba: new Uint8Array(4 * width * height).fill(255) };
+  if (white?.width !== width || white.height !== height) {
+    white = { width, height, rgba: new Uint8Array(4 * width * height).fill(255) };
+  }
+  return white;
 }
 
 /** The index of a class given as an index, a label, or one of the names in a label like "tench, Tinca tinca". */

@@ -113,11 +113,12 @@ const operations = {
         rect,
         picture: shown,
         screen,
+        tensor: image.tensor,
         timings: { preprocess: prepared - started, forward: classified - prepared },
         stepsRun: network.stepsRun,
         memory: memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0),
       },
-      transfer: [shown, screen].filter(Boolean).map(({ rgba }) => rgba.buffer),
+      transfer: [shown?.rgba, screen?.rgba, image.tensor].filter(Boolean).map(({ buffer }) => buffer),
     };
   },
 

@@ -103,6 +103,22 @@ for (const { name, backend, start, skip } of ENGINES) {
       for (const again of [first, second, third]) assert.ok(again < all / 2, `${again} of ${all} steps for an explanation`);
     });
 
+    test("tensors stay the caller's, and each has its own scores", async (t) => {
+      const page = await open(t);
+      const { apart, together, kept } = await page.evaluate(async (address, model, backend) => {
+        const { loadModel } = await import(address);
+        const loaded = await loadModel(model, { backend });
+        const { width, height, channels } = loaded.input;
+        const tensors = [0.1, -0.3].map((value) => new Float32Array(width * height * channels).fill(value));
+        const scores = async (tensor) => [...(await loaded.classify({ tensor, shape: [1, channels, height, width] })).scores];
+        const apart = [await scores(tensors[0]), await scores(tensors[1])];
+        return { apart, together: await Promise.all(tensors.map(scores)), kept: tensors.map((tensor) => tensor.length && tensor.at(-1)) };
+      }, PACKAGE, site.material("data/cams/residual.onnx"), backend);
+      assert.deepEqual(together, apart);
+      assert.notDeepEqual(apart[0], apart[1]);
+      assert.deepEqual(kept, [0.1, -0.3].map(Math.fround));
+    });
+
     test("what can't be used is refused by name, and the next image works", async (t) => {
       const page = await open(t);
       const found = await page.evaluate(async (address, backend, { model, photo, refused }) => {
