@@ -25,16 +25,9 @@ const RELAXED: &str = "relaxed";
 
 /// What tells cargo which build is meant.
 pub fn cargo_arguments(build: &str) -> Vec<&str> {
-    // The compiler's loop strength reduction knows nothing of the constant offsets that WebAssembly's loads have: without
-    // it the kernels take 2 % less time. The flags come to those in `.cargo/config.toml`.
     let (feature, flags) = match build {
-        "cpu" => ("cpu", Some("target.wasm32-unknown-unknown.rustflags=['-Cllvm-args=-disable-lsr']")),
-        RELAXED => (
-            "cpu",
-            Some(
-                "target.wasm32-unknown-unknown.rustflags=['-Cllvm-args=-disable-lsr', '-Ctarget-feature=+relaxed-simd']",
-            ),
-        ),
+        // These flags come to those in `.cargo/config.toml`.
+        RELAXED => ("cpu", Some("target.wasm32-unknown-unknown.rustflags=['-Ctarget-feature=+relaxed-simd']")),
         _ => (build, None),
     };
     let mut arguments = vec!["--lib", "--target", "wasm32-unknown-unknown", "--no-default-features"];
