@@ -174,6 +174,9 @@ fn depthwise_convolutions() {
     for channels in [8, 6] {
         check_convolution(By::Depthwise, [channels, 9, 7], channels, window(3, 1, 1, 1), channels, RELU6);
         check_convolution(By::Depthwise, [channels, 9, 7], channels, window(3, 2, 1, 1), channels, Finish::PLAIN);
+        // Rows of fewer outputs than are computed together, and of as many as two such groups.
+        check_convolution(By::Depthwise, [channels, 5, 3], channels, window(3, 1, 1, 1), channels, RELU6);
+        check_convolution(By::Depthwise, [channels, 4, 16], channels, window(3, 2, 1, 1), channels, RELU6);
         check_convolution(By::Depthwise, [channels, 9, 7], channels, window(5, 1, 2, 1), channels, RELU6);
         check_convolution(By::Depthwise, [channels, 9, 7], channels, window(3, 1, 2, 2), channels, RELU6);
     }
