@@ -4,6 +4,8 @@
     cargo xtask judge --pictures target/boxes-250 --networks squeezenet --layer concat_60 --curves 0 --scores target/compared.tsv
     python docs/compare_judging.py target/compared.tsv squeezenet --layer concat_60
 
+The pictures of the default network, `everyday`, are those that judging it has unpacked: its name goes with `--decode`, too.
+
 The network is rebuilt in PyTorch from its ONNX file (`tests/data/make_real_cams.py`), pictures are read by Pillow, maps
 come from the released pytorch-grad-cam, and the measures are those of `tests/data/make_boxes.py`, which rest on OpenCV.
 Nothing of this project's code takes part. Ends with an error if a score differs by more than half a point.
@@ -18,6 +20,7 @@ Needs Python 3.11 with torch, grad-cam, onnx, opencv, pillow and what else `test
 import argparse
 import csv
 import pathlib
+import re
 import sys
 from collections import defaultdict
 
@@ -34,22 +37,43 @@ from make_cams import PLAIN, ClassifierOutputTarget  # noqa: E402
 from make_real_cams import FromOnnx  # noqa: E402
 
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+MODELS = SHARED / "models"
+QUANTISED = "/features/features.18/features.18.2/Clip_output_0_DequantizeLinear_Output"
 # Name: file, the last layer with places, mean and standard deviation.
 NETWORKS = {
-    "squeezenet": ("squeezenet1_1_torchvision_fp16w", "classifier.1_relu", *IMAGENET),
-    "mobilenet-v2": ("mobilenet_v2_1.0_224_w8", "conv_62_relu6", [0.5], [0.5]),
-    "mobilenet-v1-0.25": ("mobilenet_v1_0.25_224", "conv_pw_13_relu", [0.5], [0.5]),
-    "tiny-darknet": ("tiny_darknet", "conv2d_16", [0.0], [1.0]),
+    "squeezenet": (MODELS / "squeezenet1_1_torchvision_fp16w.onnx", "classifier.1_relu", *IMAGENET),
+    "mobilenet-v2": (MODELS / "mobilenet_v2_1.0_224_w8.onnx", "conv_62_relu6", [0.5], [0.5]),
+    "mobilenet-v1-0.25": (MODELS / "mobilenet_v1_0.25_224.onnx", "conv_pw_13_relu", [0.5], [0.5]),
+    "tiny-darknet": (MODELS / "tiny_darknet.onnx", "conv2d_16", [0.0], [1.0]),
+    "mobilenet-v2-quantised": (MODELS / "mobilenetv2_quant_static.onnx", QUANTISED, *IMAGENET),
+    "everyday": (ROOT / "www/models/everyday/everyday.onnx", "stage3.block3.relu", *IMAGENET),
 }
 METHODS = ["grad-cam", "grad-cam++", "hirescam", "grad-cam-elementwise", "xgrad-cam", "layercam", "fem"]
+# In pixels of 224.
 TOLERANCE = 15.0
 ALLOWED = 0.5
 MEASURES = ("pointing", "iou-15", "iou-20", "max-box-acc-v2", "energy")
 PICTURES = SHARED / "data/ilsvrc-boxes-250"
+OWN_PICTURES = ROOT / "target/tiny-imagenet-100"
 
 
-def samples():
+def own_rows():
+    with open(OWN_PICTURES / "val_boxes.tsv") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def samples(network):
     """From a picture's name to its path, class and boxes."""
+    if network == "everyday":
+        wnids = [line.split("\t")[0] for line in (OWN_PICTURES / "classes.tsv").read_text().splitlines()]
+        return {
+            pathlib.Path(row["file"]).stem: (
+                OWN_PICTURES / "val" / row["wnid"] / row["file"],
+                wnids.index(row["wnid"]),
+                np.float32([[float(row[side]) for side in ("x0", "y0", "x1", "y1")]]),
+            )
+            for row in own_rows()
+        }
     with open(PICTURES / "boxes.csv") as file:
         return {
             pathlib.Path(row["file"]).stem: (
@@ -61,23 +85,30 @@ def samples():
         }
 
 
-def decode(folder):
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    text = (PICTURES / "boxes.csv").read_text()
-    for name, (path, *_) in samples().items():
-        Image.open(path).convert("RGB").save(folder / f"images/{name}.png")
-        text = text.replace(path.name, f"{name}.png")
-    (folder / "boxes.csv").write_text(text)
+def decode(folder, network):
+    root, table = (OWN_PICTURES, "val_boxes.tsv") if network == "everyday" else (PICTURES, "boxes.csv")
+    for path, *_ in samples(network).values():
+        copy = folder / path.relative_to(root).with_suffix(".png")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).convert("RGB").save(copy)
+    for name in (table, "classes.tsv"):
+        if (root / name).exists():
+            (folder / name).write_text(re.sub(r"\.jpe?g\b", ".png", (root / name).read_text(), flags=re.IGNORECASE))
 
 
-def tensor(path, mean, std):
-    pixels = np.asarray(Image.open(path).convert("RGB"), np.float32) / 255
+def tensor(path, side, mean, std):
+    picture = Image.open(path).convert("RGB")
+    pixels = np.asarray(picture.resize((side, side), Image.BILINEAR), np.float32) / 255
     return torch.from_numpy(((pixels - np.float32(mean)) / np.float32(std)).transpose(2, 0, 1)[None].copy())
 
 
-def maps(network, layer, methods):
-    """From an input and a class to pytorch-grad-cam's final maps; all methods share one run forwards and backwards."""
+def maps(network, layer, methods, side):
+    """From an input and a class to pytorch-grad-cam's final maps at `side` pixels; all methods share one run forwards and
+    backwards."""
     extractors = {name: PLAIN[name](network, [layer]) for name in methods}
+    for extractor in extractors.values():
+        # It would stretch maps to the input, which has not the pictures' size where those are small.
+        extractor.get_target_width_height = lambda _: (side, side)
     first, *others = extractors.values()
     for other in others:
         other.activations_and_grads.release()
@@ -120,11 +151,11 @@ def numbers(row):
 
 
 def judged(heatmap, boxes):
-    """The same of a heatmap of pytorch-grad-cam."""
+    """The same of a heatmap of pytorch-grad-cam, in the boxes' frame."""
     accuracy = BoxAccuracy()
     accuracy.add(heatmap, boxes)
     return {
-        "pointing": pointing(heatmap, boxes, TOLERANCE),
+        "pointing": pointing(heatmap, boxes, TOLERANCE * len(heatmap) / 224),
         "iou-15": box_overlap(heatmap, boxes, 0.15),
         "iou-20": box_overlap(heatmap, boxes, 0.2),
         "energy": energy(heatmap, boxes),
@@ -142,10 +173,10 @@ def main():
     parser.add_argument("scores", nargs="?", help="what `cargo xtask judge --scores` wrote")
     parser.add_argument("network", nargs="?", choices=NETWORKS)
     parser.add_argument("--layer", help="the same as given there; default the last one")
-    parser.add_argument("--decode", type=pathlib.Path, help="only write the pictures to this folder")
+    parser.add_argument("--decode", type=pathlib.Path, help="only write the pictures to this folder; those of `everyday` if that is named")
     arguments = parser.parse_args()
     if arguments.decode:
-        return decode(arguments.decode)
+        return decode(arguments.decode, arguments.scores)
     if not arguments.network:
         parser.error("the file of scores and the network are needed")
 
@@ -157,13 +188,14 @@ def main():
     names = {name for by_method in ours.values() for by_name in by_method.values() for name in by_name}
 
     torch.set_num_threads(1)
-    network = FromOnnx(SHARED / f"models/{file}.onnx").eval()
+    network = FromOnnx(file).eval()
     _, layer = network.module(arguments.layer or last)
-    explain = maps(network, layer, methods)
+    input_side, frame_side = (96, 64) if arguments.network == "everyday" else (224, 224)
+    explain = maps(network, layer, methods, frame_side)
     theirs = defaultdict(dict)
-    for name, (path, category, boxes) in samples().items():
+    for name, (path, category, boxes) in samples(arguments.network).items():
         if name in names:
-            for method, heatmap in explain(tensor(path, mean, std), category).items():
+            for method, heatmap in explain(tensor(path, input_side, mean, std), category).items():
                 theirs[method][name] = judged(heatmap, boxes)
 
     worst = {}

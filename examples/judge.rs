@@ -61,7 +61,7 @@ usage: cargo xtask judge [OPTIONS]
 
   --networks A,B   of squeezenet, mobilenet-v2, mobilenet-v1-0.25, tiny-darknet, mobilenet-v2-quantised, which see
                    ../shared/data/ilsvrc-boxes-250, and everyday, which sees the val of ../shared/data/tiny-imagenet-100
-  --pictures PATH  another folder like ilsvrc-boxes-250, with a boxes.csv and images/
+  --pictures PATH  another folder like ilsvrc-boxes-250, with a boxes.csv and images/, or for everyday like the unpacked val
   --methods A,B    by their names, such as grad-cam
   --layer NAME     where maps are taken; default the last layer with places, or what suits the method
   --images N       so many images, evenly spread over the classes; default 250
@@ -71,7 +71,7 @@ usage: cargo xtask judge [OPTIONS]
 
 struct Arguments {
     networks: Vec<String>,
-    pictures: PathBuf,
+    pictures: Option<PathBuf>,
     methods: Vec<Method>,
     layer: Option<String>,
     images: usize,
@@ -92,7 +92,7 @@ fn main() {
 fn arguments() -> Outcome<Arguments> {
     let mut arguments = Arguments {
         networks: NETWORKS.iter().map(|row| row.0).chain([EVERYDAY]).map(str::to_owned).collect(),
-        pictures: Path::new(SHARED).join("data/ilsvrc-boxes-250"),
+        pictures: None,
         methods: Method::ALL.to_vec(),
         layer: None,
         images: 250,
@@ -106,7 +106,7 @@ fn arguments() -> Outcome<Arguments> {
         let number = |text: String| text.parse().map_err(|_| format!("{option} {text}: a whole number is accepted"));
         match option.as_str() {
             "--networks" => arguments.networks = value()?.split(',').map(str::to_owned).collect(),
-            "--pictures" => arguments.pictures = value()?.into(),
+            "--pictures" => arguments.pictures = Some(value()?.into()),
             "--methods" => arguments.methods = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?,
             "--layer" => arguments.layer = Some(value()?),
             "--images" => arguments.images = number(value()?)?,
@@ -146,7 +146,12 @@ fn judge(arguments: &Arguments) -> Outcome<()> {
     let mut scores = Scores::open(arguments.scores.as_deref())?;
     for name in &arguments.networks {
         let judged = load(name)?;
-        let samples = if name == EVERYDAY { tiny_imagenet()? } else { ilsvrc(&arguments.pictures)? };
+        let samples = match (&arguments.pictures, name == EVERYDAY) {
+            (Some(folder), true) => tiny_imagenet(folder)?,
+            (Some(folder), false) => ilsvrc(folder)?,
+            (None, true) => tiny_imagenet(&unpacked()?)?,
+            (None, false) => ilsvrc(&Path::new(SHARED).join("data/ilsvrc-boxes-250"))?,
+        };
         let chosen: Vec<&Sample> = spread(samples.len()).take(arguments.images).map(|at| &samples[at]).collect();
         let refused = measure(&judged, &chosen, arguments, &mut scores)?;
         print_tables(&judged, &chosen, arguments, &scores, &refused);
@@ -181,11 +186,10 @@ fn ilsvrc(folder: &Path) -> Outcome<Vec<Sample>> {
         .collect()
 }
 
-/// The images of the default network's classes, by class; the first time they are unpacked.
-fn tiny_imagenet() -> Outcome<Vec<Sample>> {
+/// The folder of the default network's images, which are unpacked the first time.
+fn unpacked() -> Outcome<PathBuf> {
     let folder = Path::new(UNPACKED);
-    let list = folder.join("val_boxes.tsv");
-    if !list.exists() {
+    if !folder.join("val_boxes.tsv").exists() {
         let archive = Path::new(SHARED).join("data/tiny-imagenet-100/val.tar.xz");
         fs::create_dir_all(folder)?;
         let unpacked = Command::new("tar").arg("-xJf").arg(&archive).arg("-C").arg(folder).status();
@@ -193,6 +197,11 @@ fn tiny_imagenet() -> Outcome<Vec<Sample>> {
             return Err(format!("{}: could not be unpacked; `tar` and `xz` are needed", archive.display()).into());
         }
     }
+    Ok(folder.into())
+}
+
+/// The images of the default network's classes, by class.
+fn tiny_imagenet(folder: &Path) -> Outcome<Vec<Sample>> {
     let table = |name: &str| -> Outcome<Vec<Vec<String>>> {
         let text = fs::read_to_string(folder.join(name))?;
         Ok(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect())

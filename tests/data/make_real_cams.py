@@ -51,7 +51,10 @@ class FromOnnx(nn.Module):
             if node.op_type == "Cast":
                 constants[output] = constants[node.input[0]].astype(np.float32)
                 continue
-            if node.op_type == "DequantizeLinear":
+            if node.op_type == "Constant":
+                constants[output] = numpy_helper.to_array(attributes["value"])
+                continue
+            if node.op_type == "DequantizeLinear" and node.input[0] in constants:
                 q, scale, zero = (constants[name] for name in node.input)
                 column = (-1,) + (1,) * (q.ndim - 1)
                 constants[output] = ((q.astype(np.float32) - zero.astype(np.float32).reshape(column)) * scale.reshape(column)).astype(np.float32)
@@ -79,12 +82,12 @@ def module_of(operator, attributes, parameters):
         weight, bias = (*parameters, None)[:2]
         top, left, bottom, right = attributes["pads"]
         conv = nn.Conv2d(
-            weight.shape[1] * attributes["group"],
+            weight.shape[1] * attributes.get("group", 1),
             weight.shape[0],
             weight.shape[2:],
             stride=attributes["strides"],
             padding=(top, left) if (top, left) == (bottom, right) else 0,
-            groups=attributes["group"],
+            groups=attributes.get("group", 1),
             bias=bias is not None,
         )
         conv.weight.data = weight
@@ -102,6 +105,13 @@ def module_of(operator, attributes, parameters):
     if operator == "Clip":
         assert [float(p) for p in parameters] == [0.0, 6.0]
         return nn.ReLU6()
+    if operator == "QuantizeLinear":
+        scale, zero = parameters
+        limits = torch.iinfo(zero.dtype)
+        # Rounds and clips to what the quantised number stands for; gradients pass, but not where it clips.
+        return Function(lambda x: torch.fake_quantize_per_tensor_affine(x, float(scale), int(zero), limits.min, limits.max))
+    if operator == "DequantizeLinear":
+        return nn.Identity()
     if operator == "Slice":
         starts, ends, axes, steps = (p.tolist() for p in parameters)
         window = {axis: slice(s, e, step) for s, e, axis, step in zip(starts, ends, axes, steps)}
