@@ -7,7 +7,7 @@
 //! **Invariants.** The values asked for are exactly what the plan says; only values between may be folded away. Burn's way
 //! through the same steps is the definition.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::fuse::{Form, Group, Kind, groups, parents};
 use super::plan::{Plan, Source, ValueId, rank4};
@@ -310,10 +310,10 @@ impl<'a> Layout<'a> {
     fn emit(self, groups: Vec<Group>, inputs: &[ValueId], outputs: &[ValueId], steps: u64) -> Program {
         let mut instructions = Vec::new();
         let border = |value: ValueId| self.roots[&self.root(value).0].border;
-        let mut clean: HashMap<ValueId, ()> = inputs.iter().map(|&input| (self.root(input).0, ())).collect();
+        let mut clean: HashSet<ValueId> = inputs.iter().map(|&input| self.root(input).0).collect();
         for (index, group) in groups.into_iter().enumerate() {
             let (root, _) = self.root(group.output);
-            if clean.insert(root, ()).is_none() && self.roots[&root].border != [(0, 0); 2] {
+            if clean.insert(root) && self.roots[&root].border != [(0, 0); 2] {
                 let root = &self.roots[&root];
                 instructions.push(Instruction::Border(root.planes(), root.border, root.pixel));
             }
