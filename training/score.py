@@ -25,7 +25,9 @@ def main():
     parser.add_argument("--cache", type=Path, default=ROOT / "training/.cache")
     options = parser.parse_args()
     listed = (unpack if options.split == "val" else unpack_held_out)(options.data, options.cache)
-    engine = ["cargo", "run", "--quiet", "--release", "--example", "score", "--", options.model.resolve(), listed.resolve()]
+    # The engine as browsers have it on the CPU; with burn beside it the build would take ten minutes.
+    build = ["--release", "--no-default-features", "--features", "cpu,formats"]
+    engine = ["cargo", "run", "--quiet", *build, "--example", "score", "--", options.model.resolve(), listed.resolve()]
     subprocess.run(engine, cwd=ROOT, check=True)
 
 

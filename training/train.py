@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # cost. Crops magnify (by 1.25 on average), so the last part is what whole images at 96 pixels look like
 # (Touvron et al. 2019, https://arxiv.org/abs/1906.06423).
 SIDES = ((0.0, 32), (0.2, 40), (0.45, 48), (0.7, 64), (0.92, 80))
-# For a run from an earlier one's weights, which has learnt from small images.
-CONTINUED_SIDES = ((0.0, 48), (0.3, 64), (0.85, 80))
+# For a run from an earlier one's weights, which has learnt from small images. It ends at the side of inference: a network
+# that ended at 80 pixels was right on 2 % fewer of the held-out images at 96 than at 80.
+CONTINUED_SIDES = ((0.0, 64), (0.6, 80), (0.88, 96))
 WARMUP = 0.03
 # The share of the teacher's opinion in the label.
 DISTILLATION = 0.6
@@ -122,7 +123,7 @@ def train(options, run: Run, split: data.Split, rows: torch.Tensor, soft, checkp
                 break
             side = [s for begin, s in sides if begin <= progress][-1]
             # Nearly whole images at the end: that is what inference sees.
-            augment = data.Augmentation(side, crop_area=(0.5, 1.0) if side == sides[-1][1] else (0.35, 1.0),
+            augment = data.Augmentation(side, crop_area=(0.5, 1.0) if side >= 80 else (0.35, 1.0),
                                         paste=0.2 if options.extent else 0.1)
             images, crop, donor, share, seen = augment(split.images[batch].to(options.device), split.boxes[batch], run.rng)
             labels = split.labels[batch].to(options.device)
