@@ -2,7 +2,6 @@
 
 import { counter } from "./download.js";
 import { GradCamError } from "./errors.js";
-import { WASM_BYTES } from "./sizes.js";
 
 /** @typedef {"cpu" | "webgpu" | "decode" | "formats"} BuildName */
 
@@ -12,14 +11,14 @@ const HAS_RELAXED_SIMD = WebAssembly.validate(Uint8Array.of(
   10, 19, 1, 17, 0, 65, 0, 253, 15, 65, 0, 253, 15, 65, 0, 253, 15, 253, 133, 2, 11,
 ));
 
-const PLAIN_CPU = { glue: () => import("./cpu/gradcam_web.js"), wasm: new URL("./cpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.cpu };
-const RELAXED_CPU = { glue: () => import("./relaxed/gradcam_web.js"), wasm: new URL("./relaxed/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.relaxed };
+const PLAIN_CPU = { glue: () => import("./cpu/gradcam_web.js"), wasm: new URL("./cpu/gradcam_web_bg.wasm", import.meta.url), folder: "cpu" };
+const RELAXED_CPU = { glue: () => import("./relaxed/gradcam_web.js"), wasm: new URL("./relaxed/gradcam_web_bg.wasm", import.meta.url), folder: "relaxed" };
 
 const BUILDS = {
   cpu: HAS_RELAXED_SIMD ? RELAXED_CPU : PLAIN_CPU,
-  webgpu: { glue: () => import("./gpu/gradcam_web.js"), wasm: new URL("./gpu/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.gpu },
-  decode: { glue: () => import("./decode/gradcam_web.js"), wasm: new URL("./decode/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.decode },
-  formats: { glue: () => import("./formats/gradcam_web.js"), wasm: new URL("./formats/gradcam_web_bg.wasm", import.meta.url), bytes: WASM_BYTES.formats },
+  webgpu: { glue: () => import("./gpu/gradcam_web.js"), wasm: new URL("./gpu/gradcam_web_bg.wasm", import.meta.url), folder: "gpu" },
+  decode: { glue: () => import("./decode/gradcam_web.js"), wasm: new URL("./decode/gradcam_web_bg.wasm", import.meta.url), folder: "decode" },
+  formats: { glue: () => import("./formats/gradcam_web.js"), wasm: new URL("./formats/gradcam_web_bg.wasm", import.meta.url), folder: "formats" },
 };
 
 /** The script between JavaScript and a build. @param {BuildName} name @returns {Promise<object>} */
@@ -39,10 +38,12 @@ const WORTH_COUNTING = 1e6;
  * @throws {GradCamError} `DeviceError`
  */
 export async function compile(name, { signal, onProgress } = {}) {
-  const { wasm, bytes } = BUILDS[name];
+  const { wasm, folder } = BUILDS[name];
   try {
-    const response = await fetch(wasm, { signal });
+    // The sizes are known once everything is built, and the package can be imported before.
+    const [response, { WASM_BYTES }] = await Promise.all([fetch(wasm, { signal }), import("./sizes.js")]);
     if (!response.ok) throw new GradCamError("DeviceError", `${wasm} answered ${response.status} ${response.statusText}`.trim());
+    const bytes = WASM_BYTES[folder];
     const isCounted = onProgress && bytes > WORTH_COUNTING;
     // A response that is passed on as it came may have been compiled at an earlier visit. Not every server knows wasm's type.
     const isReady = !isCounted && response.headers.get("content-type") === "application/wasm";

@@ -210,36 +210,29 @@ fn transform_weights(weights: &[f32], inputs: usize, outputs: usize) -> Vec<f32>
 #[inline(never)]
 fn transform_block(kernels: &[f32], inputs: usize, panels: &mut [f32], plane: usize) {
     assert!(panels.len() >= (PRODUCTS - 1) * plane + BLOCK * (1 + inputs), "there is room for every product");
-    for input in 0..inputs {
-        let mut taps = [[0.; BLOCK]; 9];
-        for (lane, kernels) in kernels.chunks_exact(9 * inputs).enumerate() {
-            for (tap, &weight) in taps.iter_mut().zip(&kernels[9 * input..]) {
-                tap[lane] = weight;
-            }
-        }
-        for half in [0, 4] {
-            // SAFETY: `half` leaves four lanes of a tap, and four numbers of the last panel.
-            unsafe {
-                let g = |tap: usize| F32x4::load(taps[tap].as_ptr().add(half));
-                let columns = [0, 1, 2].map(|column| kernel_transform([g(column), g(3 + column), g(6 + column)]));
-                for row in 0..IN {
-                    let products = kernel_transform(columns.map(|column| column[row]));
-                    for (column, value) in products.into_iter().enumerate() {
-                        value.store(panels.as_mut_ptr().add((row * IN + column) * plane + (1 + input) * BLOCK + half));
-                    }
+    for (lane, kernels) in kernels.chunks_exact(9 * inputs).enumerate() {
+        for (input, kernel) in kernels.as_chunks::<9>().0.iter().enumerate() {
+            let g = kernel.map(f64::from);
+            let columns = [0, 1, 2].map(|column| kernel_transform([g[column], g[3 + column], g[6 + column]]));
+            let mut at = (1 + input) * BLOCK + lane;
+            for row in 0..IN {
+                for product in kernel_transform(columns.map(|column| column[row])) {
+                    panels[at] = product as f32;
+                    at += plane;
                 }
             }
         }
     }
 }
 
-/// G g.
+/// G g, in double precision: rounded at each step the activations of a layer are off enough for the third power of their
+/// gradients, which Smooth Grad-CAM++ takes, to tell.
 #[inline(always)]
-fn kernel_transform([a, b, c]: [F32x4; 3]) -> [F32x4; IN] {
-    let [fourth, sixth, twelfth] = [1. / 4., 1. / 6., 1. / 12.].map(F32x4::splat);
-    let (outer, middle) = ((a + c) * sixth, b * sixth);
-    let (far, near) = ((a * fourth + c) * sixth, b * twelfth);
-    [a * fourth, F32x4::splat(0.) - outer - middle, middle - outer, far + near, far - near, c]
+fn kernel_transform([a, b, c]: [f64; 3]) -> [f64; IN] {
+    const SIXTH: f64 = 1. / 6.;
+    let (outer, middle) = ((a + c) * SIXTH, b * SIXTH);
+    let (far, near) = ((a * 0.25 + c) * SIXTH, b * (1. / 12.));
+    [a * 0.25, -outer - middle, middle - outer, far + near, far - near, c]
 }
 
 /// Transforms the inputs of one tile, all channels, into one number for each product.
