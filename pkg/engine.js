@@ -153,7 +153,7 @@ export class EngineWorker {
       };
       signal?.addEventListener("abort", stop, { once: true });
       this.#pending.set(id, { resolve: finish(resolve), reject: finish(reject), onProgress });
-      this.#worker.postMessage({ id, op, args }, transfer);
+      this.#worker.postMessage({ id, op, args, watched: onProgress !== undefined }, transfer);
     });
   }
 

@@ -1,5 +1,6 @@
 import { Bytes, download } from "./download.js";
 import { GradCamError, throwIfAborted } from "./errors.js";
+import { copyOf } from "./spare.js";
 
 /**
  * An image as the engine takes it, kept so that it can be handed over again after a crash.
@@ -49,7 +50,7 @@ export async function readSource(image, signal) {
     return fromFile(await (early ?? fetchImage(image, signal)));
   }
   if (image instanceof Blob) return fromFile(new Bytes(image));
-  if (isTensor(image)) return { tensor: Float32Array.from(image.tensor), shape: Array.from(image.shape) };
+  if (isTensor(image)) return { tensor: copyOf(image.tensor), shape: Array.from(image.shape) };
   if (is(image, "ImageData")) return fromPixels(image.width, image.height, image.data);
   if (is(image, "HTMLImageElement")) return fromImageElement(image, signal);
   if (is(image, "HTMLVideoElement")) {

@@ -4,6 +4,7 @@ import { GradCamError, throwIfAborted } from "./errors.js";
 import { readSource } from "./image-source.js";
 import { checkLabels, checkPreprocess, readModel } from "./manifest.js";
 import { choosePreprocess, labelsFromMetadata } from "./preprocess.js";
+import { copyOf, giveBack, makeReady } from "./spare.js";
 import { conceptColors, draw, drawConcepts, heatmapAt, heatmapOf, loadView, sentenceOf, valueAt } from "./view.js";
 
 /** @typedef {import("./engine.js").EngineWorker} EngineWorker */
@@ -126,8 +127,11 @@ export class Model {
       const { worker, network } = await this.#seated(signal);
       if (source.tensor) this.#checkTensor(source);
       const image = await forWorker(source);
-      const { tensor, ...answer } = await worker.request("classify", { network, image, pixelRatio: globalThis.devicePixelRatio ?? 1 }, { transfer: transferOf(image), signal });
-      spareTensor = tensor;
+      const answering = worker.request("classify", { network, image, pixelRatio: globalThis.devicePixelRatio ?? 1 }, { transfer: transferOf(image), signal });
+      // For the next one, as the page has nothing to do meanwhile.
+      if (source.tensor) makeReady(source.tensor.length);
+      const { tensor, ...answer } = await answering;
+      if (tensor) giveBack(tensor);
       this[count](answer);
       return { worker, ...answer };
     });
@@ -205,17 +209,9 @@ function describe(info, file, labelsFromOptions) {
   });
 }
 
-/** In what the last tensor went to the worker and came back: memory that is new costs more than the copy in it. @type {Float32Array | undefined} */
-let spareTensor;
-
 /** A copy of the source that can be handed over: the original stays here, to be used again after a crash. */
 async function forWorker(source) {
-  if (source.tensor) {
-    const tensor = spareTensor?.length === source.tensor.length ? spareTensor : new Float32Array(source.tensor.length);
-    spareTensor = undefined;
-    tensor.set(source.tensor);
-    return { tensor, shape: source.shape };
-  }
+  if (source.tensor) return { tensor: copyOf(source.tensor), shape: source.shape };
   if (source.bytes) {
     const bytes = await source.bytes.take().catch((cause) => {
       throw new GradCamError("ImageError", "The image file can no longer be read.", { cause });

@@ -1,8 +1,8 @@
 // The engine's own thread: one wasm instance on one device, one request after the other.
 //
-// Requests: `{ id, op, args }`, answered by `{ id, result }` or `{ id, error: { name, message } }`, with
-// `{ id, progress }` before; `{ op: "abort", id }`. Whatever goes wrong outside of a request's own error is a crash:
-// `{ crash, id }` with the request that ran. The page then ends this worker and starts another.
+// Requests: `{ id, op, args, watched }`, answered by `{ id, result }` or `{ id, error: { name, message } }`, with
+// `{ id, progress }` before if it is watched; `{ op: "abort", id }`. Whatever goes wrong outside of a request's own error
+// is a crash: `{ crash, id }` with the request that ran. The page then ends this worker and starts another.
 
 import { compile, glueOf } from "./builds.js";
 
@@ -244,10 +244,10 @@ function turn() {
 async function work() {
   while ((running = queue.shift())) {
     const request = running;
-    const { id, op, args } = request;
+    const { id, op, args, watched } = request;
     const hooks = {
       progress(fraction) {
-        postMessage({ id, progress: fraction });
+        if (watched) postMessage({ id, progress: fraction });
       },
       isStopped: () => request.stopped,
       stopped() {
@@ -264,7 +264,7 @@ async function work() {
       postMessage({ id, error: { name: error?.name, message: error?.message ?? String(error) } });
     }
     // A turn of the event loop lets a message that stops the next request come first.
-    await turn();
+    if (queue.length > 0) await turn();
   }
 }
 

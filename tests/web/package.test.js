@@ -119,6 +119,28 @@ for (const { name, backend, start, skip } of ENGINES) {
       assert.deepEqual(kept, [0.1, -0.3].map(Math.fround));
     });
 
+    test("a prediction keeps the tensor as it was, however many come after it", async (t) => {
+      const page = await open(t);
+      const { first, again } = await page.evaluate(async (address, model, backend) => {
+        const { loadModel } = await import(address);
+        const loaded = await loadModel(model, { backend });
+        const { width, height, channels } = loaded.input;
+        const tensor = new Float32Array(width * height * channels);
+        const classify = (value) => {
+          const answer = loaded.classify({ tensor: tensor.fill(value), shape: [1, channels, height, width] });
+          tensor.fill(NaN);
+          return answer;
+        };
+        const predictions = [await classify(0.1)];
+        const explain = async () => [...(await predictions[0].explain({ targetClass: 1 })).map.values];
+        const first = await explain();
+        for (const value of [0.2, 0.3, 0.4, 0.5, 0.6]) predictions.push(await classify(value));
+        return { first, again: await explain() };
+      }, PACKAGE, site.material("data/cams/residual.onnx"), backend);
+      assert.ok(first.every(Number.isFinite));
+      assert.deepEqual(again, first);
+    });
+
     test("what can't be used is refused by name, and the next image works", async (t) => {
       const page = await open(t);
       const found = await page.evaluate(async (address, backend, { model, photo, refused }) => {
