@@ -48,22 +48,21 @@ async function ours({ model: address, shape, preprocess, layer }, backend, site 
   let drawn;
   return {
     forward,
-    async gradCam(input, targetClass) {
-      await forward(input);
-      return explain({ targetClass });
+    async gradCam(tensor, targetClass) {
+      const explanation = await model.explain({ tensor, shape }, { targetLayer: layer, targetClass });
+      ({ prediction } = explanation);
+      return explanation.heatmap.values;
     },
     anotherClass: (targetClass) => explain({ targetClass }),
     anotherMethod: (targetClass) => explain({ targetClass, method: "hirescam" }),
     async opacity(opacity) {
       if (!drawn) {
-        const photo = await model.classify(testPicture(1600, 1250));
-        drawn = { explanation: await photo.explain(), canvas: document.createElement("canvas") };
+        drawn = { explanation: await model.explain(testPicture(1600, 1250)), canvas: document.createElement("canvas") };
       }
       drawn.explanation.draw(drawn.canvas, { opacity });
     },
     async frame(camera, screen) {
-      const seen = await model.classify(camera);
-      (await seen.explain({ targetLayer: layer })).draw(screen);
+      (await model.explain(camera, { targetLayer: layer })).draw(screen);
     },
   };
 }

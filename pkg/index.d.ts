@@ -87,8 +87,32 @@ export interface Model {
   readonly stats: { readonly stepsRun: number; readonly memory: number };
   /** @throws {GradCamError} `ImageError`, `DeviceError`, `AbortError` */
   classify(image: ImageSource, options?: { signal?: AbortSignal }): Promise<Prediction>;
+  /**
+   * Classifies and explains at once, which saves a trip to the worker: for frames of a camera and other images of which
+   * only the explanation is wanted. Its `prediction` answers everything else.
+   * @throws {GradCamError} as `classify` and the prediction's `explain`
+   */
+  explain(image: ImageSource, options?: ExplainOptions): Promise<Explanation>;
   /** Frees the network. */
   dispose(): void;
+}
+
+/** Default: grad-cam of the top class at the default layer. */
+export interface ExplainOptions {
+  method?: Method;
+  /** Index or label. */
+  targetClass?: number | string;
+  targetLayer?: string | string[];
+  /** What about the class: its score (default), what speaks against it, or its score and its probability at once. */
+  target?: "score" | "against" | "score-and-probability";
+  /** Another class, index or label: its score is taken off, which explains why `targetClass` rather than this. */
+  ratherThan?: number | string;
+  /** The mean over the input and its mirror image, each 0.9, 1 and 1.1 times as strong: smoother, six times the work. */
+  augSmooth?: boolean;
+  /** The main direction of the weighted channels instead of their sum: less noise. */
+  eigenSmooth?: boolean;
+  onProgress?(fraction: number): void;
+  signal?: AbortSignal;
 }
 
 export interface Prediction {
@@ -103,26 +127,8 @@ export interface Prediction {
   readonly timings: { readonly preprocess: number; readonly forward: number };
   /** The `n` most likely classes, most likely first. */
   top(n: number): { index: number; label: string; score: number; probability: number }[];
-  /**
-   * Default: grad-cam of the top class at the default layer.
-   * @throws {GradCamError} `TargetError`, `UnsupportedError`, `DeviceError`, `AbortError`
-   */
-  explain(options?: {
-    method?: Method;
-    /** Index or label. */
-    targetClass?: number | string;
-    targetLayer?: string | string[];
-    /** What about the class: its score (default), what speaks against it, or its score and its probability at once. */
-    target?: "score" | "against" | "score-and-probability";
-    /** Another class, index or label: its score is taken off, which explains why `targetClass` rather than this. */
-    ratherThan?: number | string;
-    /** The mean over the input and its mirror image, each 0.9, 1 and 1.1 times as strong: smoother, six times the work. */
-    augSmooth?: boolean;
-    /** The main direction of the weighted channels instead of their sum: less noise. */
-    eigenSmooth?: boolean;
-    onProgress?(fraction: number): void;
-    signal?: AbortSignal;
-  }): Promise<Explanation>;
+  /** @throws {GradCamError} `TargetError`, `UnsupportedError`, `DeviceError`, `AbortError` */
+  explain(options?: ExplainOptions): Promise<Explanation>;
   /**
    * Deep feature factorization: the few concepts of which a layer's activations are made, whatever the class. Default: 5
    * (at most 16) of the default layer.
@@ -163,21 +169,11 @@ export interface Prediction {
    * the same shows the image, not the network.
    * @throws {GradCamError} as `explain`
    */
-  sanityCheck(options?: {
-    method?: Method;
-    targetClass?: number | string;
-    targetLayer?: string | string[];
-    /** As of `explain`, and so are the next three. */
-    target?: "score" | "against" | "score-and-probability";
-    ratherThan?: number | string;
-    augSmooth?: boolean;
-    eigenSmooth?: boolean;
+  sanityCheck(options?: ExplainOptions & {
     /** How many networks to compare with, at most, from one random layer to all. Default 8. */
     steps?: number;
     /** Of the random parameters. Default 1. */
     seed?: number;
-    onProgress?(fraction: number): void;
-    signal?: AbortSignal;
   }): Promise<SanityStep[]>;
 }
 
@@ -302,6 +298,8 @@ export interface Unit extends MapOverImage {
 
 /** A class activation map and what it is of. */
 export interface Explanation extends MapOverImage {
+  /** What is explained. */
+  readonly prediction: Prediction;
   readonly method: Method;
   readonly targetClass: number;
   /** The names of the layers, joined by commas. */

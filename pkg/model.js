@@ -45,7 +45,10 @@ function combined(onProgress, shares) {
 
 const prepare = Symbol("prepare");
 const classifySource = Symbol("classifySource");
+const questionOf = Symbol("questionOf");
+const classOf = Symbol("classOf");
 const count = Symbol("count");
+const explained = Symbol("explained");
 
 /** Draws an explanation like `draw`, but no larger than a screen. */
 export const drawForScreen = Symbol("drawForScreen");
@@ -107,8 +110,16 @@ export class Model {
   async classify(image, { signal } = {}) {
     const source = await readSource(image, signal);
     throwIfAborted(signal);
-    const answer = await this[classifySource](source, signal);
+    const answer = await this[classifySource](source, { signal });
     return new Prediction(construct, this, source, answer);
+  }
+
+  async explain(image, { onProgress, signal, ...options } = {}) {
+    const source = await readSource(image, signal);
+    throwIfAborted(signal);
+    const question = this[questionOf](options);
+    const answer = await this[classifySource](source, { question, onProgress, signal });
+    return new Prediction(construct, this, source, answer)[explained](answer.explanation, question);
   }
 
   dispose() {
@@ -121,13 +132,14 @@ export class Model {
     return survive(() => this.#seated(signal));
   }
 
-  /** Runs the image through the network, on whatever worker there is. */
-  [classifySource](source, signal) {
+  /** Runs the image through the network, on whatever worker there is, and explains it at once if there is a question. */
+  [classifySource](source, { question, onProgress, signal }) {
     return survive(async () => {
       const { worker, network } = await this.#seated(signal);
       if (source.tensor) this.#checkTensor(source);
       const image = await forWorker(source);
-      const answering = worker.request("classify", { network, image, pixelRatio: globalThis.devicePixelRatio ?? 1 }, { transfer: transferOf(image), signal });
+      const args = { network, image, pixelRatio: globalThis.devicePixelRatio ?? 1, question };
+      const answering = worker.request("classify", args, { transfer: transferOf(image), onProgress, signal });
       // For the next one, as the page has nothing to do meanwhile.
       if (source.tensor) makeReady(source.tensor.length);
       const { tensor, ...answer } = await answering;
@@ -135,6 +147,25 @@ export class Model {
       this[count](answer);
       return { worker, ...answer };
     });
+  }
+
+  /** What to explain, as the worker takes it. */
+  [questionOf]({ method = "grad-cam", targetClass, targetLayer, target = "score", ratherThan, augSmooth = false, eigenSmooth = false }) {
+    // CAM can be taken at one layer, and RefineCAM joins several: the network knows which.
+    const usual = ["cam", "refine-cam"].includes(method) ? [] : this.defaultLayer;
+    return {
+      method: String(method),
+      targetClass: this[classOf](targetClass),
+      layers: [targetLayer ?? usual].flat().map(String),
+      target: String(target),
+      ratherThan: this[classOf](ratherThan),
+      augSmooth: Boolean(augSmooth),
+      eigenSmooth: Boolean(eigenSmooth),
+    };
+  }
+
+  [classOf](targetClass) {
+    return targetClass === undefined || targetClass === null ? undefined : findClass(this.labels, targetClass);
   }
 
   [count]({ stepsRun, memory = this.#stats.memory }) {
@@ -260,42 +291,26 @@ export class Prediction {
     return highest(this, this.model.labels, n);
   }
 
-  async explain({
-    method = "grad-cam", targetClass, targetLayer, target = "score", ratherThan, augSmooth = false, eigenSmooth = false, onProgress, signal,
-  } = {}) {
-    const aim = this.#aim(target, ratherThan, augSmooth, eigenSmooth);
-    const answer = await this.#ask("explain", { ...this.#wanted(method, targetClass, targetLayer), ...aim }, { signal, onProgress });
-    return this.#explanation({ ...answer, ...aim });
+  async explain({ onProgress, signal, ...options } = {}) {
+    const question = this.model[questionOf](options);
+    return this[explained](await this.#ask("explain", question, { signal, onProgress }), question);
   }
 
-  async sanityCheck({
-    method = "grad-cam", targetClass, targetLayer, target = "score", ratherThan, augSmooth = false, eigenSmooth = false, steps = 8, seed = 1,
-    onProgress, signal,
-  } = {}) {
+  async sanityCheck({ steps = 8, seed = 1, onProgress, signal, ...options } = {}) {
     checkSteps(steps);
     checkSeed(seed);
-    const aim = this.#aim(target, ratherThan, augSmooth, eigenSmooth);
-    const args = { ...this.#wanted(method, targetClass, targetLayer), ...aim, steps, seed };
-    const { found } = await this.#ask("sanityCheck", args, { signal, onProgress });
+    const question = this.model[questionOf](options);
+    const { found } = await this.#ask("sanityCheck", { ...question, steps, seed }, { signal, onProgress });
     return found.map(({ explanation: answer, ...step }) => {
-      const explanation = this.#explanation({ ...answer, ...aim });
+      const explanation = this[explained](answer, question);
       const { map, heatmap } = explanation;
       return Object.freeze({ ...step, explanation, map, heatmap });
     });
   }
 
-  #aim(target, ratherThan, augSmooth, eigenSmooth) {
-    return { target: String(target), ratherThan: this.#classOf(ratherThan), augSmooth: Boolean(augSmooth), eigenSmooth: Boolean(eigenSmooth) };
-  }
-
-  #wanted(method, targetClass, targetLayer) {
-    // CAM can be taken at one layer, and RefineCAM joins several: the network knows which.
-    const usual = ["cam", "refine-cam"].includes(method) ? [] : this.model.defaultLayer;
-    return { method: String(method), targetClass: this.#classOf(targetClass), layers: [targetLayer ?? usual].flat().map(String) };
-  }
-
-  #explanation(answer) {
-    return new Explanation(construct, answer, this.#canvas, this.#timings, (...question) => this.#ask(...question));
+  /** The worker's answer to a question, as an explanation. */
+  [explained](answer, question) {
+    return new Explanation(construct, this, { ...question, ...answer }, this.#canvas, this.#timings, (...asked) => this.#ask(...asked));
   }
 
   async factorize({ concepts = 5, targetLayer, seed = 0, onProgress, signal } = {}) {
@@ -313,7 +328,7 @@ export class Prediction {
       throw new GradCamError("TargetError", `The count of units is ${count}; a whole number above 0 is accepted.`);
     }
     const layer = String(targetLayer ?? this.model.defaultLayer);
-    const args = { targetClass: this.#classOf(targetClass), layer, count };
+    const args = { targetClass: this.model[classOf](targetClass), layer, count };
     const { channels, contributions, width, height, values } = await this.#ask("units", args, { signal });
     const map = (i) => ({ width, height, values: values.slice(i * width * height, (i + 1) * width * height) });
     return Array.from(channels, (channel, i) => new Unit(construct, { channel, contribution: contributions[i], map: map(i) }, this.#canvas));
@@ -338,10 +353,6 @@ export class Prediction {
     return { cell, all, classes: Array.from(classes, (index, i) => ({ index, label: labels[index], evidence: values[i] })) };
   }
 
-  #classOf(targetClass) {
-    return targetClass === undefined || targetClass === null ? undefined : findClass(this.model.labels, targetClass);
-  }
-
   #layer(name) {
     const wanted = String(name ?? this.model.defaultLayer);
     const layer = this.model.layers.find(({ name }) => name === wanted);
@@ -356,7 +367,7 @@ export class Prediction {
         const { worker, prediction } = this.#seat;
         const answer = worker.alive ? await worker.request(op, { prediction, ...args }, { signal, onProgress }) : { forgotten: true };
         if (!answer.forgotten) return answer;
-        this.#seat = await this.model[classifySource](this.#source, signal);
+        this.#seat = await this.model[classifySource](this.#source, { signal });
       }
     });
     this.model[count](answer);
@@ -509,11 +520,12 @@ export class Explanation extends MapOverImage {
   /** Asks the worker about the prediction that this explains. */
   #ask;
 
-  constructor(key, answer, canvas, { preprocess, forward }, ask) {
-    const { map, method, targetClass, targetLayers, target = "score", ratherThan, augSmooth = false, eigenSmooth = false, explain } = answer;
-    if (key !== construct) throw new TypeError("Explanations come from a prediction's explain.");
+  constructor(key, prediction, answer, canvas, { preprocess, forward }, ask) {
+    const { map, method, targetClass, targetLayers, target, ratherThan, augSmooth, eigenSmooth, explain } = answer;
+    if (key !== construct) throw new TypeError("Explanations come from explain.");
     super(map, canvas);
     this.#ask = ask;
+    this.prediction = prediction;
     this.method = method;
     this.targetClass = targetClass;
     this.targetLayers = Object.freeze(targetLayers);

@@ -86,14 +86,14 @@ const operations = {
     seat.network.checkPreprocess(...seat.preprocess);
   },
 
-  async classify({ network: id, image, pixelRatio }, { stopped }) {
+  async classify({ network: id, image, pixelRatio, question }, hooks) {
     const seat = networks.get(id);
     const { network } = seat;
     const started = performance.now();
     const { values, rect, shown } = image.tensor
       ? { values: image.tensor, rect: Float64Array.of(0, 0, network.inputWidth, network.inputHeight) }
       : await readPicture(image, seat);
-    stopped();
+    hooks.stopped();
     const input = network.input(values);
     const prepared = performance.now();
     const prediction = await network.classify(input);
@@ -104,6 +104,7 @@ const operations = {
       old.prediction.free();
       predictions.delete(id);
     }
+    const explanation = question && (await explained(prediction, question, hooks));
     const screen = shown ? await shrink(shown, Math.min(SCREEN_PIXELS, PAGE_PIXELS * pixelRatio ** 2)) : undefined;
     return {
       result: {
@@ -114,6 +115,7 @@ const operations = {
         picture: shown,
         screen,
         tensor: image.tensor,
+        explanation,
         timings: { preprocess: prepared - started, forward: classified - prepared },
         stepsRun: network.stepsRun,
         memory: memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0),
@@ -122,14 +124,10 @@ const operations = {
     };
   },
 
-  async explain({ prediction: id, method, targetClass, layers, target, ratherThan, augSmooth, eigenSmooth }, { progress, isStopped }) {
+  async explain({ prediction: id, ...question }, hooks) {
     const kept = keptPrediction(id);
     if (!kept) return { forgotten: true };
-    const started = performance.now();
-    const aim = new glue.Aim(target, ratherThan, augSmooth, eigenSmooth);
-    const explaining = kept.prediction.explain(method, targetClass, layers, aim, progress, isStopped);
-    if (doomed) glue.panicForTest();
-    return { ...unpacked(await explaining), explain: performance.now() - started, stepsRun: kept.network.stepsRun };
+    return { ...(await explained(kept.prediction, question, hooks)), stepsRun: kept.network.stepsRun };
   },
 
   async factorize({ prediction: id, layer, concepts: count, seed }, { progress, isStopped }) {
@@ -326,6 +324,14 @@ function keptPrediction(id) {
     predictions.set(id, kept);
   }
   return kept;
+}
+
+async function explained(prediction, { method, targetClass, layers, target, ratherThan, augSmooth, eigenSmooth }, { progress, isStopped }) {
+  const started = performance.now();
+  const aim = new glue.Aim(target, ratherThan, augSmooth, eigenSmooth);
+  const explaining = prediction.explain(method, targetClass, layers, aim, progress, isStopped);
+  if (doomed) glue.panicForTest();
+  return { ...unpacked(await explaining), explain: performance.now() - started };
 }
 
 /** An explanation as plain data; the engine's own is freed. */

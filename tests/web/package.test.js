@@ -141,6 +141,26 @@ for (const { name, backend, start, skip } of ENGINES) {
       assert.deepEqual(again, first);
     });
 
+    test("classified and explained at once, the answers are the same", async (t) => {
+      const page = await open(t);
+      const { once, twice, refusal } = await page.evaluate(async (address, model, backend) => {
+        const { loadModel } = await import(address);
+        const loaded = await loadModel(model, { backend });
+        const { width, height, channels } = loaded.input;
+        const image = { tensor: Float32Array.from({ length: width * height * channels }, (_, i) => Math.sin(i)), shape: [1, channels, height, width] };
+        const said = ({ prediction, map, method, targetClass, targetLayer }) => ({ scores: [...prediction.scores], map: [...map.values], method, targetClass, targetLayer });
+        const options = { method: "hirescam", targetClass: 1 };
+        const twice = [await (await loaded.classify(image)).explain(), await (await loaded.classify(image)).explain(options)].map(said);
+        const fractions = [];
+        const once = [await loaded.explain(image), await loaded.explain(image, { ...options, onProgress: (fraction) => fractions.push(fraction) })];
+        const another = await once[0].prediction.explain(options);
+        const refusal = await loaded.explain(image, { targetClass: 99 }).catch(({ name }) => name);
+        return { once: [...once, another].map(said), twice: [...twice, twice[1]], refusal: [refusal, fractions.at(-1)] };
+      }, PACKAGE, site.material("data/cams/residual.onnx"), backend);
+      assert.deepEqual(once, twice);
+      assert.deepEqual(refusal, ["TargetError", 1]);
+    });
+
     test("what can't be used is refused by name, and the next image works", async (t) => {
       const page = await open(t);
       const found = await page.evaluate(async (address, backend, { model, photo, refused }) => {
