@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     };
     let runs = runs.parse().expect("RUNS is a number");
     let bytes = fs::read(file).expect("FILE can be read");
-    let network = onnx::load(&bytes, &LoadOptions { input_size: None }, &Device::flex());
+    let network = onnx::load(&bytes, &LoadOptions { input_size: None }, &Device::cpu());
     let network = Rc::new(network.expect("FILE is a classifier in ONNX"));
 
     let mut forward = Vec::new();

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let method = rest.first().map_or(Ok(Method::GradCam), |name| name.parse())?;
     let (bytes, preprocess) = manifest::read(Path::new(model))?;
 
-    let network = Rc::new(onnx::load(&bytes, &Default::default(), &Device::flex())?);
+    let network = Rc::new(onnx::load(&bytes, &Default::default(), &Device::cpu())?);
     network.check(&preprocess)?;
     let image = Image::decode(&fs::read(picture)?)?;
     let (input, placement) = input_from_image(&image, &preprocess, network.input().channels)?;

@@ -242,7 +242,7 @@ fn load(name: &str) -> Outcome<Judged> {
             return Err(format!("there is no network `{name}`; there are {names}, {EVERYDAY}").into());
         }
     };
-    let network = onnx::load(&bytes, &LoadOptions::default(), &Device::flex())?;
+    let network = onnx::load(&bytes, &LoadOptions::default(), &Device::cpu())?;
     let input = *network.input();
     let preprocess = prepared.or(known.map(|&(_, _, mean, std)| Preprocess {
         width: input.width,

@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, list] = arguments.as_slice() else { return Err("usage: score MODEL.json LIST.tsv".into()) };
     let (bytes, preprocess) = manifest::read(Path::new(model))?;
-    let network = Rc::new(onnx::load(&bytes, &Default::default(), &Device::flex())?);
+    let network = Rc::new(onnx::load(&bytes, &Default::default(), &Device::cpu())?);
     network.check(&preprocess)?;
 
     let lines = fs::read_to_string(list)?;

@@ -11,8 +11,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::heatmap::Grid;
-use crate::network::{Activation, Cut, LayerId, Network, read};
-use crate::tensor::Tensor;
+use crate::network::{Activation, Cut, LayerId, Network};
+use crate::tensor::{Tensor, numbers};
 use crate::{Error, ErrorKind, Result};
 
 mod eigen;
@@ -106,8 +106,8 @@ impl Prediction {
     /// # Errors
     /// `DeviceError` if the device gives no result.
     pub async fn new(network: Rc<Network>, input: Tensor<4>) -> Result<Prediction> {
-        let (cut, scores) = network.forward_through(input.clone(), network.default_layer_id());
-        let scores = read(scores).await?;
+        let (cut, scores) = network.forward_through(input.clone(), network.default_layer_id()).await?;
+        let scores = numbers(scores);
         Ok(Prediction { network, input, scores, cut: Rc::new(cut), other_cut: RefCell::new(None) })
     }
 
@@ -207,16 +207,17 @@ impl Prediction {
         ))
     }
 
-    fn cut_at(&self, layer: LayerId) -> Rc<Cut> {
+    async fn cut_at(&self, layer: LayerId) -> Result<Rc<Cut>> {
         if self.cut.layer() == layer {
-            return self.cut.clone();
+            return Ok(self.cut.clone());
         }
         let cached = self.other_cut.borrow().clone();
-        cached.filter(|cut| cut.layer() == layer).unwrap_or_else(|| {
-            let cut = Rc::new(self.network.forward_to(self.input.clone(), layer));
-            self.other_cut.replace(Some(cut.clone()));
-            cut
-        })
+        if let Some(cut) = cached.filter(|cut| cut.layer() == layer) {
+            return Ok(cut);
+        }
+        let cut = Rc::new(self.network.forward_to(self.input.clone(), layer).await?);
+        self.other_cut.replace(Some(cut.clone()));
+        Ok(cut)
     }
 }
 
@@ -292,12 +293,12 @@ impl Task<'_> {
         match self.map {
             Map::Layer(map) => self.layer_maps(map, watch).await,
             Map::Input(InputMap::FullGrad) => self.full_grad(watch).await,
-            Map::Input(InputMap::Guided) => self.guided_map().await,
+            Map::Input(InputMap::Guided) => Ok(self.guided_map()),
             Map::Input(InputMap::Occlusion) => self.occlusion(watch).await,
             Map::Input(InputMap::GuidedGradCam) => {
                 let grad_cam = LayerMap::Gradients(methods::grad_cam, Join::Sum);
                 let heatmap = self.finished(&self.layer_maps(grad_cam, watch).await?);
-                Ok(fused(&[self.guided_map().await?, heatmap], Fuse::Product))
+                Ok(fused(&[self.guided_map(), heatmap], Fuse::Product))
             }
         }
     }
@@ -347,36 +348,36 @@ impl Task<'_> {
 
     /// The raw map of one layer.
     async fn layer_map(&self, map: LayerMap, layer: LayerId, watch: Watch<'_>) -> Result<Grid> {
-        let cut = self.prediction.cut_at(layer);
+        let cut = self.prediction.cut_at(layer).await?;
         let activations = cut.activations();
         let (weights, join) = match map {
             LayerMap::Pooling => (self.pooling_weights(layer)?, Join::Sum),
-            LayerMap::Unweighted(join) => return self.joined(activations, join).await,
+            LayerMap::Unweighted(join) => return self.joined(activations, join),
             LayerMap::Activations(formula) => (formula(activations.clone()), Join::Sum),
-            LayerMap::Gradients(formula, join) => (formula(activations.clone(), self.gradients(&cut)), join),
+            LayerMap::Gradients(formula, join) => (formula(activations.clone(), self.gradients(&cut).await?), join),
             LayerMap::Shapley => (self.shapley_weights(&cut, watch).await?, Join::Sum),
             LayerMap::Masked(masks) => (self.mask_weights(&cut, masks, watch).await?, Join::Sum),
             LayerMap::Ablated => (self.ablation_weights(&cut, watch).await?, Join::Sum),
-            LayerMap::Smooth => return self.joined(self.smooth_weighted(&cut, watch).await?, Join::Sum).await,
+            LayerMap::Smooth => return self.joined(self.smooth_weighted(&cut, watch).await?, Join::Sum),
         };
         let [_, channels, height, width] = activations.dims();
         if weights.dims() == [1, channels, 1, 1] && matches!(join, Join::Sum) && !self.options.eigen_smooth {
             // One weight a channel: a row times a matrix, so that nothing as large as the activations is made.
             let weights = weights.reshape([1, 1, 1, channels]);
             let map = weights.matmul(activations.reshape([1, 1, channels, height * width]));
-            return Ok(Grid::new(width as u32, height as u32, read(map).await?));
+            return Ok(Grid::new(width as u32, height as u32, numbers(map)));
         }
-        self.joined(activations.mul(weights), join).await
+        self.joined(activations.mul(weights), join)
     }
 
     /// One map from weighted channels `[1, K, h, w]`.
-    async fn joined(&self, weighted: Tensor<4>, join: Join) -> Result<Grid> {
+    fn joined(&self, weighted: Tensor<4>, join: Join) -> Result<Grid> {
         let [_, channels, height, width] = weighted.dims();
         let join = if self.options.eigen_smooth && matches!(join, Join::Sum) { Join::Principal } else { join };
         let values = match join {
-            Join::Sum => read(weighted.sum_dim(1)).await?,
-            Join::Principal => eigen::principal(&read(weighted).await?, channels),
-            Join::KernelPrincipal => eigen::kernel_principal(&read(weighted).await?, channels)?,
+            Join::Sum => numbers(weighted.sum_dim(1)),
+            Join::Principal => eigen::principal(&numbers(weighted), channels),
+            Join::KernelPrincipal => eigen::kernel_principal(&numbers(weighted), channels)?,
         };
         Ok(Grid::new(width as u32, height as u32, values))
     }

@@ -10,9 +10,9 @@ use std::cell::Cell;
 
 use crate::cam::Prediction;
 use crate::heatmap::{Grid, Heatmap};
-use crate::network::{Activation, Network, read};
+use crate::network::{Activation, Network};
 use crate::random::Random;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, numbers};
 use crate::{Error, ErrorKind, Result};
 
 pub mod boxes;
@@ -186,7 +186,7 @@ impl<'a> Judge<'a> {
             prediction,
             target_class,
             heatmap: map.heatmap().resampled(size.width, size.height),
-            input: read(prediction.input()).await?,
+            input: numbers(prediction.input()),
             original,
             options,
         })
@@ -340,7 +340,7 @@ impl<'a> Judge<'a> {
             });
             let inputs = Tensor::cat(inputs.collect::<Result<_>>()?, 0);
             let size = inputs.dims()[0];
-            let scores = read(network.forward(inputs)).await?;
+            let scores = numbers(network.forward(inputs).await?);
             outcomes.extend(scores.chunks_exact(network.classes()).map(|scores| Outcome {
                 score: scores[self.target_class],
                 probability: probability(network, scores, self.target_class),

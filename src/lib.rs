@@ -1,38 +1,43 @@
-//! See why a neural network said what it said: class activation maps of image classifiers, in Rust on burn,
-//! natively and in the browser.
+//! See why a neural network said what it said: class activation maps of image classifiers, natively
+//! and in the browser. burn defines what is computed; kernels and shaders of our own compute it.
 
-#[cfg(feature = "engine")]
+#[cfg(feature = "cpu")]
 pub mod cam;
+#[cfg(feature = "cpu")]
+mod device;
 mod error;
-#[cfg(feature = "engine")]
+#[cfg(feature = "cpu")]
 mod formula;
+#[cfg(feature = "gpu")]
+mod gpu;
 pub mod heatmap;
 pub mod image;
-#[cfg(feature = "engine")]
+#[cfg(feature = "cpu")]
 pub mod judge;
 #[cfg(feature = "cpu")]
 mod kernels;
-#[cfg(feature = "engine")]
+#[cfg(feature = "cpu")]
 pub mod network;
-#[cfg(feature = "engine")]
+#[cfg(feature = "cpu")]
 pub mod onnx;
 pub mod overlay;
 pub mod preprocess;
-#[cfg(feature = "engine")]
+#[cfg(feature = "cpu")]
 mod random;
-#[cfg(feature = "engine")]
+#[cfg(feature = "cpu")]
 pub mod sanity;
 #[cfg(feature = "gpu")]
 mod shaders;
-#[cfg(feature = "engine")]
+#[cfg(feature = "cpu")]
 mod tensor;
 #[cfg(target_family = "wasm")]
 mod web;
 
+#[cfg(feature = "cpu")]
+pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
-/// What networks run on, as [`onnx::load`] takes it.
-#[cfg(feature = "engine")]
-pub use tensor::{Device, Tensor};
+#[cfg(feature = "cpu")]
+pub use tensor::Tensor;
 
 /// The README's example compiles.
 #[cfg(all(doctest, feature = "cpu"))]

@@ -3,14 +3,15 @@
 //! A class activation map needs the activations of a layer and how the score depends on them, so a run is cut in two at
 //! that layer: what lies before is computed once for an image, and only what follows is differentiated.
 //!
-//! **Invariants.** The plan was checked while loading: running it cannot fail. Numbers leave the device asynchronously
-//! only, because a browser can't wait for them.
+//! **Invariants.** The plan was checked while loading: running it fails only if a graphics card does. Numbers come from one
+//! asynchronously only, because a browser can't wait for them.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 
+use crate::device::Device;
 use crate::preprocess::Preprocess;
-use crate::tensor::{Device, Tensor, TensorData};
+use crate::tensor::{Tensor, tensor};
 use crate::{Error, ErrorKind, Result};
 
 mod backward;
@@ -20,7 +21,6 @@ mod fuse;
 mod gpu;
 mod gradient;
 pub(crate) mod plan;
-#[cfg(feature = "cpu")]
 mod program;
 mod randomise;
 mod run;
@@ -70,10 +70,9 @@ pub struct Network {
     input: InputSpec,
     channels_last: bool,
     metadata: BTreeMap<String, String>,
-    device: Device,
-    /// Those of the plan on the device, from their first use on.
+    /// Those of the plan as tensors, from their first use on.
     constants: Vec<OnceCell<Tensor<4>>>,
-    /// The way around burn, on devices that have one.
+    /// The way around burn, unless it is not to be taken.
     fast: Option<fast::Fast>,
     /// Each layer beside its value, in the order of the run.
     layers: Vec<Layer>,
@@ -89,7 +88,7 @@ pub struct Cut {
     values: Vec<Option<Tensor<4>>>,
     activations: Tensor<4>,
     /// What gradients in closed form need of the steps behind the layer, from the first of them on.
-    saved: OnceCell<Vec<fast::Numbers>>,
+    saved: OnceCell<Vec<Vec<f32>>>,
 }
 
 impl Cut {
@@ -133,7 +132,7 @@ impl Network {
     }
 
     fn on_device(
-        mut plan: Plan,
+        plan: Plan,
         input: InputSpec,
         channels_last: bool,
         metadata: BTreeMap<String, String>,
@@ -162,23 +161,14 @@ impl Network {
             }
         }
         last_use[plan.scores.0] = usize::MAX;
-        let constants: Vec<OnceCell<Tensor<4>>> = vec![OnceCell::new(); plan.constants.len()];
-        let fast = fast::Fast::on(device);
-        if fast.is_none() {
-            // Everything runs on the device: nothing is needed here any more.
-            for (constant, uploaded) in plan.constants.iter_mut().zip(&constants) {
-                let values = std::mem::take(&mut constant.values);
-                uploaded.get_or_init(|| tensor(values, constant.shape, device));
-            }
-        }
+        let constants = vec![OnceCell::new(); plan.constants.len()];
         Network {
             plan,
             input,
             channels_last,
             metadata,
-            device: device.clone(),
             constants,
-            fast,
+            fast: Some(fast::Fast::on(device)),
             layers,
             layer_ids,
             last_use,
@@ -296,7 +286,7 @@ impl Network {
         preprocess.check(channels)
     }
 
-    /// One preprocessed picture on the device: `[1, C, H, W]`.
+    /// One preprocessed picture: `[1, C, H, W]`.
     ///
     /// # Errors
     /// `ImageError` if `values` has another length.
@@ -317,33 +307,36 @@ impl Network {
                 ),
             ));
         }
-        Ok(tensor(values, [1, channels, height as usize, width as usize], &self.device))
+        Ok(tensor(values, [1, channels, height as usize, width as usize]))
     }
 
     /// The scores of each image: `[N, C, H, W]` to `[N, classes]`.
-    pub fn forward(&self, input: Tensor<4>) -> Tensor<2> {
-        self.forward_through(input, self.default_layer_id()).1
+    ///
+    /// # Errors
+    /// `DeviceError` if a graphics card gives no result, here and in what follows.
+    pub async fn forward(&self, input: Tensor<4>) -> Result<Tensor<2>> {
+        Ok(self.forward_through(input, self.default_layer_id()).await?.1)
     }
 
     /// [`forward_to`](Self::forward_to) and [`forward_from`](Self::forward_from) in one: the cut, and the scores `[N, classes]`.
     ///
     /// # Shapes
     /// - `input`: `[N, C, H, W]`
-    pub fn forward_through(&self, input: Tensor<4>, layer: LayerId) -> (Cut, Tensor<2>) {
-        if let Some(both) = self.fast_forward_through(&input, layer) {
+    pub async fn forward_through(&self, input: Tensor<4>, layer: LayerId) -> Result<(Cut, Tensor<2>)> {
+        if let Some(both) = self.fast_forward_through(&input, layer).await {
             return both;
         }
-        let cut = self.forward_to(input, layer);
-        let scores = self.forward_from(&cut, cut.activations());
-        (cut, scores)
+        let cut = self.forward_to(input, layer).await?;
+        let scores = self.forward_from(&cut, cut.activations()).await?;
+        Ok((cut, scores))
     }
 
     /// Runs everything that does not depend on `layer`, and the layer itself.
     ///
     /// # Shapes
     /// - `input`: `[N, C, H, W]`
-    pub fn forward_to(&self, input: Tensor<4>, layer: LayerId) -> Cut {
-        if let Some(cut) = self.fast_forward_to(&input, layer) {
+    pub async fn forward_to(&self, input: Tensor<4>, layer: LayerId) -> Result<Cut> {
+        if let Some(cut) = self.fast_forward_to(&input, layer).await {
             return cut;
         }
         let batch = input.dims()[0];
@@ -355,7 +348,7 @@ impl Network {
             self.run_steps(&mut values, range.len(), |output| !behind[output.0]);
             values
         });
-        Cut::new(layer, values)
+        Ok(Cut::new(layer, values))
     }
 
     /// Runs what depends on the layer of the cut, from the given activations of it.
@@ -363,10 +356,15 @@ impl Network {
     /// # Shapes
     /// - `activations`: `[N, K, h, w]`, where the cut was made of N images or one
     /// - output: `[N, classes]`
-    pub fn forward_from(&self, cut: &Cut, activations: Tensor<4>) -> Tensor<2> {
-        if let Some(scores) = self.fast_forward_from(cut, &activations) {
-            return scores;
+    pub async fn forward_from(&self, cut: &Cut, activations: Tensor<4>) -> Result<Tensor<2>> {
+        match self.fast_forward_from(cut, &activations).await {
+            Some(scores) => scores,
+            None => Ok(self.step_from(cut, activations)),
         }
+    }
+
+    /// The same step by step, which a tape can record.
+    fn step_from(&self, cut: &Cut, activations: Tensor<4>) -> Tensor<2> {
         let batch = activations.dims()[0];
         let cut_batch = cut.activations.dims()[0];
         let behind = self.behind(cut.layer);
@@ -393,17 +391,20 @@ impl Network {
     }
 
     /// The activations A of the cut and the gradient ∂y/∂A of the score y of `class`, both `[N, K, h, w]`.
-    pub fn activations_and_gradients(&self, cut: &Cut, class: usize) -> (Tensor<4>, Tensor<4>) {
-        if let Some(gradients) = self.fast_gradients(cut, class) {
-            return (cut.activations(), gradients);
+    ///
+    /// # Errors
+    /// `DeviceError` if a graphics card gives no result.
+    pub async fn activations_and_gradients(&self, cut: &Cut, class: usize) -> Result<(Tensor<4>, Tensor<4>)> {
+        if let Some(gradients) = self.fast_gradients(cut, class).await {
+            return Ok((cut.activations(), gradients?));
         }
         let activations = cut.activations().autodiff().require_grad();
-        let scores = self.forward_from(cut, activations.clone());
+        let scores = self.step_from(cut, activations.clone());
         let mut gradients = scores.narrow(1, class, 1).sum().backward();
         let gradient = activations.grad_remove(&mut gradients);
         let activations = cut.activations();
         let gradient = gradient.unwrap_or_else(|| activations.zeros_like());
-        (activations, gradient)
+        Ok((activations, gradient))
     }
 
     /// The layer that the pooling head pools: CAM's only target layer.
@@ -440,26 +441,26 @@ impl Network {
             }
             Head::Channels => {
                 let one_hot = (0..channels).map(|channel| f32::from(channel == class)).collect();
-                tensor(one_hot, [1, channels, 1, 1], &self.device)
+                tensor(one_hot, [1, channels, 1, 1])
             }
         })
     }
 
-    /// A parameter on the device.
+    /// A parameter as a tensor.
     fn constant(&self, index: usize) -> Tensor<4> {
-        let upload = || {
+        let made = || {
             let constant = &self.plan.constants[index];
-            tensor(constant.values.clone(), constant.shape, &self.device)
+            tensor(constant.values.clone(), constant.shape)
         };
-        self.constants[index].get_or_init(upload).clone()
+        self.constants[index].get_or_init(made).clone()
     }
 
     /// Puts other numbers in the place of a parameter's.
     fn set_parameter(&mut self, index: usize, values: Vec<f32>) {
         let constant = &mut self.plan.constants[index];
-        self.constants[index] = tensor(values.clone(), constant.shape, &self.device).into();
+        constant.values = values;
+        self.constants[index] = OnceCell::new();
         if let Some(fast) = &mut self.fast {
-            constant.values = values;
             // Its programs hold the old numbers.
             *fast = fast.clone();
         }
@@ -530,40 +531,19 @@ impl Source {
 }
 
 /// Runs a plan of any inputs once and gives its result: for testing operators one by one. `plainly` runs it on burn alone.
-pub(crate) fn evaluate(plan: Plan, inputs: Vec<Tensor<4>>, device: &Device, plainly: bool) -> Tensor<4> {
+pub(crate) async fn evaluate(plan: Plan, inputs: Vec<Tensor<4>>, device: &Device, plainly: bool) -> Result<Tensor<4>> {
     let input = InputSpec { width: 1, height: 1, channels: 1 };
     let network = Network::on_device(plan, input, false, BTreeMap::new(), device);
-    if !plainly && let Some(result) = network.fast_evaluate(&inputs) {
+    if !plainly && let Some(result) = network.fast_evaluate(&inputs).await {
         return result;
     }
     let mut values: Vec<Option<Tensor<4>>> = inputs.into_iter().map(Some).collect();
     values.resize(network.plan.values.len(), None);
     network.run_steps(&mut values, 1, |_| true);
-    values[network.plan.scores.0].take().expect("every step feeds the result")
+    Ok(values[network.plan.scores.0].take().expect("every step feeds the result"))
 }
 
 /// Lets the browser make fast code of what networks spend their time in, while their files are still on the way.
-#[cfg(feature = "cpu")]
 pub fn warm_up() {
     crate::kernels::warm_up();
-}
-
-fn tensor(values: Vec<f32>, shape: [usize; 4], device: &Device) -> Tensor<4> {
-    Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-/// The numbers of a tensor on the CPU, row-major.
-#[cfg(feature = "cpu")]
-fn numbers(tensor: Tensor<4>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().expect("tensors are of f32")
-}
-
-/// The numbers of a tensor, row-major.
-///
-/// # Errors
-/// `DeviceError` if the device was lost or ran out of memory.
-pub(crate) async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    let lost = |reason: String| Error::new(ErrorKind::Device, format!("the device gave no result: {reason}"));
-    let data = tensor.into_data_async().await.map_err(|error| lost(error.to_string()))?;
-    data.try_into_vec::<f32>().map_err(|error| lost(format!("{error:?}")))
 }

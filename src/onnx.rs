@@ -26,11 +26,12 @@ use prost::bytes::Bytes;
 
 use self::host::Host;
 use self::node::{Built, Draft, Input, Known, Node, Operand, Table};
+use crate::device::Device;
 use crate::network::plan::{
     Activation, Constant, Head, Layout, Op, Plan, PoolingHead, Reduction, Source, Step, Unary, Value, ValueId, rank4,
 };
 use crate::network::{InputSpec, Network};
-use crate::tensor::{Device, Tensor};
+use crate::tensor::{numbers, tensor};
 use crate::{Error, ErrorKind, Result};
 
 const TABLES: [Table; 8] = [
@@ -82,7 +83,7 @@ pub fn load(bytes: &[u8], options: &LoadOptions, device: &Device) -> Result<Netw
 /// Runs a graph of float inputs once and returns its first output's shape and numbers: for testing operators one by one.
 /// `plainly` runs it on burn, step by step, even where there is a faster way.
 #[doc(hidden)]
-pub fn evaluate(
+pub async fn evaluate(
     bytes: &[u8],
     inputs: &[(Vec<usize>, Vec<f32>)],
     device: &Device,
@@ -101,12 +102,9 @@ pub fn evaluate(
         Some(Known::Value(operand)) => {
             let operand = operand.clone();
             let plan = builder.plan_for(operand.id);
-            let tensor = |(shape, values): &(Vec<usize>, Vec<f32>)| {
-                Tensor::<4>::from_data(crate::tensor::TensorData::new(values.clone(), rank4(shape)), device)
-            };
-            let out = crate::network::evaluate(plan, inputs.iter().map(tensor).collect(), device, plainly);
-            let values = out.into_data().try_into_vec::<f32>();
-            Ok((operand.shape, values.map_err(|error| Error::new(ErrorKind::Device, format!("{error:?}")))?))
+            let inputs = inputs.iter().map(|(shape, values)| tensor(values.clone(), rank4(shape))).collect();
+            let out = crate::network::evaluate(plan, inputs, device, plainly).await?;
+            Ok((operand.shape, numbers(out)))
         }
         _ => Err(Error::new(ErrorKind::Model, format!("nothing computes the output `{name}`"))),
     }

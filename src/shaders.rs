@@ -1,4 +1,4 @@
-//! The arithmetic of networks on the GPU: WGSL texts, launched through burn's device.
+//! The arithmetic of networks on the GPU: WGSL texts.
 //!
 //! Activations lie channels last in vectors of four, so that neighbouring threads read neighbouring channels. Sizes and
 //! strides come in a buffer of parameters instead of the text: networks then share a handful of pipelines, whose
@@ -6,10 +6,6 @@
 //!
 //! **Invariants.** A text declares a binding for each buffer and uses it. Threads beyond the edge of the output write nothing;
 //! every number of a vector is written, also where its channel does not exist.
-
-use burn_cubecl::cubecl;
-use cubecl::prelude::{AddressType, CubeDim, ElemType, ExecutionMode, KernelId};
-use cubecl::prelude::{CubeKernel, KernelDefinition, KernelMetadata, KernelSettings, PrecompiledSource, Scope};
 
 use crate::formula::{Combine, Finish, Function};
 
@@ -252,12 +248,7 @@ impl Shader {
                 Operand::Weights => ("weights", "vec4f"),
                 Operand::Other => ("other", "vec4f"),
             };
-            // Natively buffers are parts of larger ones, which can't be read-only and written at the same time.
-            let access = match operand {
-                Operand::Output => "read_write",
-                _ if cfg!(target_family = "wasm") => "read",
-                _ => "read_write",
-            };
+            let access = if operand == Operand::Output { "read_write" } else { "read" };
             text += &format!("@group(0) @binding({binding}) var<storage, {access}> {name}: array<{numbers}>;\n");
         }
         text += COMMON;
@@ -574,30 +565,3 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
     }
     output[o.x + at.z * o.y + at.y * o.w + at.x] = finished(v).x;
 }";
-
-impl CubeKernel for Shader {
-    fn define(&self) -> KernelDefinition {
-        let settings = KernelSettings::new(self.threads().0, ExecutionMode::Checked, AddressType::U32);
-        KernelDefinition { body: Scope::root(settings.clone()), settings, info: Default::default() }
-    }
-
-    fn source(&self) -> Option<PrecompiledSource> {
-        Some(PrecompiledSource { source: self.text(), entrypoint_name: "main".to_owned(), lang: "wgsl" })
-    }
-}
-
-impl KernelMetadata for Shader {
-    fn id(&self) -> KernelId {
-        KernelId::new::<Shader>().info(*self)
-    }
-
-    fn address_type(&self) -> ElemType {
-        cubecl::ir::UIntKind::U32.into()
-    }
-}
-
-impl Shader {
-    fn threads(&self) -> CubeDim {
-        CubeDim::new_2d(self.lanes, THREADS / self.lanes)
-    }
-}

@@ -1,12 +1,14 @@
-//! Tensors: burn's, or on a CPU without burn the few operations that the engine uses, by the same names.
+//! Tensors on the CPU: burn's, or without burn the few operations that the engine uses, by the same names.
 //!
-//! burn is the definition, on graphics cards the engine, and natively what everything else is held to. The browser's CPU
-//! build is compiled without it: there burn keeps every operator for every data type, three quarters of the download,
-//! while the kernels already do nearly all of the work. What is left is [`own`], one data type, and the tests run with it
-//! as they run with burn.
+//! burn is the definition: natively the engine computes with it, and everything else is held to it. The browser's builds
+//! are compiled without: there burn keeps every operator for every data type, three quarters of the download, while
+//! kernels and shaders already do nearly all of the work. What is left is [`own`], one data type, and the tests run with
+//! it as they run with burn.
 
 #[cfg(feature = "burn")]
-pub use burn_tensor::{Device, Tensor};
+use burn_tensor::Device;
+#[cfg(feature = "burn")]
+pub use burn_tensor::Tensor;
 #[cfg(feature = "burn")]
 pub(crate) use burn_tensor::{Slice, TensorData, activation, module, ops};
 
@@ -14,6 +16,18 @@ pub(crate) use burn_tensor::{Slice, TensorData, activation, module, ops};
 #[expect(clippy::should_implement_trait, reason = "burn's names")]
 mod own;
 #[cfg(not(feature = "burn"))]
-pub use own::{Device, Tensor};
+use own::Device;
+#[cfg(not(feature = "burn"))]
+pub use own::Tensor;
 #[cfg(not(feature = "burn"))]
 pub(crate) use own::{Slice, TensorData, activation, module, ops};
+
+/// A tensor of these numbers, row-major.
+pub(crate) fn tensor<const D: usize>(numbers: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(numbers, shape), &Device::flex())
+}
+
+/// The numbers of a tensor, row-major.
+pub(crate) fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("tensors are of f32")
+}

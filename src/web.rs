@@ -6,7 +6,7 @@
 //! **Invariants.** No exported function takes `&mut self`: a second call during an asynchronous one would throw. Errors
 //! cross here, once, as a JavaScript `Error` whose `name` is the kind.
 
-#[cfg(feature = "engine")]
+#[cfg(feature = "cpu")]
 mod engine;
 #[cfg(feature = "decode")]
 mod picture;
@@ -18,7 +18,7 @@ use wasm_bindgen::JsValue;
 use crate::Error;
 
 /// Waits until messages that arrived meanwhile have been taken up.
-#[cfg(feature = "engine")]
+#[cfg(feature = "cpu")]
 pub(crate) async fn next_turn() {
     let promise = js_sys::Promise::new(&mut |resolve, _| {
         let timer = js_sys::Reflect::get(&js_sys::global(), &"setTimeout".into());
@@ -40,7 +40,7 @@ impl From<Error> for JsValue {
 }
 
 /// Leaves a panic's message where the page's worker finds it: an instance that panicked can no longer be asked for it.
-#[cfg(any(feature = "engine", feature = "decode"))]
+#[cfg(any(feature = "cpu", feature = "decode"))]
 fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let _ = js_sys::Reflect::set(&js_sys::global(), &"gradcamPanic".into(), &info.to_string().into());
@@ -48,7 +48,7 @@ fn report_panics() {
 }
 
 /// How JavaScript says how images are prepared.
-#[cfg(any(feature = "engine", feature = "decode"))]
+#[cfg(any(feature = "cpu", feature = "decode"))]
 fn preprocess_of(
     (width, height): (u32, u32),
     resize: &str,

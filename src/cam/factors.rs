@@ -8,9 +8,9 @@ use super::eigen::transposed;
 use super::target::wide;
 use super::{Prediction, Watch, probabilities};
 use crate::heatmap::Grid;
-use crate::network::{LayerId, read};
+use crate::network::LayerId;
 use crate::random::Random;
-use crate::tensor::{Tensor, TensorData};
+use crate::tensor::{numbers, tensor};
 use crate::{Error, ErrorKind, Result};
 
 /// scikit-learn's limits for its non-negative matrix factorization.
@@ -89,10 +89,10 @@ impl Prediction {
         watch.at(0.)?;
         let network = &self.network;
         let layer = options.layer.unwrap_or_else(|| network.default_layer_id());
-        let cut = self.cut_at(layer);
+        let cut = self.cut_at(layer).await?;
         let [_, channels, height, width] = cut.activations().dims();
         let places = height * width;
-        let mut matrix = wide(&read(cut.activations()).await?);
+        let mut matrix = wide(&numbers(cut.activations()));
         if matrix.iter().any(|value| !value.is_finite()) {
             return Err(Error::new(ErrorKind::Device, "the computation overflowed at this layer; another may do"));
         }
@@ -122,9 +122,8 @@ impl Prediction {
             let column = |matrix: &[f64]| -> Vec<f64> { matrix.iter().skip(concept).step_by(count).copied().collect() };
             let activations: Vec<f32> =
                 column(&w).iter().zip(&offsets).map(|(w, offset)| (w + offset) as f32).collect();
-            let everywhere = TensorData::new(activations.clone(), [1, channels, 1, 1]);
-            let everywhere = Tensor::<4>::from_data(everywhere, &cut.activations().device());
-            let scores = read(network.forward_from(&cut, everywhere.expand([1, channels, height, width]))).await?;
+            let everywhere = tensor(activations.clone(), [1, channels, 1, 1]).expand([1, channels, height, width]);
+            let scores = numbers(network.forward_from(&cut, everywhere).await?);
             let map = column(&h).into_iter().map(|value| value as f32).collect();
             concepts.push(Concept {
                 map: Grid::new(width as u32, height as u32, map),

@@ -2,8 +2,8 @@
 
 use super::target::{softmax, wide};
 use super::{Task, Watch, methods};
-use crate::network::{Cut, LayerId, read};
-use crate::tensor::Tensor;
+use crate::network::{Cut, LayerId};
+use crate::tensor::{Tensor, numbers};
 use crate::{Error, ErrorKind, Result};
 
 /// The relative step of central differences: in f32 rounding and curvature then weigh about the same.
@@ -14,20 +14,20 @@ const UNLIKELY: f64 = 1e-7;
 
 impl Task<'_> {
     /// G: the gradient of what is explained by the activations, `[1, K, h, w]`.
-    pub(super) fn gradients(&self, cut: &Cut) -> Tensor<4> {
-        self.gradients_for(cut, self.prediction.scores())
+    pub(super) async fn gradients(&self, cut: &Cut) -> Result<Tensor<4>> {
+        self.gradients_for(cut, self.prediction.scores()).await
     }
 
     /// G for a cut of another input, which has other scores.
-    pub(super) fn gradients_for(&self, cut: &Cut, scores: &[f32]) -> Tensor<4> {
+    pub(super) async fn gradients_for(&self, cut: &Cut, scores: &[f32]) -> Result<Tensor<4>> {
         let slopes = self.objective.slopes(&wide(scores));
         match slopes.iter().enumerate().filter(|(_, slope)| **slope != 0.).collect::<Vec<_>>()[..] {
             // The score of one class, which networks know best how to differentiate.
             [(class, &slope)] => {
-                let (_, gradients) = self.network().activations_and_gradients(cut, class);
-                if slope == 1. { gradients } else { gradients.mul_scalar(slope as f32) }
+                let (_, gradients) = self.network().activations_and_gradients(cut, class).await?;
+                Ok(if slope == 1. { gradients } else { gradients.mul_scalar(slope as f32) })
             }
-            _ => self.network().gradients_at(cut, cut.activations(), &slopes),
+            _ => Ok(self.network().gradients_at(cut, cut.activations(), &slopes)),
         }
     }
 
@@ -65,14 +65,14 @@ impl Task<'_> {
     pub(super) async fn shapley_weights(&self, cut: &Cut, watch: Watch<'_>) -> Result<Tensor<4>> {
         let network = self.network();
         let activations = cut.activations();
-        let gradients = self.gradients(cut);
+        let gradients = self.gradients(cut).await?;
         let change = if network.is_curved_behind(cut.layer()) {
             let mut sides = Vec::new();
             for (index, factor) in [1. + STEP, 1. - STEP].into_iter().enumerate() {
                 watch.pause_at((index + 1) as f32 / 3.).await?;
                 let moved = activations.clone().mul_scalar(factor);
                 let side = network.run_beside(cut, moved);
-                let scores = read(network.scores_beside(&side)).await?;
+                let scores = numbers(network.scores_beside(&side));
                 sides.push(network.gradients_beside(&side, &self.objective.slopes(&wide(&scores))));
             }
             sides.remove(0).sub(sides.remove(0)).mul_scalar(0.5 / STEP)
@@ -84,8 +84,8 @@ impl Task<'_> {
             for (class, probability) in softmax(&scores).into_iter().enumerate() {
                 if probability > UNLIKELY {
                     watch.pause_at(class as f32 / scores.len() as f32).await?;
-                    let (activations, gradients) = network.activations_and_gradients(cut, class);
-                    rates[class] = read(activations.mul(gradients).sum()).await?[0].into();
+                    let (activations, gradients) = network.activations_and_gradients(cut, class).await?;
+                    rates[class] = numbers(activations.mul(gradients).sum())[0].into();
                 }
             }
             network.gradients_at(cut, activations, &self.objective.slope_rates(&scores, &rates))

@@ -5,8 +5,8 @@ use super::target::wide;
 use super::{Objective, Prediction, Target, Task, Watch};
 use crate::Result;
 use crate::heatmap::Grid;
-use crate::network::{Rectifiers, read};
-use crate::tensor::Tensor;
+use crate::network::Rectifiers;
+use crate::tensor::{Tensor, numbers};
 
 impl Prediction {
     /// The gradient of a class's score by each number of the input, `[C, H, W]`, that passes back through a rectifier only
@@ -17,10 +17,10 @@ impl Prediction {
     /// of PyTorch's `ReLU` only.
     ///
     /// # Errors
-    /// `TargetError` if there is no such class, `DeviceError` if the device gives no result.
-    pub async fn guided_backpropagation(&self, target_class: Option<usize>) -> Result<Vec<f32>> {
+    /// `TargetError` if there is no such class.
+    pub fn guided_backpropagation(&self, target_class: Option<usize>) -> Result<Vec<f32>> {
         let class = self.class_or_top(target_class)?;
-        read(self.guided(&Objective::new(Target::Score, class))).await
+        Ok(numbers(self.guided(&Objective::new(Target::Score, class))))
     }
 
     fn guided(&self, objective: &Objective) -> Tensor<4> {
@@ -31,8 +31,8 @@ impl Prediction {
 
 impl Task<'_> {
     /// For each place the largest absolute value among the input's channels, as in Simonyan et al. 2013.
-    pub(super) async fn guided_map(&self) -> Result<Grid> {
-        self.grid(self.prediction.guided(&self.objective).abs().max_dim(1)).await
+    pub(super) fn guided_map(&self) -> Grid {
+        grid(self.prediction.guided(&self.objective).abs().max_dim(1))
     }
 
     /// Σ ψ(|x · ∂y/∂x|) over the input's channels plus Σ ψ(|b_k · G_k|) over the channels of all layers with a bias b, where
@@ -65,12 +65,12 @@ impl Task<'_> {
         watch.pause_at(0.9).await?;
         let enlarged = sums.into_iter().map(|sum| enlarge(sum, height, width));
         let map = enlarged.reduce(Tensor::add).expect("there is the input");
-        self.grid(map).await
+        Ok(grid(map))
     }
+}
 
-    /// A map `[1, 1, h, w]` off the device.
-    pub(super) async fn grid(&self, map: Tensor<4>) -> Result<Grid> {
-        let [_, _, height, width] = map.dims();
-        Ok(Grid::new(width as u32, height as u32, read(map).await?))
-    }
+/// A map `[1, 1, h, w]`.
+fn grid(map: Tensor<4>) -> Grid {
+    let [_, _, height, width] = map.dims();
+    Grid::new(width as u32, height as u32, numbers(map))
 }

@@ -330,12 +330,10 @@ mod tests {
         assert!(error.message().starts_with("`magic-cam` is no method; there are grad-cam, cam, "), "{error}");
     }
 
-    #[cfg(feature = "cpu")]
     mod maps {
-        use crate::tensor::{Device, TensorData};
-
         use super::*;
-        use crate::network::read;
+        use crate::device::Device;
+        use crate::tensor::{numbers, tensor};
 
         /// The sum of the channels that the method weighted.
         fn map(method: Method, activations: Tensor<4>, gradients: Tensor<4>) -> Vec<f32> {
@@ -344,16 +342,13 @@ mod tests {
                 Map::Layer(LayerMap::Gradients(formula, _)) => formula(activations.clone(), gradients),
                 _ => panic!("{method:?} is no formula"),
             };
-            pollster::block_on(read(activations.mul(weights).sum_dim(1))).unwrap()
+            numbers(activations.mul(weights).sum_dim(1))
         }
 
         #[track_caller]
         fn check(method: Method, activations: [[f32; 4]; 2], gradients: [[f32; 4]; 2], expected: [f32; 4]) {
-            let device = Device::flex();
-            let tensor = |channels: [[f32; 4]; 2]| {
-                Tensor::<4>::from_data(TensorData::new(channels.as_flattened().to_vec(), [1, 2, 2, 2]), &device)
-            };
-            let found = map(method, tensor(activations), tensor(gradients));
+            let maps = |channels: [[f32; 4]; 2]| tensor(channels.as_flattened().to_vec(), [1, 2, 2, 2]);
+            let found = map(method, maps(activations), maps(gradients));
             assert_eq!(found.len(), expected.len());
             for (found, expected) in found.iter().zip(expected) {
                 assert!((found - expected).abs() <= 1e-5 * expected.abs().max(1.), "{method:?}: {found} {expected}");
@@ -411,17 +406,16 @@ mod tests {
         #[test]
         fn fem_weights_a_channel_by_its_unusual_places() {
             // Channel 0: mean 1, deviation √7 = 2.65, and 8 > 6.29 at one place of eight. Channel 1 is flat.
-            let device = Device::flex();
             let mut values = vec![0.; 16];
             values[5] = 8.;
             values[8..].fill(3.);
-            let activations = Tensor::<4>::from_data(TensorData::new(values, [1, 2, 2, 4]), &device);
+            let activations = tensor(values, [1, 2, 2, 4]);
             assert_eq!(map(Method::Fem, activations.clone(), activations), [0., 0., 0., 0., 0., 1., 0., 0.]);
         }
 
         #[test]
         fn this_device_passes_the_self_test() {
-            pollster::block_on(crate::network::self_test(&Device::flex())).unwrap();
+            pollster::block_on(crate::network::self_test(&Device::cpu())).unwrap();
         }
     }
 }

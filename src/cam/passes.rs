@@ -6,9 +6,9 @@
 use super::{Task, Watch};
 use crate::Result;
 use crate::heatmap::Grid;
-use crate::network::{Cut, read};
+use crate::network::Cut;
 use crate::random::Random;
-use crate::tensor::{Tensor, TensorData};
+use crate::tensor::{Tensor, numbers, tensor};
 
 /// How many images run at once, at most: more are no faster on a CPU, and a wish to stop would wait for longer.
 const BATCH: usize = 8;
@@ -86,10 +86,9 @@ impl Task<'_> {
     }
 
     /// What is explained, for each image of a batch of scores `[N, classes]`.
-    async fn values(&self, scores: Tensor<2>) -> Result<Vec<f64>> {
+    fn values(&self, scores: Tensor<2>) -> Vec<f64> {
         let [_, classes] = scores.dims();
-        let scores = read(scores).await?;
-        Ok(scores.chunks_exact(classes).map(|scores| self.objective.value(scores)).collect())
+        numbers(scores).chunks_exact(classes).map(|scores| self.objective.value(scores)).collect()
     }
 
     /// The value of each of `count` changed inputs; `make` makes those of a range of them.
@@ -103,7 +102,7 @@ impl Task<'_> {
         while values.len() < count {
             watch.pause_at(values.len() as f32 / count as f32).await?;
             let inputs = make(values.len()..count.min(values.len() + self.batch()));
-            values.extend(self.values(self.network().forward(inputs)).await?);
+            values.extend(self.values(self.network().forward(inputs).await?));
         }
         Ok(values)
     }
@@ -116,13 +115,12 @@ impl Task<'_> {
     /// which only it has. The authors' own program takes probabilities and no softmax.
     pub(super) async fn mask_weights(&self, cut: &Cut, masks: Masks, watch: Watch<'_>) -> Result<Tensor<4>> {
         let input = &self.prediction.input;
-        let device = input.device();
         let activations = cut.activations();
         let [_, channels, h, w] = activations.dims();
         let [_, _, height, width] = input.dims();
         let matrix = |out: usize, cells: usize| {
             let weights = if masks == Masks::Plain { corner_to_corner(out, cells) } else { half_pixel(out, cells) };
-            Tensor::<4>::from_data(TensorData::new(weights, [1, 1, out, cells]), &device)
+            tensor(weights, [1, 1, out, cells])
         };
         let (rows, columns) = (matrix(height, h), matrix(width, w).swap_dims(2, 3));
         let enlarged = |maps: Tensor<4>| rows.clone().matmul(maps).matmul(columns.clone());
@@ -153,8 +151,8 @@ impl Task<'_> {
                         let size = height * width;
                         let first = (sample * channels + range.start) * size;
                         let noise = self.options.noise.numbers(first, range.len() * size);
-                        let noise = TensorData::new(noise, [range.len(), 1, height, width]);
-                        mask.add(Tensor::<4>::from_data(noise, &device).mul_scalar(SS_DEVIATION))
+                        let noise = tensor(noise, [range.len(), 1, height, width]);
+                        mask.add(noise.mul_scalar(SS_DEVIATION))
                     }
                 };
                 input.clone().mul(mask)
@@ -163,7 +161,7 @@ impl Task<'_> {
             values.iter_mut().zip(found).for_each(|(sum, value)| *sum += value / samples as f64);
         }
         let weights = super::target::softmax(&values).into_iter().map(|weight| weight as f32).collect();
-        Ok(per_channel(weights, &activations))
+        Ok(per_channel(weights))
     }
 
     /// w_k = (y − y_k) / y, where y_k is without channel k, `[1, K, 1, 1]` (Ablation-CAM, Desai and Ramaswamy 2020).
@@ -174,7 +172,7 @@ impl Task<'_> {
         let network = self.network();
         let activations = cut.activations();
         let [_, channels, _, _] = activations.dims();
-        let lowest = read(activations.clone().min()).await?[0];
+        let lowest = numbers(activations.clone().min())[0];
         let mut values = Vec::with_capacity(channels);
         let whole = self.objective.value(self.prediction.scores());
         let batch = self.batch();
@@ -195,12 +193,11 @@ impl Task<'_> {
                 added[image * channels + channel] = ablated;
             }
             let shape = [count, channels, 1, 1];
-            let tensor = |values| Tensor::<4>::from_data(TensorData::new(values, shape), &activations.device());
-            let changed = activations.clone().mul(tensor(kept)).add(tensor(added));
-            values.extend(self.values(network.forward_from(cut, changed)).await?);
+            let changed = activations.clone().mul(tensor(kept, shape)).add(tensor(added, shape));
+            values.extend(self.values(network.forward_from(cut, changed).await?));
         }
         let weights = values.into_iter().map(|value| ((whole - value) / whole) as f32).collect();
-        Ok(per_channel(weights, &activations))
+        Ok(per_channel(weights))
     }
 
     /// The weighted activations of Smooth Grad-CAM++ as torch-cam has it, `[1, K, h, w]`.
@@ -213,18 +210,18 @@ impl Task<'_> {
     pub(super) async fn smooth_weighted(&self, cut: &Cut, watch: Watch<'_>) -> Result<Tensor<4>> {
         let network = self.network();
         let input = &self.prediction.input;
-        let numbers = input.dims().iter().product::<usize>();
-        let activations = read(cut.activations()).await?;
+        let size = input.dims().iter().product::<usize>();
+        let activations = numbers(cut.activations());
         // On the host in f64: the divisor may be a small difference of large sums.
         let mut powers = vec![[0_f64; 2]; activations.len()];
         let mut last = None;
         for sample in 0..SMOOTH_SAMPLES {
             watch.pause_at(sample as f32 / SMOOTH_SAMPLES as f32).await?;
-            let noise = TensorData::new(self.options.noise.numbers(sample * numbers, numbers), input.dims());
-            let noise = Tensor::<4>::from_data(noise, &input.device()).mul_scalar(SMOOTH_DEVIATION);
-            let noisy = network.forward_to(input.clone().add(noise), cut.layer());
-            let scores = read(network.forward_from(&noisy, noisy.activations())).await?;
-            let gradients = read(self.gradients_for(&noisy, &scores)).await?;
+            let noise = tensor(self.options.noise.numbers(sample * size, size), input.dims());
+            let noisy = input.clone().add(noise.mul_scalar(SMOOTH_DEVIATION));
+            let noisy = network.forward_to(noisy, cut.layer()).await?;
+            let scores = numbers(network.forward_from(&noisy, noisy.activations()).await?);
+            let gradients = numbers(self.gradients_for(&noisy, &scores).await?);
             for ([square, cube], &gradient) in powers.iter_mut().zip(&gradients) {
                 let gradient = f64::from(gradient);
                 *square += gradient.powi(2) / SMOOTH_SAMPLES as f64;
@@ -243,7 +240,7 @@ impl Task<'_> {
             };
             places.map(share).sum::<f64>() as f32
         });
-        Ok(shown.clone().mul(per_channel(weights.collect(), &shown)))
+        Ok(shown.clone().mul(per_channel(weights.collect())))
     }
 
     /// What covering a place takes from the score, as the mean over the windows that cover it (Zeiler and Fergus 2014),
@@ -268,8 +265,7 @@ impl Task<'_> {
                 for (image, (columns, rows)) in kept.chunks_exact_mut(height * width).zip(&windows[range.clone()]) {
                     rows.clone().for_each(|y| image[y * width..][columns.clone()].fill(0.));
                 }
-                let kept = TensorData::new(kept, [range.len(), 1, height, width]);
-                let kept = Tensor::<4>::from_data(kept, &input.device());
+                let kept = tensor(kept, [range.len(), 1, height, width]);
                 let cover = kept.clone().neg().add_scalar(1.).mul_scalar(occlusion.baseline);
                 input.clone().mul(kept).add(cover)
             })
@@ -293,18 +289,16 @@ fn images_at_once(values_of_one_image: usize) -> usize {
 }
 
 /// One weight a channel, `[1, K, 1, 1]`.
-fn per_channel(weights: Vec<f32>, activations: &Tensor<4>) -> Tensor<4> {
+fn per_channel(weights: Vec<f32>) -> Tensor<4> {
     let shape = [1, weights.len(), 1, 1];
-    Tensor::from_data(TensorData::new(weights, shape), &activations.device())
+    tensor(weights, shape)
 }
 
 /// Maps `[N, K, h, w]` at another size, bilinear by half-pixel centres.
 pub(super) fn enlarge(maps: Tensor<4>, height: usize, width: usize) -> Tensor<4> {
     let [_, _, h, w] = maps.dims();
-    let matrix = |out: usize, cells: usize| {
-        Tensor::<4>::from_data(TensorData::new(half_pixel(out, cells), [1, 1, out, cells]), &maps.device())
-    };
-    matrix(height, h).matmul(maps.clone()).matmul(matrix(width, w).swap_dims(2, 3))
+    let matrix = |out: usize, cells: usize| tensor(half_pixel(out, cells), [1, 1, out, cells]);
+    matrix(height, h).matmul(maps).matmul(matrix(width, w).swap_dims(2, 3))
 }
 
 /// Each channel less its least number, divided by its greatest (plus 1e-8): `[N, 1, h, w]`.

@@ -3,8 +3,8 @@
 use super::methods::{mean, sum};
 use super::{ExplainOptions, Prediction, check_running};
 use crate::heatmap::Grid;
-use crate::network::{LayerId, read};
-use crate::tensor::Tensor;
+use crate::network::LayerId;
+use crate::tensor::{Tensor, numbers};
 use crate::{Error, ErrorKind, Result};
 
 /// A channel of a layer, and what it adds to a class's score ("units act as object detectors", Zhou et al. 2015,
@@ -38,10 +38,10 @@ impl Prediction {
     /// `TargetError` if there is no such class, `DeviceError` if the device gives no result.
     pub async fn units(&self, target_class: Option<usize>, layer: Option<LayerId>, count: usize) -> Result<Vec<Unit>> {
         let class = self.class_or_top(target_class)?;
-        let cut = self.cut_at(layer.unwrap_or(self.network.default_layer_id()));
-        let (activations, gradients) = self.network.activations_and_gradients(&cut, class);
+        let cut = self.cut_at(layer.unwrap_or(self.network.default_layer_id())).await?;
+        let (activations, gradients) = self.network.activations_and_gradients(&cut, class).await?;
         let [_, channels, height, width] = activations.dims();
-        let contributions = read(sum(gradients).mul(mean(activations.clone()))).await?;
+        let contributions = numbers(sum(gradients).mul(mean(activations.clone())));
         let mut order: Vec<usize> = (0..channels).collect();
         // Of equal channels the first comes first; adding 0 makes -0 equal to 0.
         order.sort_by(|&a, &b| (contributions[b] + 0.).total_cmp(&(contributions[a] + 0.)));
@@ -50,7 +50,7 @@ impl Prediction {
             return Ok(Vec::new());
         }
         let chosen = order.iter().map(|&channel| activations.clone().narrow(1, channel, 1)).collect();
-        let values = read(Tensor::cat(chosen, 1)).await?;
+        let values = numbers(Tensor::cat(chosen, 1));
         let maps = values.chunks_exact(height * width);
         Ok(order
             .into_iter()
@@ -79,7 +79,7 @@ impl Prediction {
         stopped: &dyn Fn() -> bool,
     ) -> Result<Evidence> {
         let layer = layer.unwrap_or(self.network.default_layer_id());
-        let cut = self.cut_at(layer);
+        let cut = self.cut_at(layer).await?;
         let dims @ [_, _, height, width] = cut.activations().dims();
         if column >= width || row >= height {
             return Err(Error::new(
@@ -92,8 +92,8 @@ impl Prediction {
             // The head is linear, so an image that is this place all over has the place's class activations as scores,
             // but for the bias, which an image without any activation has alone.
             let place = cut.activations().narrow(2, row, 1).narrow(3, column, 1).expand(dims);
-            let bias = self.network.forward_from(&cut, place.zeros_like());
-            let evidence = read(self.network.forward_from(&cut, place).sub(bias)).await?;
+            let bias = self.network.forward_from(&cut, place.zeros_like()).await?;
+            let evidence = numbers(self.network.forward_from(&cut, place).await?.sub(bias));
             evidence.into_iter().enumerate().collect::<Vec<_>>()
         } else {
             let mut classes = Vec::new();

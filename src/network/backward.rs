@@ -1,8 +1,8 @@
 //! Gradients beyond those of one class's score: of any weighted sum of scores, and how they change.
 
 use super::plan::{Binary, Op, Reduction, Source, Step, Unary, rank4};
-use super::{Cut, LayerId, Network, run, tensor};
-use crate::tensor::Tensor;
+use super::{Cut, LayerId, Network, run};
+use crate::tensor::{Tensor, tensor};
 
 /// How gradients pass back through rectifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Network {
         let mut gradients: Vec<Option<Tensor<4>>> = vec![None; self.plan.values.len()];
         let weights = class_weights.iter().map(|&weight| weight as f32).collect();
         let scores = self.plan.scores.0;
-        gradients[scores] = Some(tensor(weights, rank4(&self.plan.values[scores].shape), &self.device));
+        gradients[scores] = Some(tensor(weights, rank4(&self.plan.values[scores].shape)));
         for step in self.plan.steps.iter().rev().filter(|step| behind[step.output.0]) {
             let Some(gradient) = gradients[step.output.0].take() else { continue };
             let still = self.operands(step, &beside.still);
@@ -87,8 +87,8 @@ impl Network {
     pub(crate) fn gradients_at(&self, cut: &Cut, activations: Tensor<4>, class_weights: &[f64]) -> Tensor<4> {
         let leaf = activations.clone().autodiff().require_grad();
         let weights = class_weights.iter().map(|&weight| weight as f32).collect();
-        let weights = tensor(weights, [1, 1, 1, class_weights.len()], &self.device).reshape([1, class_weights.len()]);
-        let mut tape = self.forward_from(cut, leaf.clone()).mul(weights).sum().backward();
+        let weights = tensor(weights, [1, 1, 1, class_weights.len()]).reshape([1, class_weights.len()]);
+        let mut tape = self.step_from(cut, leaf.clone()).mul(weights).sum().backward();
         leaf.grad_remove(&mut tape).unwrap_or_else(|| activations.zeros_like())
     }
 
@@ -134,7 +134,7 @@ impl Network {
         }
         let weights = class_weights.iter().map(|&weight| weight as f32).collect();
         let scores = self.plan.scores.0;
-        gradients[scores] = Some(tensor(weights, rank4(&self.plan.values[scores].shape), &self.device));
+        gradients[scores] = Some(tensor(weights, rank4(&self.plan.values[scores].shape)));
         for step in self.plan.steps.iter().rev() {
             values[step.output.0] = None;
             let Some(mut gradient) = gradients[step.output.0].take() else { continue };

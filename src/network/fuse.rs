@@ -163,8 +163,8 @@ fn function(unary: Unary) -> Option<Function> {
     }
 }
 
-/// Groups steps, in the order in which they are to run.
-pub(super) fn groups(plan: &Plan, chosen: &[usize], outputs: &[ValueId]) -> Vec<Group> {
+/// Groups steps, in the order in which they are to run. No kernel is given more than `most` weights.
+pub(super) fn groups(plan: &Plan, chosen: &[usize], outputs: &[ValueId], most: usize) -> Vec<Group> {
     let mut uses: HashMap<ValueId, usize> = outputs.iter().map(|&value| (value, 1)).collect();
     for &step in chosen {
         for value in plan.steps[step].inputs.iter().filter_map(Source::value) {
@@ -177,7 +177,7 @@ pub(super) fn groups(plan: &Plan, chosen: &[usize], outputs: &[ValueId]) -> Vec<
         if taken[step] {
             continue;
         }
-        let mut group = group(plan, step);
+        let mut group = group(plan, step, most);
         // Values inside a group disappear: none of them may be asked for, or used elsewhere.
         while let Some(&next) = chosen[position + 1..].iter().find(|&&next| {
             uses[&group.output] == 1
@@ -200,10 +200,15 @@ pub(super) fn groups(plan: &Plan, chosen: &[usize], outputs: &[ValueId]) -> Vec<
 }
 
 /// What one step does.
-fn group(plan: &Plan, index: usize) -> Group {
+fn group(plan: &Plan, index: usize, most: usize) -> Group {
     let step = &plan.steps[index];
-    let (kind, operands) =
-        recognise(plan, index).unwrap_or_else(|| (Kind::Step, step.inputs.iter().filter_map(Source::value).collect()));
+    let fits = |(kind, _): &(Kind, _)| match kind {
+        Kind::Convolution { weights, .. } => plan.constants[weights.constant].values.len() <= most,
+        _ => true,
+    };
+    let (kind, operands) = recognise(plan, index)
+        .filter(fits)
+        .unwrap_or_else(|| (Kind::Step, step.inputs.iter().filter_map(Source::value).collect()));
     Group { last: index, kind, operands, output: step.output }
 }
 

@@ -1,34 +1,31 @@
-//! A stretch of a plan, compiled for the GPU: parameters packed on the device, every buffer and launch decided.
+//! A stretch of a plan, compiled for a graphics card: every buffer and launch decided, parameters packed on the card.
 //!
-//! Steps are fused first (`network/fuse.rs`). Values lie channels last in vectors of four, each in a buffer of its own or,
-//! concatenated, side by side in one; burn sees them as tensors with strides, so that nothing is copied for it. Steps without
-//! a shader run on burn between the launches.
+//! Steps are fused first (`network/fuse.rs`). Values lie channels last in vectors of four, concatenated ones side by side in
+//! one buffer; values that do not live at the same time share one. Steps without a shader run on the CPU's tensors between
+//! the launches.
 //!
-//! **Invariants.** Values that burn reads begin where their buffer begins: devices bind buffers at multiples of 256 bytes
-//! only. Burn's way through the same steps is the definition.
+//! **Invariants.** A value from the CPU has a place of its own. Burn's way through the same steps is the definition.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
-
-use burn_cubecl::cubecl::prelude::{Client, CubeCount};
-use burn_cubecl::cubecl::server::{Handle, KernelArguments};
-use burn_cubecl::cubecl::zspace::metadata::Metadata;
-use burn_cubecl::tensor::CubeTensor;
-use burn_cubecl::{Cube, CubeDevice};
-use burn_tensor::{Bytes, DType};
+use std::rc::Rc;
 
 use super::fuse::{Form, Group, Kind, Weights, groups, parents};
-use super::plan::{Plan, Source, ValueId, rank4};
+use super::plan::{Plan, Source, ValueId};
+use super::program::Placed;
 use super::run;
+use crate::Result;
 use crate::formula::{Function, PoolKind, Window};
+use crate::gpu::{Bound, Buffer, Gpu};
+use crate::kernels::Planes;
 use crate::shaders::{self, Input, Last, Operand, Shader, Shared, Sizes, Strides};
-use crate::tensor::{Device, Tensor};
+use crate::tensor::{Tensor, numbers, tensor};
 
-/// What a device's programs share: the client that launches, and weights in the shaders' order.
-pub(super) struct Gpu {
-    client: Client,
-    device: CubeDevice,
-    weights: RefCell<HashMap<(Weights, Order), Handle>>,
+/// What the programs of a network share: the card, and weights in the shaders' order.
+pub(super) struct Engine {
+    gpu: Rc<Gpu>,
+    weights: RefCell<HashMap<(Weights, Order), Rc<Buffer>>>,
 }
 
 /// How weights are laid out.
@@ -44,14 +41,21 @@ pub(super) struct Program {
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
     instructions: Vec<Instruction>,
-    /// What nobody needs after each of them.
-    done: Vec<Done>,
     /// Of each buffer the numbers for one image.
     sizes: Vec<usize>,
-    /// Where values lie that burn looks at.
+    /// Where values lie that the CPU writes or reads.
     places: HashMap<ValueId, Place>,
+    /// What the last run left, unless a run is under way.
+    room: RefCell<Option<Room>>,
     /// How many of the plan's steps it does.
     pub steps: u64,
+}
+
+/// The buffers for so many images at once, and every launch with those that it takes.
+struct Room {
+    images: usize,
+    buffers: Vec<Buffer>,
+    launches: Vec<Bound>,
 }
 
 /// A value in a buffer.
@@ -95,95 +99,84 @@ impl Place {
         self.strides().image
     }
 
-    /// Those of a tensor of burn's, if a value of this form lies in it with even steps.
-    fn strides_in(&self, tensor: &CubeTensor, sides: [usize; 4], batch_axis: usize, images: usize) -> Option<Strides> {
-        let (shape, strides) = (tensor.meta.shape(), tensor.meta.strides());
-        let image = match shape[batch_axis] == sides[batch_axis] && images > 1 {
-            true => 0,
-            false => sides[batch_axis] * strides[batch_axis],
-        };
-        if self.form.channels_first {
-            return Some(Strides { offset: 0, image, row: strides[2], pixel: strides[3], channel: strides[1] });
-        }
-        let row = if sides[1] > 1 { strides[1] } else { strides[0] };
-        let even = sides[0] == 1 || sides[1] == 1 || strides[0] == sides[1] * strides[1];
-        even.then_some(Strides { offset: 0, image, row, pixel: strides[2], channel: strides[3] })
+    /// The same for kernels.
+    fn placed(&self, image: usize) -> Placed {
+        let Strides { offset, image: each, row, pixel, .. } = self.strides();
+        let Form { height, width, channels, channels_first } = self.form;
+        let planes = Planes { start: offset + image * each, row, pixel, height, width, channels };
+        Placed { planes, channels_first, pixel }
     }
 
-    /// Whether numbers with these strides lie as this place has them.
-    fn is_like(&self, other: Strides, images: usize) -> bool {
-        let own = self.strides();
-        let Form { height, width, channels, .. } = self.form;
-        // The buffer holds this value and nothing else.
-        let whole = self.planar || (channels.is_multiple_of(4) && self.pixel == channels);
-        whole
-            && own.offset == 0
-            && (images == 1 || own.image == other.image)
-            && (height == 1 || own.row == other.row)
-            && (width == 1 || own.pixel == other.pixel)
-            && (channels == 1 || own.channel == other.channel)
+    /// What a buffer holds of a value, image after image in the file's order.
+    fn read(&self, buffer: Vec<f32>, images: usize) -> Vec<f32> {
+        if self.planar {
+            return buffer;
+        }
+        (0..images).flat_map(|image| self.placed(image).read(&buffer)).collect()
+    }
+
+    /// A buffer that holds the value, from image after image in the file's order; a single image serves for all.
+    fn write(&self, numbers: &[f32], images: usize) -> Vec<f32> {
+        let each = self.form.height * self.form.width * self.form.channels;
+        let mut given = numbers.chunks_exact(each).cycle();
+        if self.planar {
+            return given.take(images).flatten().copied().collect();
+        }
+        let mut buffer = vec![0.; images * self.size()];
+        for image in 0..images {
+            self.placed(image).write(&mut buffer, given.next().expect("there is an image"));
+        }
+        buffer
     }
 }
 
 enum Instruction {
-    /// A tensor of burn's (an input, or what a step made) into a buffer.
-    Import {
-        value: ValueId,
-        place: Place,
-    },
+    /// A value from the CPU to its place.
+    Import(ValueId),
     Launch(Launch),
-    /// A step as burn runs it.
+    /// A step on the CPU's tensors, and the values that none after it takes.
     Step {
         step: usize,
+        done: Vec<ValueId>,
     },
-}
-
-/// Buffers and tensors to let go.
-struct Done {
-    slots: Vec<usize>,
-    tensors: Vec<ValueId>,
 }
 
 /// A shader and what it is given.
 struct Launch {
     shader: Shader,
     groups: [u32; 2],
-    parameters: Handle,
-    weights: Option<Handle>,
+    parameters: Buffer,
+    weights: Option<Rc<Buffer>>,
     output: usize,
     input: usize,
     other: Option<usize>,
 }
 
-impl Gpu {
-    /// Only burn's GPU device launches shaders; the tensor tells which that is.
-    pub(super) fn on(device: &Device) -> Option<Gpu> {
-        #[cfg(feature = "cpu")]
-        if *device == Device::flex() {
-            return None;
-        }
-        let probe = primitive(super::tensor(vec![0.], [1, 1, 1, 1], device))?;
-        Some(Gpu { client: probe.client, device: probe.device, weights: RefCell::default() })
+impl Launch {
+    fn slots(&self) -> impl Iterator<Item = usize> {
+        [Some(self.output), Some(self.input), self.other].into_iter().flatten()
+    }
+}
+
+/// A value on the CPU, of one image or of each.
+#[derive(Clone)]
+struct Numbers<'a> {
+    numbers: Cow<'a, [f32]>,
+    images: usize,
+}
+
+impl Engine {
+    pub(super) fn new(gpu: Rc<Gpu>) -> Engine {
+        Engine { gpu, weights: RefCell::default() }
     }
 
-    /// The same device, with no weights on it yet.
-    pub(super) fn empty(&self) -> Gpu {
-        Gpu { client: self.client.clone(), device: self.device.clone(), weights: RefCell::default() }
-    }
-
-    fn upload(&self, parameters: Vec<u32>) -> Handle {
-        self.client.create(Bytes::from_elems(parameters))
-    }
-
-    fn launch(&self, shader: Shader, groups: [u32; 2], images: usize, buffers: impl Fn(Operand) -> Handle) {
-        let bindings = shader.operands().into_iter().map(|operand| buffers(operand).binding());
-        let arguments = bindings.fold(KernelArguments::new(), KernelArguments::with_buffer);
-        let count = CubeCount::Static(groups[0], groups[1], images as u32);
-        self.client.launch(Box::new(shader), count, arguments);
+    /// The same card, with no weights on it yet.
+    pub(super) fn empty(&self) -> Engine {
+        Engine::new(self.gpu.clone())
     }
 
     /// Weights `[outputs, inputs, rows, columns]`, `sides`, in the shaders' order.
-    fn weights(&self, plan: &Plan, weights: Weights, order: Order, sides: [usize; 4]) -> Handle {
+    fn weights(&self, plan: &Plan, weights: Weights, order: Order, sides: [usize; 4]) -> Rc<Buffer> {
         let pack = || {
             let numbers = weights.numbers(plan);
             let [outputs, inputs, ..] = sides;
@@ -203,138 +196,182 @@ impl Gpu {
                     }
                 }
             }
-            self.client.create(Bytes::from_elems(packed))
+            Rc::new(self.gpu.filled(&packed))
         };
         self.weights.borrow_mut().entry((weights, order)).or_insert_with(pack).clone()
     }
 }
 
-fn primitive(tensor: Tensor<4>) -> Option<CubeTensor> {
-    tensor.try_into_primitive::<Cube>().ok()
-}
-
 impl Program {
     /// Compiles the `chosen` steps, which need `inputs` and lead to `outputs`.
-    pub(super) fn new(gpu: &Gpu, plan: &Plan, chosen: &[usize], inputs: &[ValueId], outputs: &[ValueId]) -> Program {
-        let groups = groups(plan, chosen, outputs);
-        let mut compiler = Compiler::new(gpu, plan, &groups, inputs, outputs);
+    pub(super) fn new(
+        engine: &Engine,
+        plan: &Plan,
+        chosen: &[usize],
+        inputs: &[ValueId],
+        outputs: &[ValueId],
+    ) -> Program {
+        let groups = groups(plan, chosen, outputs, engine.gpu.most_weights());
+        let mut compiler = Compiler::new(engine, plan, &groups, inputs, outputs);
         for group in &groups {
             compiler.emit(group);
         }
-        let mut last_slot = vec![0; compiler.sizes.len()];
-        let mut last_tensor: HashMap<ValueId, usize> = HashMap::new();
-        for (index, instruction) in compiler.instructions.iter().enumerate() {
+        let Compiler { mut instructions, mut places, sizes, on_cpu, .. } = compiler;
+
+        // From when to when each slot is in use, and the last use of each value on the CPU.
+        let mut lives: Vec<Option<(usize, usize)>> = vec![None; sizes.len()];
+        let mut last: HashMap<ValueId, usize> = HashMap::new();
+        let mut live = |slot: usize, time: usize| {
+            let life = lives[slot].get_or_insert((time, time));
+            life.1 = life.1.max(time);
+        };
+        for (time, instruction) in instructions.iter().enumerate() {
             match instruction {
-                Instruction::Import { value, place } => {
-                    last_slot[place.slot] = index;
-                    last_tensor.insert(*value, index);
+                Instruction::Import(value) => {
+                    live(places[value].slot, time);
+                    last.insert(*value, time);
                 }
-                Instruction::Launch(launch) => {
-                    let slots = [Some(launch.output), Some(launch.input), launch.other];
-                    slots.into_iter().flatten().for_each(|slot| last_slot[slot] = index);
-                }
-                Instruction::Step { step } => {
+                Instruction::Launch(launch) => launch.slots().for_each(|slot| live(slot, time)),
+                Instruction::Step { step, .. } => {
                     for value in plan.steps[*step].inputs.iter().filter_map(Source::value) {
-                        match compiler.tensors.contains_key(&value) {
-                            true => _ = last_tensor.insert(value, index),
-                            false => last_slot[compiler.places[&value].slot] = index,
+                        last.insert(value, time);
+                        if !on_cpu.contains_key(&value) {
+                            live(places[&value].slot, time);
                         }
                     }
                 }
             }
         }
-        for output in outputs {
-            last_tensor.remove(output);
-            if let Some(place) = compiler.places.get(output) {
-                last_slot[place.slot] = usize::MAX;
+        for output in outputs.iter().filter(|output| !on_cpu.contains_key(output)) {
+            live(places[output].slot, usize::MAX);
+        }
+        for (value, &time) in last.iter().filter(|(value, _)| !outputs.contains(value)) {
+            if let Instruction::Step { done, .. } = &mut instructions[time] {
+                done.push(*value);
             }
         }
-        let done = (0..compiler.instructions.len()).map(|index| Done {
-            slots: (0..last_slot.len()).filter(|&slot| last_slot[slot] == index).collect(),
-            tensors: last_tensor.iter().filter(|(_, last)| **last == index).map(|(value, _)| *value).collect(),
-        });
-        let done = done.collect();
-        Program {
-            inputs: inputs.to_vec(),
-            outputs: outputs.to_vec(),
-            instructions: compiler.instructions,
-            done,
-            sizes: compiler.sizes,
-            places: compiler.places,
-            steps: chosen.len() as u64,
+        let (shared, sizes) = share(&sizes, &lives);
+        places.values_mut().for_each(|place| place.slot = shared[place.slot]);
+        for instruction in &mut instructions {
+            if let Instruction::Launch(launch) = instruction {
+                launch.input = shared[launch.input];
+                launch.output = shared[launch.output];
+                launch.other = launch.other.map(|slot| shared[slot]);
+            }
         }
+        let steps = chosen.len() as u64;
+        let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
+        Program { inputs, outputs, instructions, sizes, places, room: RefCell::new(None), steps }
     }
 
     /// Runs the steps for `images` images at once. `inputs` and the results are in the order of [`Program::new`]; an input
     /// of one image serves for all.
-    pub(super) fn run(
+    ///
+    /// # Errors
+    /// `DeviceError` if the card was lost or ran out of memory.
+    pub(super) async fn run(
         &self,
-        gpu: &Gpu,
-        inputs: Vec<Tensor<4>>,
+        engine: &Engine,
+        inputs: &[(&[f32], usize)],
         images: usize,
         plan: &Plan,
         constant: &dyn Fn(usize) -> Tensor<4>,
-    ) -> Vec<Tensor<4>> {
-        let mut slots: Vec<Option<Handle>> = vec![None; self.sizes.len()];
-        let mut tensors: HashMap<ValueId, Tensor<4>> = self.inputs.iter().copied().zip(inputs).collect();
-        let shape = |value: ValueId| plan.device_shape(value, images);
-        for (index, instruction) in self.instructions.iter().enumerate() {
-            let room = |slots: &mut Vec<Option<Handle>>, slot: usize| {
-                slots[slot].get_or_insert_with(|| gpu.client.empty(4 * self.sizes[slot] * images)).clone()
-            };
+    ) -> Result<Vec<Vec<f32>>> {
+        // Another run may begin while this one waits: it makes room of its own.
+        let room = self.room.take().filter(|room| room.images == images);
+        let room = room.unwrap_or_else(|| self.room_for(&engine.gpu, images));
+        let results = self.run_in(&room, &engine.gpu, inputs, plan, constant).await;
+        self.room.replace(Some(room));
+        results
+    }
+
+    fn room_for(&self, gpu: &Gpu, images: usize) -> Room {
+        let buffers: Vec<Buffer> = self.sizes.iter().map(|size| gpu.buffer(size * images)).collect();
+        let bound = |launch: &Launch| {
+            let operands = launch.shader.operands().into_iter().map(|operand| match operand {
+                Operand::Output => &buffers[launch.output],
+                Operand::Parameters => &launch.parameters,
+                Operand::Input => &buffers[launch.input],
+                Operand::Weights => launch.weights.as_ref().expect("the shader has weights"),
+                Operand::Other => &buffers[launch.other.expect("the shader has another operand")],
+            });
+            let [x, y] = launch.groups;
+            gpu.bind(launch.shader, operands, [x, y, images as u32])
+        };
+        let launches = self.instructions.iter().filter_map(|instruction| match instruction {
+            Instruction::Launch(launch) => Some(bound(launch)),
+            _ => None,
+        });
+        let launches = launches.collect();
+        Room { images, buffers, launches }
+    }
+
+    async fn run_in(
+        &self,
+        room: &Room,
+        gpu: &Gpu,
+        inputs: &[(&[f32], usize)],
+        plan: &Plan,
+        constant: &dyn Fn(usize) -> Tensor<4>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let given = inputs.iter().map(|&(numbers, images)| Numbers { numbers: Cow::Borrowed(numbers), images });
+        let mut on_cpu: HashMap<ValueId, Numbers<'_>> = self.inputs.iter().copied().zip(given).collect();
+        let mut launches = room.launches.iter();
+        let mut queue: Vec<&Bound> = Vec::new();
+        for instruction in &self.instructions {
             match instruction {
-                Instruction::Import { value, place } => {
-                    let mut tensor = primitive(tensors[value].clone()).expect("the program runs on its own device");
-                    let sides = rank4(&plan.values[value.0].shape);
-                    let strides =
-                        |tensor: &CubeTensor| place.strides_in(tensor, sides, plan.batch_axis(*value), images);
-                    let from = strides(&tensor).unwrap_or_else(|| {
-                        tensor = burn_cubecl::kernel::into_contiguous(tensor.clone());
-                        strides(&tensor).expect("a contiguous tensor has even steps")
-                    });
-                    let starts = tensor.handle.offset_start.is_none_or(|offset| offset == 0);
-                    if starts && slots[place.slot].is_none() && place.is_like(from, images) {
-                        slots[place.slot] = Some(tensor.handle);
-                    } else {
-                        let output = room(&mut slots, place.slot);
-                        let (shader, sizes) = copy([place.form; 2], from, *place);
-                        let parameters = gpu.upload(sizes.parameters(&[]));
-                        gpu.launch(shader, shader.groups(&sizes), images, |operand| match operand {
-                            Operand::Output => output.clone(),
-                            Operand::Parameters => parameters.clone(),
-                            _ => tensor.handle.clone(),
-                        });
-                    }
+                Instruction::Launch(_) => queue.extend(launches.next()),
+                Instruction::Import(value) => {
+                    // What is written now comes after all that was launched before.
+                    gpu.launch(&std::mem::take(&mut queue));
+                    let place = &self.places[value];
+                    gpu.write(&room.buffers[place.slot], &place.write(&on_cpu[value].numbers, room.images));
                 }
-                Instruction::Launch(launch) => {
-                    let output = room(&mut slots, launch.output);
-                    let handle = |slot: usize| slots[slot].clone().expect("it was written before");
-                    gpu.launch(launch.shader, launch.groups, images, |operand| match operand {
-                        Operand::Output => output.clone(),
-                        Operand::Parameters => launch.parameters.clone(),
-                        Operand::Input => handle(launch.input),
-                        Operand::Weights => launch.weights.clone().expect("the shader has weights"),
-                        Operand::Other => handle(launch.other.expect("the shader has another operand")),
-                    });
-                }
-                Instruction::Step { step } => {
+                Instruction::Step { step, done } => {
                     let step = &plan.steps[*step];
-                    let operands: Vec<Tensor<4>> = step
-                        .inputs
-                        .iter()
-                        .map(|source| match source {
-                            Source::Constant(index) => constant(*index),
-                            Source::Value(value) => self.tensor(gpu, &slots, &tensors, *value, shape(*value)),
-                        })
-                        .collect();
-                    // Burn computes in place where nobody else holds a tensor.
-                    self.let_go(index, &mut slots, &mut tensors);
-                    tensors.insert(step.output, run::run(&step.op, &operands, shape(step.output)));
+                    let values: Vec<ValueId> = step.inputs.iter().filter_map(Source::value).collect();
+                    self.bring(room, gpu, &mut queue, &values, &mut on_cpu).await?;
+                    let operand = |source: &Source| match source {
+                        Source::Constant(index) => constant(*index),
+                        Source::Value(value) => {
+                            tensor(on_cpu[value].of(room.images).into_owned(), plan.device_shape(*value, room.images))
+                        }
+                    };
+                    let operands: Vec<Tensor<4>> = step.inputs.iter().map(operand).collect();
+                    let result = run::run(&step.op, &operands, plan.device_shape(step.output, room.images));
+                    let result = Numbers { numbers: Cow::Owned(numbers(result)), images: room.images };
+                    done.iter().for_each(|value| drop(on_cpu.remove(value)));
+                    on_cpu.insert(step.output, result);
                 }
             }
-            self.let_go(index, &mut slots, &mut tensors);
         }
-        self.outputs.iter().map(|&value| self.tensor(gpu, &slots, &tensors, value, shape(value))).collect()
+        self.bring(room, gpu, &mut queue, &self.outputs, &mut on_cpu).await?;
+        Ok(self.outputs.iter().map(|value| on_cpu[value].of(room.images).into_owned()).collect())
+    }
+
+    /// Brings those values to the CPU that are not there yet.
+    async fn bring(
+        &self,
+        room: &Room,
+        gpu: &Gpu,
+        queue: &mut Vec<&Bound>,
+        values: &[ValueId],
+        on_cpu: &mut HashMap<ValueId, Numbers<'_>>,
+    ) -> Result<()> {
+        let missing: Vec<ValueId> = values.iter().copied().filter(|value| !on_cpu.contains_key(value)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let wanted = missing.iter().map(|value| {
+            let place = &self.places[value];
+            (&room.buffers[place.slot], place.size() * room.images)
+        });
+        let found = gpu.read(&std::mem::take(queue), &wanted.collect::<Vec<_>>()).await?;
+        for (value, buffer) in missing.into_iter().zip(found) {
+            let numbers = Cow::Owned(self.places[&value].read(buffer, room.images));
+            on_cpu.insert(value, Numbers { numbers, images: room.images });
+        }
+        Ok(())
     }
 
     /// Whether several images lie one after the other along the first axis of every value: not if that is the channels'.
@@ -342,62 +379,40 @@ impl Program {
         let stacks = |value: &ValueId| plan.values[value.0].shape.len() > 1;
         self.inputs.iter().chain(self.places.keys()).chain(&self.outputs).all(stacks)
     }
+}
 
-    pub(super) fn input(&self, position: usize) -> ValueId {
-        self.inputs[position]
-    }
-
-    /// Joins the results of single images.
-    pub(super) fn join(&self, images: Vec<Vec<Tensor<4>>>, axis: impl Fn(ValueId) -> usize) -> Vec<Tensor<4>> {
-        let output = |(position, &value): (usize, &ValueId)| {
-            Tensor::cat(images.iter().map(|results| results[position].clone()).collect(), axis(value))
-        };
-        self.outputs.iter().enumerate().map(output).collect()
-    }
-
-    /// Drops what no instruction after this one needs.
-    fn let_go(&self, index: usize, slots: &mut [Option<Handle>], tensors: &mut HashMap<ValueId, Tensor<4>>) {
-        for &slot in &self.done[index].slots {
-            slots[slot] = None;
-        }
-        for value in &self.done[index].tensors {
-            tensors.remove(value);
+impl Numbers<'_> {
+    /// Those of so many images.
+    fn of(&self, images: usize) -> Cow<'_, [f32]> {
+        match self.images == images {
+            true => Cow::Borrowed(&self.numbers),
+            false => Cow::Owned(self.numbers.repeat(images)),
         }
     }
+}
 
-    /// A value as burn sees it.
-    fn tensor(
-        &self,
-        gpu: &Gpu,
-        slots: &[Option<Handle>],
-        tensors: &HashMap<ValueId, Tensor<4>>,
-        value: ValueId,
-        shape: [usize; 4],
-    ) -> Tensor<4> {
-        if let Some(tensor) = tensors.get(&value) {
-            // An input of one image serves for all of them.
-            return if tensor.dims() == shape { tensor.clone() } else { tensor.clone().expand(shape) };
-        }
-        let place = &self.places[&value];
-        let handle = slots[place.slot].clone().expect("it is kept as long as burn needs it");
-        let [_, rows, columns, _] = shape;
-        let strides = match place.form.channels_first {
-            true => {
-                let Strides { image, row, pixel, channel, .. } = place.strides();
-                [image, channel, row, pixel]
-            }
-            // Images lie one after the other along the first axis that the value has.
-            false => [rows * columns * place.pixel, columns * place.pixel, place.pixel, 1],
-        };
-        let meta = Metadata::new(shape, strides);
-        let tensor = CubeTensor::new(gpu.client.clone(), handle, meta, gpu.device.clone(), DType::F32);
-        Tensor::from_primitive::<Cube>(tensor)
+/// Lets slots that are not in use at the same time be one buffer, the largest first: the buffer of each slot, and the sizes.
+fn share(sizes: &[usize], lives: &[Option<(usize, usize)>]) -> (Vec<usize>, Vec<usize>) {
+    let mut order: Vec<usize> = (0..sizes.len()).filter(|&slot| lives[slot].is_some()).collect();
+    order.sort_by_key(|&slot| std::cmp::Reverse(sizes[slot]));
+    let mut buffers: Vec<(usize, Vec<(usize, usize)>)> = Vec::new();
+    let mut of_slot = vec![0; sizes.len()];
+    for slot in order {
+        let Some((from, to)) = lives[slot] else { continue };
+        let is_free = |(_, lives): &(usize, Vec<(usize, usize)>)| lives.iter().all(|&(a, b)| b < from || to < a);
+        let buffer = buffers.iter().position(is_free).unwrap_or_else(|| {
+            buffers.push((sizes[slot], Vec::new()));
+            buffers.len() - 1
+        });
+        buffers[buffer].1.push((from, to));
+        of_slot[slot] = buffer;
     }
+    (of_slot, buffers.into_iter().map(|(size, _)| size).collect())
 }
 
 /// Numbers of a value with these strides to a place, for each of its pixels; channels beyond those that there are read zero.
 fn copy([input, output]: [Form; 2], from: Strides, to: Place) -> (Shader, Sizes) {
-    let numbers = if to.planar { output.channels } else { output.channels.next_multiple_of(4) };
+    let numbers = output.channels.next_multiple_of(4);
     let shader = shader(shaders::Kind::Copy, Last::Plain, 8);
     let sizes = Sizes {
         pixels: output.height * output.width,
@@ -419,34 +434,32 @@ fn shader(kind: shaders::Kind, function: Last, lanes: u32) -> Shader {
 
 /// Decides buffers and launches, group by group.
 struct Compiler<'a> {
-    gpu: &'a Gpu,
+    engine: &'a Engine,
     plan: &'a Plan,
     /// The value that a value is a part of, and the channel of it at which it begins.
     parents: Vec<Option<(ValueId, usize)>>,
     /// Pictures that only convolutions read.
     planar: Vec<ValueId>,
-    /// Values that are tensors of burn's; of them those that were imported.
-    tensors: HashMap<ValueId, bool>,
+    /// Values that come from the CPU, and whether they are in their places.
+    on_cpu: HashMap<ValueId, bool>,
     places: HashMap<ValueId, Place>,
-    /// Of each buffer the numbers for one image.
+    /// Of each slot the numbers for one image.
     sizes: Vec<usize>,
     instructions: Vec<Instruction>,
 }
 
 impl<'a> Compiler<'a> {
-    fn new(gpu: &'a Gpu, plan: &'a Plan, groups: &[Group], inputs: &[ValueId], outputs: &[ValueId]) -> Compiler<'a> {
+    fn new(
+        engine: &'a Engine,
+        plan: &'a Plan,
+        groups: &[Group],
+        inputs: &[ValueId],
+        outputs: &[ValueId],
+    ) -> Compiler<'a> {
         let mut parents = parents(plan, groups);
-        // Burn reads from the beginning of a buffer on.
-        let steps = groups.iter().filter(|group| matches!(group.kind, Kind::Step)).flat_map(|group| &group.operands);
-        for &value in steps.chain(outputs) {
-            let mut at = parents[value.0];
-            while let Some((parent, channel)) = at {
-                if channel > 0 {
-                    parents[value.0] = None;
-                    break;
-                }
-                at = parents[parent.0];
-            }
+        let steps = groups.iter().filter(|group| matches!(group.kind, Kind::Step)).map(|group| &group.output);
+        for value in inputs.iter().chain(steps) {
+            parents[value.0] = None;
         }
         let only_convolutions = |value: ValueId| {
             groups.iter().all(|group| match &group.kind {
@@ -459,11 +472,11 @@ impl<'a> Compiler<'a> {
             form.channels_first && form.channels < 4 && !outputs.contains(&value) && only_convolutions(value)
         });
         Compiler {
-            gpu,
+            engine,
             plan,
             parents,
             planar: planar.collect(),
-            tensors: inputs.iter().map(|&input| (input, false)).collect(),
+            on_cpu: inputs.iter().map(|&input| (input, false)).collect(),
             places: HashMap::new(),
             sizes: Vec::new(),
             instructions: Vec::new(),
@@ -504,9 +517,9 @@ impl<'a> Compiler<'a> {
     /// Where a value lies that is there already.
     fn operand(&mut self, value: ValueId) -> Place {
         let place = self.place(value);
-        if let Some(imported @ false) = self.tensors.get_mut(&value) {
+        if let Some(imported @ false) = self.on_cpu.get_mut(&value) {
             *imported = true;
-            self.instructions.push(Instruction::Import { value, place });
+            self.instructions.push(Instruction::Import(value));
         }
         place
     }
@@ -523,11 +536,11 @@ impl<'a> Compiler<'a> {
         shader: Shader,
         sizes: Sizes,
         tail: &[f32],
-        weights: Option<Handle>,
+        weights: Option<Rc<Buffer>>,
         [input, output]: [usize; 2],
         other: Option<usize>,
     ) {
-        let parameters = self.gpu.upload(sizes.parameters(tail));
+        let parameters = self.engine.gpu.filled(&sizes.parameters(tail));
         let groups = shader.groups(&sizes);
         self.instructions.push(Instruction::Launch(Launch {
             shader,
@@ -548,8 +561,8 @@ impl<'a> Compiler<'a> {
 
     fn emit(&mut self, group: &Group) {
         if let Kind::Step = group.kind {
-            self.instructions.push(Instruction::Step { step: group.last });
-            self.tensors.insert(group.output, false);
+            self.instructions.push(Instruction::Step { step: group.last, done: Vec::new() });
+            self.on_cpu.insert(group.output, false);
             return;
         }
         let operands: Vec<Place> = group.operands.iter().map(|&value| self.operand(value)).collect();
@@ -702,7 +715,7 @@ impl<'a> Compiler<'a> {
             tail.extend(padded(own));
         }
         let sides = [out.channels, x.channels / groups, window.kernel[0], window.kernel[1]];
-        let weights = self.gpu.weights(self.plan, *weights, order, sides);
+        let weights = self.engine.weights(self.plan, *weights, order, sides);
         let slots = [input.slot, output.slot];
         self.push(shader, sizes, &tail, Some(weights), slots, addend.map(|addend| addend.slot));
     }

@@ -3,9 +3,6 @@
 //! Pooling and a linear layer, a convolution to classes and pooling, flattening and linear layers: nothing of that needs a
 //! tape, and of a layer that gives one score a class only that class's row.
 
-#[cfg(feature = "gpu")]
-use crate::tensor::{Device, Tensor};
-
 use super::plan::{Binary, Op, Plan, Reduction, Source, Unary, ValueId};
 
 /// The steps from a layer to the scores, each of which takes the result of the one before.
@@ -127,7 +124,6 @@ impl Chain {
         Link::Rectify { saved: self.saved.len() - 1, slope }
     }
 
-    #[cfg(feature = "cpu")]
     /// The gradient of the score of `class` by the layer, of one image whose `saved` values are given.
     pub(super) fn gradient(&self, plan: &Plan, class: usize, saved: &[&[f32]]) -> Vec<f32> {
         let mut gradient = vec![0.; self.scores];
@@ -136,93 +132,6 @@ impl Chain {
             gradient = link.back(plan, gradient, saved);
         }
         gradient
-    }
-}
-
-/// What the gradient is on its way back, as long as it need not meet the numbers of the image.
-#[cfg(feature = "gpu")]
-struct Slopes {
-    /// One for each stretch of `area` places.
-    of: Vec<f32>,
-    area: usize,
-}
-
-#[cfg(feature = "gpu")]
-impl Slopes {
-    /// Past a link; `None` where that takes more than a number a stretch.
-    fn back(mut self, link: &Link, plan: &Plan) -> Option<Slopes> {
-        match *link {
-            Link::Linear { .. } if self.area == 1 => Some(Slopes { of: link.back(plan, self.of, &[]), area: 1 }),
-            Link::Pixels { constant, outputs, inputs, area } if self.area == area => {
-                let stretch = Link::Pixels { constant, outputs, inputs, area: 1 };
-                Some(Slopes { of: stretch.back(plan, self.of, &[]), area })
-            }
-            Link::Spread { area, factor } if self.area == 1 => {
-                self.of.iter_mut().for_each(|slope| *slope *= factor);
-                Some(Slopes { of: self.of, area })
-            }
-            Link::Scale { constant, area } if self.area == area || area >= self.area * self.of.len() => {
-                let stretch = if self.area == area { 1 } else { self.of.len() };
-                Some(Slopes { of: Link::Scale { constant, area: stretch }.back(plan, self.of, &[]), area: self.area })
-            }
-            _ => None,
-        }
-    }
-}
-
-#[cfg(feature = "gpu")]
-impl Chain {
-    /// The same for all images of `shape` `[N, K, h, w]` on a device; `None` where that takes more than a product of a map
-    /// and weights behind the last numbers of the image.
-    pub(super) fn gradient_on_device(
-        &self,
-        plan: &Plan,
-        class: usize,
-        saved: &[Tensor<4>],
-        shape: [usize; 4],
-        device: &Device,
-    ) -> Option<Tensor<4>> {
-        let mut one_hot = vec![0.; self.scores];
-        one_hot[class] = 1.;
-        let mut slopes = Slopes { of: one_hot, area: 1 };
-        let upload = |numbers: Vec<f32>| {
-            let channels = numbers.len();
-            super::tensor(numbers, [1, channels, 1, 1], device)
-        };
-        let mut links = self.steps.iter();
-        while let Some(link) = links.next() {
-            let Link::Rectify { saved: index, slope } = *link else {
-                slopes = slopes.back(link, plan)?;
-                continue;
-            };
-            let numbers = saved[index].clone();
-            let [_, channels, height, width] = numbers.dims();
-            if channels != slopes.of.len() || height * width != slopes.area {
-                return None;
-            }
-            let mask = |numbers: Tensor<4>| {
-                let above = numbers.greater_elem(0.).float();
-                if slope == 0. { above } else { above.mul_scalar(1. - slope).add_scalar(slope) }
-            };
-            // Mostly only the class's own channel has a slope.
-            let only: Vec<usize> = (0..channels).filter(|&channel| slopes.of[channel] != 0.).collect();
-            let next = links.next();
-            return match (only.as_slice(), next) {
-                (_, None) => Some(mask(numbers).mul(upload(slopes.of))),
-                (&[channel], Some(&Link::Pixels { constant, inputs, .. })) if links.next().is_none() => {
-                    let weights = &plan.constants[constant].values[channel * inputs..][..inputs];
-                    let weights = weights.iter().map(|weight| weight * slopes.of[channel]).collect();
-                    Some(mask(numbers.narrow(1, channel, 1)).mul(upload(weights)))
-                }
-                _ => None,
-            };
-        }
-        let [_, channels, height, width] = shape;
-        match (slopes.of.len() == channels, slopes.of.len() == channels * height * width) {
-            (true, _) if slopes.area == height * width => Some(upload(slopes.of).expand(shape)),
-            (_, true) => Some(super::tensor(slopes.of, [1, channels, height, width], device).expand(shape)),
-            _ => None,
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::plan::{Plan, Source, ValueId, rank4};
 use super::run;
 use crate::formula::{Combine, Finish, Function, Window};
 use crate::kernels::{self, After, Convolution, Depthwise, Map, Planes, Pool, Winograd};
-use crate::tensor::{Device, Tensor};
+use crate::tensor::{Tensor, numbers, tensor};
 
 /// Compiled steps.
 pub(super) struct Program {
@@ -32,12 +32,12 @@ type Border = [(usize, usize); 2];
 
 /// A value in memory.
 #[derive(Clone, Copy)]
-struct Placed {
-    planes: Planes,
+pub(super) struct Placed {
+    pub planes: Planes,
     /// Whether the file's order is channels first; otherwise it is that of the memory.
-    channels_first: bool,
+    pub channels_first: bool,
     /// From a pixel to the next where nothing else lies between.
-    pixel: usize,
+    pub pixel: usize,
 }
 
 enum Instruction {
@@ -61,7 +61,7 @@ enum Instruction {
 impl Program {
     /// Compiles the `chosen` steps, which need `inputs` and lead to `outputs`.
     pub(super) fn new(plan: &Plan, chosen: &[usize], inputs: &[ValueId], outputs: &[ValueId]) -> Program {
-        let groups = groups(plan, chosen, outputs);
+        let groups = groups(plan, chosen, outputs, usize::MAX);
         let layout = Layout::new(plan, &groups, inputs, outputs);
         layout.emit(groups, inputs, outputs, chosen.len() as u64)
     }
@@ -73,7 +73,6 @@ impl Program {
         inputs: &[&[f32]],
         plan: &Plan,
         constant: &dyn Fn(usize) -> Tensor<4>,
-        device: &Device,
     ) -> Vec<Vec<f32>> {
         if memory.len() < self.memory {
             memory.resize(self.memory, 0.);
@@ -105,12 +104,12 @@ impl Program {
                             Source::Constant(index) => constant(*index),
                             Source::Value(value) => {
                                 let placed = values.next().expect("each value operand was placed");
-                                super::tensor(placed.read(memory), rank4(&plan.values[value.0].shape), device)
+                                tensor(placed.read(memory), rank4(&plan.values[value.0].shape))
                             }
                         })
                         .collect();
                     let result = run::run(&step.op, &operands, rank4(&plan.values[step.output.0].shape));
-                    output.write(memory, &super::numbers(result));
+                    output.write(memory, &numbers(result));
                 }
             }
         }
@@ -120,7 +119,7 @@ impl Program {
 
 impl Placed {
     /// One row after the other, where that is the file's order.
-    fn read(&self, memory: &[f32]) -> Vec<f32> {
+    pub(super) fn read(&self, memory: &[f32]) -> Vec<f32> {
         if self.channels_first {
             return kernels::to_planes(memory, self.planes);
         }
@@ -131,7 +130,7 @@ impl Placed {
         values
     }
 
-    fn write(&self, memory: &mut [f32], values: &[f32]) {
+    pub(super) fn write(&self, memory: &mut [f32], values: &[f32]) {
         if self.channels_first {
             return kernels::from_planes(memory, self.planes, values);
         }

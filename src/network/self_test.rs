@@ -2,9 +2,10 @@
 //!
 //! Drivers with wrong results exist. The same small network is computed here by plain loops and compared.
 
-use super::plan::{Op, Unary};
-use super::{read, run, tensor};
-use crate::tensor::Device;
+use super::plan::{Activation, Constant, Layout, Op, Plan, Source, Step, Unary, Value, ValueId};
+use super::{evaluate, run};
+use crate::device::Device;
+use crate::tensor::{Tensor, numbers, tensor};
 use crate::{Error, ErrorKind, Result};
 
 /// What the device may differ by, relative to the largest number.
@@ -21,26 +22,73 @@ const POOLED: [usize; 2] = [3, 2];
 /// `DeviceError` if a number differs by more than 1e-4 of the largest, or if the device gives no result.
 pub async fn self_test(device: &Device) -> Result<()> {
     // Any numbers of both signs will do; a fixed sequence keeps runs comparable.
-    let numbers = |count: usize, seed: usize| -> Vec<f32> {
+    let some = |count: usize, seed: usize| -> Vec<f32> {
         (0..count).map(|i| ((i * 37 + seed * 11) % 23) as f32 / 11. - 1.).collect()
     };
-    let (input, weights, matrix) = (numbers(2 * 7 * 6, 1), numbers(3 * 2 * 9, 2), numbers(18 * 2, 3));
+    let (input, weights, matrix) = (some(2 * 7 * 6, 1), some(3 * 2 * 9, 2), some(18 * 2, 3));
     let (expected_scores, expected_gradients) = plain(&input, &weights, &matrix);
 
+    let input = tensor(input, [1, 2, 7, 6]);
+    let plan = plan(weights, matrix);
+    let leaf = input.clone().autodiff().require_grad();
+    let scores = plan.steps.iter().fold(leaf.clone(), |value, step| {
+        let mut operands = vec![value];
+        operands.extend(step.inputs.iter().filter_map(|source| match source {
+            Source::Constant(index) => {
+                Some(tensor(plan.constants[*index].values.clone(), plan.constants[*index].shape))
+            }
+            Source::Value(_) => None,
+        }));
+        run::run(&step.op, &operands, plan.device_shape(step.output, 1))
+    });
+    let mut gradients = scores.narrow(3, 1, 1).sum().backward();
+    let gradient = leaf.grad_remove(&mut gradients).unwrap_or_else(|| input.zeros_like());
+    agrees("backward", &numbers(gradient), &expected_gradients)?;
+    let scores: Tensor<4> = evaluate(plan, vec![input], device, false).await?;
+    agrees("forward", &numbers(scores), &expected_scores)
+}
+
+/// The network as a plan.
+fn plan(weights: Vec<f32>, matrix: Vec<f32>) -> Plan {
+    let ([rows, columns], [height, width]) = (CONVOLVED, POOLED);
+    let value = |shape: &[usize]| Value { name: String::new(), shape: shape.to_vec(), layout: Layout::Other };
+    let step = |index: usize, op: Op, constant: Option<usize>| Step {
+        node: String::new(),
+        operator: String::new(),
+        op,
+        inputs: [Source::Value(ValueId(index))].into_iter().chain(constant.map(Source::Constant)).collect(),
+        output: ValueId(index + 1),
+    };
     let convolution = Op::Convolution { stride: [2, 2], padding: [(1, 1); 2], dilation: [1, 1], groups: 1 };
     let pool = Op::MaxPool { kernel: [2, 2], stride: [1, 1], padding: [(0, 0); 2], dilation: [1, 1] };
-    let input = tensor(input, [1, 2, 7, 6], device).autodiff().require_grad();
-    let weights = tensor(weights, [3, 2, 3, 3], device);
-    let matrix = tensor(matrix, [1, 1, 18, 2], device);
-    let convolved = run::run(&convolution, &[input.clone(), weights], [1, 3, CONVOLVED[0], CONVOLVED[1]]);
-    let rectified = run::run(&Op::Unary(Unary::Relu), &[convolved], [1, 3, CONVOLVED[0], CONVOLVED[1]]);
-    let pooled = run::run(&pool, &[rectified], [1, 3, POOLED[0], POOLED[1]]).reshape([1, 1, 1, 18]);
-    let scores = run::run(&Op::Linear { transposed: false }, &[pooled, matrix], [1, 1, 1, 2]);
-    let mut gradients = scores.clone().narrow(3, 1, 1).sum().backward();
-    let gradient = input.grad_remove(&mut gradients).unwrap_or_else(|| input.clone().inner().zeros_like());
-
-    agrees("forward", &read(scores.inner()).await?, &expected_scores)?;
-    agrees("backward", &read(gradient).await?, &expected_gradients)
+    Plan {
+        values: [
+            &[1, 2, 7, 6][..],
+            &[1, 3, rows, columns],
+            &[1, 3, rows, columns],
+            &[1, 3, height, width],
+            &[1, 18],
+            &[1, 2],
+        ]
+        .map(value)
+        .to_vec(),
+        constants: vec![
+            Constant { shape: [3, 2, 3, 3], values: weights },
+            Constant { shape: [1, 1, 18, 2], values: matrix },
+        ],
+        steps: vec![
+            step(0, convolution, Some(0)),
+            step(1, Op::Unary(Unary::Relu), None),
+            step(2, pool, None),
+            step(3, Op::Reshape, None),
+            step(4, Op::Linear { transposed: false }, Some(1)),
+        ],
+        scores: ValueId(5),
+        activation: Activation::Softmax,
+        batches: true,
+        head: Err(String::new()),
+        aliases: Vec::new(),
+    }
 }
 
 fn agrees(pass: &str, found: &[f32], expected: &[f32]) -> Result<()> {

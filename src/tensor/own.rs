@@ -111,19 +111,9 @@ impl<const D: usize> Tensor<D> {
         TensorData { values: self.values, shape }
     }
 
-    /// The same, where burn has to wait for a device.
-    pub async fn into_data_async(self) -> Result<TensorData, Infallible> {
-        Ok(self.into_data())
-    }
-
     /// Its shape.
     pub fn dims(&self) -> [usize; D] {
         self.shape
-    }
-
-    /// Where it is.
-    pub fn device(&self) -> Device {
-        Device(())
     }
 
     /// Zeros in its shape.

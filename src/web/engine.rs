@@ -7,9 +7,10 @@ use wasm_bindgen::prelude::*;
 
 use super::preprocess_of;
 use crate::cam::{self, ExplainOptions, FactorizeOptions, Method, Start, Target};
+use crate::device::Device;
 use crate::network::{self, LayerId};
 use crate::onnx::{self, LoadOptions};
-use crate::tensor::{Device, Tensor};
+use crate::tensor::Tensor;
 use crate::{Error, ErrorKind};
 
 mod judging;
@@ -25,10 +26,14 @@ impl Engine {
     /// Opens the device and holds it to a known answer.
     pub async fn start() -> Result<Engine, JsValue> {
         super::report_panics();
-        let device = open_device().await?;
+        #[cfg(feature = "gpu")]
+        let device = Device::gpu().await?;
+        #[cfg(not(feature = "gpu"))]
+        let device = Device::cpu();
         network::self_test(&device).await?;
-        #[cfg(feature = "cpu")]
-        network::warm_up();
+        if cfg!(not(feature = "gpu")) {
+            network::warm_up();
+        }
         Ok(Engine { device })
     }
 
@@ -37,21 +42,6 @@ impl Engine {
         let options = LoadOptions { input_size: width.zip(height) };
         Ok(Network(Rc::new(onnx::load(&bytes, &options, &self.device)?)))
     }
-}
-
-#[cfg(feature = "gpu")]
-async fn open_device() -> Result<Device, Error> {
-    // A few tasks at a time keep the memory for intermediate results low.
-    Device::wgpu_options()
-        .tasks_max(32)
-        .init_async()
-        .await
-        .map_err(|error| Error::new(ErrorKind::Device, format!("the WebGPU device does not open: {error}")))
-}
-
-#[cfg(not(feature = "gpu"))]
-async fn open_device() -> Result<Device, Error> {
-    Ok(Device::flex())
 }
 
 /// A loaded network.
@@ -126,7 +116,7 @@ impl Network {
         Ok(self.0.check(&preprocess_of((width, height), resize, [mean, std], order)?)?)
     }
 
-    /// The network's input on the device, from its numbers in the order `[1, C, H, W]`.
+    /// The network's input, from its numbers in the order `[1, C, H, W]`.
     pub fn input(&self, values: Vec<f32>) -> Result<Input, JsValue> {
         Ok(Input(self.0.input_of(values)?))
     }
@@ -139,7 +129,7 @@ impl Network {
     }
 }
 
-/// What the network is given, on the device.
+/// What the network is given.
 #[wasm_bindgen]
 pub struct Input(Tensor<4>);
 

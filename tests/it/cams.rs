@@ -12,7 +12,7 @@ use gradcam_web::heatmap::{Grid, MapState};
 use gradcam_web::network::Network;
 
 use crate::fixtures::{Fixture, Tensor, assert_close, bytes, shared};
-use crate::networks::{difference, formula_input, host, load};
+use crate::networks::{difference, formula_input, host, load, wait};
 
 /// References by formulas that are not offered: they are there to show how far libraries differ.
 const NOT_OFFERED: [&str; 8] = [
@@ -211,17 +211,22 @@ fn check_maps(what: &str, fixture: &Fixture, shown: &Shown, input: (u32, u32), a
 fn check_values(file: &str, fixture: &Fixture, export: Option<&str>, network: &Rc<Network>) {
     let input = &fixture.tensor("input").values;
     let tensor = || network.input_tensor(input).unwrap();
-    assert_close(&format!("{file} logits"), &host(network.forward(tensor())), &fixture.tensor("logits").values, 1e-4);
+    assert_close(
+        &format!("{file} logits"),
+        &host(wait(network.forward(tensor()))),
+        &fixture.tensor("logits").values,
+        1e-4,
+    );
     for layer in fixture.fact("layers").as_object().unwrap().keys() {
         let name = value(fixture, export, layer);
         let id = network.layer(name).unwrap_or_else(|error| panic!("{file} {name}: {error}"));
-        let cut = network.forward_to(tensor(), id);
+        let cut = wait(network.forward_to(tensor(), id));
         let activations = &fixture.tensor(&format!("{layer}/activations")).values;
         assert_close(&format!("{file} {layer} activations"), &host(cut.activations()), activations, 1e-4);
         for class in fixture.fact("classes").as_array().unwrap() {
             let class = class.as_u64().unwrap();
             let what = format!("{layer}/{class}/gradients");
-            let (also_activations, gradients) = network.activations_and_gradients(&cut, class as usize);
+            let (also_activations, gradients) = wait(network.activations_and_gradients(&cut, class as usize));
             assert_close(&format!("{file} {what}"), &host(gradients), &fixture.tensor(&what).values, 1e-4);
             assert_close(&format!("{file} {what}: activations"), &host(also_activations), activations, 1e-4);
         }
@@ -417,8 +422,8 @@ fn explaining_another_class_does_not_run_the_steps_before_the_default_layer_agai
             what();
             network.steps_run() - before
         };
-        let whole = steps(&|| drop(network.forward(network.input_tensor(&input).unwrap())));
-        let before = steps(&|| drop(network.forward_to(network.input_tensor(&input).unwrap(), late)));
+        let whole = steps(&|| drop(wait(network.forward(network.input_tensor(&input).unwrap()))));
+        let before = steps(&|| drop(wait(network.forward_to(network.input_tensor(&input).unwrap(), late))));
         assert!(0 < before && before < whole, "{name}: {before} of {whole} steps");
         shown.map("grad-cam", 0, None);
         let again = steps(&|| drop(shown.map("grad-cam", 1, None)));
@@ -445,7 +450,7 @@ fn guided_backpropagation_and_guided_grad_cam_equal_the_libraries() {
     for (name, class) in guided.fact("classes").as_object().unwrap() {
         let (shown, _) = shown(name);
         let class = class.as_u64().unwrap() as usize;
-        let gradients = pollster::block_on(shown.prediction.guided_backpropagation(Some(class))).unwrap();
+        let gradients = shown.prediction.guided_backpropagation(Some(class)).unwrap();
         let of = |method: &str| guided.tensor(&format!("{name}/{class}/{method}/map"));
         assert_close(&format!("{name}: guided backpropagation"), &gradients, &of("guided-backprop").values, 1e-4);
         // Both maps are the largest absolute value of the library's channels.
@@ -466,7 +471,7 @@ fn guided_gradients_of_all_classes_equal_the_library() {
         let fixture = Fixture::read(&format!("cams/{name}.safetensors"));
         for class in fixture.fact("classes").as_array().unwrap() {
             let class = class.as_u64().unwrap() as usize;
-            let gradients = pollster::block_on(shown.prediction.guided_backpropagation(Some(class))).unwrap();
+            let gradients = shown.prediction.guided_backpropagation(Some(class)).unwrap();
             let expected = fixture.tensor(&format!("input/{class}/guided-backprop/map"));
             assert_close(&format!("{name}, class {class}"), &gradients, &expected.values, 1e-4);
         }

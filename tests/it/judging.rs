@@ -15,7 +15,7 @@ use gradcam_web::preprocess::{Preprocess, input_from_image};
 use gradcam_web::sanity::{SanityOptions, SanityStep, sanity_check};
 
 use crate::fixtures::{Fixture, assert_close, bytes, shared};
-use crate::networks::{host, load, logits};
+use crate::networks::{host, load, logits, wait};
 
 const WITHOUT_NOISE: JudgeOptions = JudgeOptions { steps: 20, noise: 0., seed: 1 };
 
@@ -240,7 +240,7 @@ fn random_parameters_replace_the_learnt_ones_from_the_top_down() {
     let network = load("residual.onnx", &bytes("cams/residual.onnx"));
     let late = network.layer(fixture.fact("layers")["late"]["value"].as_str().unwrap()).unwrap();
     let activations =
-        |network: &Network| host(network.forward_to(network.input_tensor(input).unwrap(), late).activations());
+        |network: &Network| host(wait(network.forward_to(network.input_tensor(input).unwrap(), late)).activations());
     // The matrix of the head comes after the layer: only the scores change.
     let headless = network.with_randomised(1, 1);
     assert_eq!(activations(&headless), activations(&network));

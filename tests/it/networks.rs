@@ -11,9 +11,19 @@ use gradcam_web::{Error, ErrorKind, onnx};
 
 use crate::fixtures::{Fixture, assert_close, bytes, shared};
 
-/// Where the tests compute.
+/// Where the tests compute: on the CPU, or with the feature `gpu` on a graphics card if `GRADCAM_DEVICE` is `gpu`.
 pub fn device() -> Device {
-    Device::flex()
+    #[cfg(feature = "gpu")]
+    if std::env::var("GRADCAM_DEVICE").is_ok_and(|wanted| wanted == "gpu") {
+        return wait(Device::gpu());
+    }
+    Device::cpu()
+}
+
+/// What a device gives in the end.
+#[track_caller]
+pub fn wait<T>(result: impl Future<Output = gradcam_web::Result<T>>) -> T {
+    pollster::block_on(result).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The network in an ONNX file.
@@ -38,7 +48,7 @@ pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 /// The logits of one input.
 #[track_caller]
 pub fn logits(network: &Network, input: &[f32]) -> Vec<f32> {
-    host(network.forward(network.input_tensor(input).unwrap()))
+    host(wait(network.forward(network.input_tensor(input).unwrap())))
 }
 
 /// The largest difference, relative to the largest expected number; infinite where lengths differ or a number is NaN.
@@ -150,7 +160,7 @@ fn check_light(name: &str) {
     assert!(layers.len() >= 5, "{name}: only {} layers are known by their values' names", layers.len());
     for part in [1, 2, 4] {
         let (at, value, layer) = layers[layers.len() * part / 4 - 1];
-        let activations = host(network.forward_to(network.input_tensor(&input).unwrap(), layer).activations());
+        let activations = host(wait(network.forward_to(network.input_tensor(&input).unwrap(), layer)).activations());
         let count = activations.len() as f64;
         let mean = activations.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
         let variance = activations.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
@@ -356,16 +366,16 @@ fn check_both_ways(folder: &std::path::Path, at_least: usize) {
         let step = fast.layers().len().div_ceil(12);
         for layer in fast.layers().iter().rev().step_by(step) {
             let id = fast.layer(&layer.name).unwrap();
-            let (cut, expected) = (fast.forward_to(tensor(), id), plain.forward_to(tensor(), id));
+            let (cut, expected) = (wait(fast.forward_to(tensor(), id)), wait(plain.forward_to(tensor(), id)));
             let name = format!("{file} {}", layer.name);
             assert_close(&name, &host(cut.activations()), &host(expected.activations()), 1e-4);
-            let scores = host(fast.forward_from(&cut, cut.activations()));
-            assert_close(&format!("{name}: scores"), &scores, &host(plain.forward(tensor())), 1e-4);
+            let scores = host(wait(fast.forward_from(&cut, cut.activations())));
+            assert_close(&format!("{name}: scores"), &scores, &host(wait(plain.forward(tensor()))), 1e-4);
             compared += 1;
         }
         let gradients = |network: &Network, class| {
-            let cut = network.forward_to(tensor(), network.default_layer_id());
-            host(network.activations_and_gradients(&cut, class).1)
+            let cut = wait(network.forward_to(tensor(), network.default_layer_id()));
+            host(wait(network.activations_and_gradients(&cut, class)).1)
         };
         for class in [0, fast.classes() - 1] {
             let (found, expected) = (gradients(&fast, class), gradients(&plain, class));

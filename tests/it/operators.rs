@@ -31,7 +31,7 @@ fn operators_give_the_published_outputs() {
             .collect();
         let expected = fixture.tensor(&format!("{case}/out/{}", names("outputs").next().unwrap()));
         for (way, plainly) in [("", false), (" on burn", true)] {
-            match onnx::evaluate(&model, &inputs, &device, plainly) {
+            match pollster::block_on(onnx::evaluate(&model, &inputs, &device, plainly)) {
                 Err(error) if REFUSED.contains(&case.as_str()) && error.message().contains("are accepted") => {}
                 Err(error) => failed.push(format!("{case}{way}: {error}")),
                 Ok((shape, _)) if shape != expected.shape => {

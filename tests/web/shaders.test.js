@@ -68,7 +68,7 @@ describe("shaders", { skip }, () => {
   let browser;
   after(() => browser?.close());
 
-  test("SqueezeNet takes no more than 30 launches, and its heatmap few more", async (t) => {
+  test("SqueezeNet takes no more than 30 launches, and its heatmap no more", async (t) => {
     browser ??= await chromium({ webgpu: true });
     const page = await browser.open(site.blank, t);
     await page.evaluate(load, PACKAGE, site.material("shared/models/squeezenet1_1_torchvision_fp16w.onnx"));
@@ -81,7 +81,7 @@ describe("shaders", { skip }, () => {
     const explained = (await launches(page)) - forward;
     t.diagnostic(`Grad-CAM of a class: ${explained}`);
     assert.ok(forward > 0 && forward <= 30, `${forward} launches`);
-    assert.ok(explained <= 8, `${explained} launches`);
+    assert.equal(explained, 0, "what follows is the CPU's");
   });
 });
 
