@@ -315,7 +315,10 @@ impl Network {
     /// # Errors
     /// `DeviceError` if a graphics card gives no result, here and in what follows.
     pub async fn forward(&self, input: Tensor<4>) -> Result<Tensor<2>> {
-        Ok(self.forward_through(input, self.default_layer_id()).await?.1)
+        match self.fast_forward(&input).await {
+            Some(scores) => scores,
+            None => Ok(self.forward_through(input, self.default_layer_id()).await?.1),
+        }
     }
 
     /// [`forward_to`](Self::forward_to) and [`forward_from`](Self::forward_from) in one: the cut, and the scores `[N, classes]`.

@@ -156,6 +156,8 @@ pub(crate) struct Sizes {
     /// Channels that exist, of which `first` are left out (negative: so many come before).
     pub channels: usize,
     pub first: isize,
+    /// Of copies: the first channel of each group comes first.
+    pub groups: usize,
     pub parameters: [f32; 2],
     /// Of pools: what each result is multiplied by, and what is there before the first number. Of copies: what lies outside.
     pub factor: f32,
@@ -188,7 +190,7 @@ impl Sizes {
             strides(self.input),
             strides(self.output),
             strides(self.other),
-            [self.channels as u32, self.first as u32, 0, 0],
+            [self.channels as u32, self.first as u32, self.groups as u32, 0],
             [self.parameters[0].to_bits(), self.parameters[1].to_bits(), self.factor.to_bits(), self.start.to_bits()],
             [0; 4],
         ];
@@ -558,7 +560,7 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
     let source = sizes[4]; let o = sizes[5]; let channels = vec4i(sizes[7]);
     if (at.x >= count.z || at.y >= count.x) { return; }
     let y = i32(at.y / count.y) * steps.x - padding.x; let x = i32(at.y % count.y) * steps.y - padding.y;
-    let c = i32(at.x) + channels.y;
+    let c = i32(at.x) % channels.z * (channels.x / channels.z) + i32(at.x) / channels.z + channels.y;
     var v = vec4f(floats(8u).w);
     if (y >= 0 && y < extent.x && x >= 0 && x < extent.y && c >= 0 && c < channels.x) {
         v.x = input[source.x + at.z * source.y + u32(y) * source.z + u32(x) * source.w + u32(c) * sizes[3].w];

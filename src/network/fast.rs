@@ -89,8 +89,17 @@ impl Network {
             let chosen = self.steps(|value| !behind[value.0]);
             self.program(fast, &chosen, &[ValueId(0)], &programs.cut())
         });
-        let results = self.run_input(fast, program, input).await;
+        let results = self.run_input(fast, program, input, 0).await;
         Some(results.map(|results| self.cut_of(&programs, input.dims()[0], results)))
+    }
+
+    /// [`Network::forward`], if there is a way around burn.
+    pub(super) async fn fast_forward(&self, input: &Tensor<4>) -> Option<Result<Tensor<2>>> {
+        let fast = self.fast.as_ref()?;
+        let programs = self.programs(fast, self.default_layer_id());
+        let program = self.program_through(fast, &programs);
+        let results = self.run_input(fast, program, input, programs.cut().len()).await;
+        Some(results.map(|mut results| self.scores_of(input.dims()[0], &mut results)))
     }
 
     /// [`Network::forward_through`], if there is a way around burn.
@@ -101,16 +110,21 @@ impl Network {
     ) -> Option<Result<(Cut, Tensor<2>)>> {
         let fast = self.fast.as_ref()?;
         let programs = self.programs(fast, layer);
-        let program = programs.through.get_or_init(|| {
+        let program = self.program_through(fast, &programs);
+        let batch = input.dims()[0];
+        let results = self.run_input(fast, program, input, 0).await;
+        Some(results.map(|mut results| {
+            let scores = self.scores_of(batch, &mut results);
+            (self.cut_of(&programs, batch, results), scores)
+        }))
+    }
+
+    /// From the input to the cut and the scores.
+    fn program_through<'a>(&self, fast: &Fast, programs: &'a Programs) -> &'a Program {
+        programs.through.get_or_init(|| {
             let outputs = [programs.cut(), vec![self.plan.scores]].concat();
             self.program(fast, &self.steps(|_| true), &[ValueId(0)], &outputs)
-        });
-        let batch = input.dims()[0];
-        let results = self.run_input(fast, program, input).await;
-        Some(results.map(|mut results| {
-            let scores = results.pop().expect("scores were asked for");
-            (self.cut_of(&programs, batch, results), self.scores_of(batch, scores))
-        }))
+        })
     }
 
     fn program(&self, fast: &Fast, chosen: &[usize], inputs: &[ValueId], outputs: &[ValueId]) -> Program {
@@ -122,10 +136,16 @@ impl Network {
     }
 
     /// Runs a program from the network's input.
-    async fn run_input(&self, fast: &Fast, program: &Program, input: &Tensor<4>) -> Result<Vec<Vec<f32>>> {
+    async fn run_input(
+        &self,
+        fast: &Fast,
+        program: &Program,
+        input: &Tensor<4>,
+        skipped: usize,
+    ) -> Result<Vec<Vec<f32>>> {
         let batch = input.dims()[0];
         let input = if self.channels_last { input.clone().permute([0, 2, 3, 1]) } else { input.clone() };
-        self.run_program(fast, program, vec![(input, batch)], batch).await
+        self.run_program(fast, program, vec![(input, batch)], batch, skipped).await
     }
 
     fn cut_of(&self, programs: &Programs, batch: usize, results: Vec<Vec<f32>>) -> Cut {
@@ -136,8 +156,9 @@ impl Network {
         Cut::new(programs.layer, values)
     }
 
-    fn scores_of(&self, batch: usize, scores: Vec<f32>) -> Tensor<2> {
-        tensor(scores, [batch, self.classes()])
+    /// The last of the results.
+    fn scores_of(&self, batch: usize, results: &mut Vec<Vec<f32>>) -> Tensor<2> {
+        tensor(results.pop().expect("scores were asked for"), [batch, self.classes()])
     }
 
     /// [`Network::forward_from`], if there is a way around burn.
@@ -146,10 +167,7 @@ impl Network {
         let programs = self.programs(fast, cut.layer);
         let program = programs.from.get_or_init(|| self.program_from(fast, &programs, &[self.plan.scores]));
         let results = self.run_from(fast, &programs, program, cut, activations).await;
-        Some(results.map(|results| {
-            let scores = results.into_iter().next().expect("scores were asked for");
-            self.scores_of(activations.dims()[0], scores)
-        }))
+        Some(results.map(|mut results| self.scores_of(activations.dims()[0], &mut results)))
     }
 
     /// The gradient of [`Network::activations_and_gradients`], if the way back is a chain of simple steps.
@@ -204,7 +222,7 @@ impl Network {
             (value, cut_batch)
         });
         let inputs = [(activations.clone(), batch)].into_iter().chain(kept).collect();
-        self.run_program(fast, program, inputs, batch).await
+        self.run_program(fast, program, inputs, batch, 0).await
     }
 
     /// The whole plan, from any inputs.
@@ -213,7 +231,7 @@ impl Network {
         let values: Vec<ValueId> = (0..inputs.len()).map(ValueId).collect();
         let program = self.program(fast, &self.steps(|_| true), &values, &[self.plan.scores]);
         let inputs = inputs.iter().map(|input| (input.clone(), 1)).collect();
-        let results = self.run_program(fast, &program, inputs, 1).await;
+        let results = self.run_program(fast, &program, inputs, 1, 0).await;
         Some(results.map(|mut results| {
             let result = results.pop().expect("the result was asked for");
             tensor(result, self.plan.device_shape(self.plan.scores, 1))
@@ -256,13 +274,14 @@ impl Network {
         (0..self.plan.steps.len()).filter(|&step| chosen(self.plan.steps[step].output)).collect()
     }
 
-    /// Runs a program for `batch` images; each input is of so many or of one.
+    /// Runs a program for `batch` images; each input is of so many or of one. The first `skipped` results are not wanted.
     async fn run_program(
         &self,
         fast: &Fast,
         program: &Program,
         inputs: Vec<(Tensor<4>, usize)>,
         batch: usize,
+        skipped: usize,
     ) -> Result<Vec<Vec<f32>>> {
         let constant = |index| self.constant(index);
         // Not taken out of the tensors, which others may hold, too.
@@ -283,18 +302,19 @@ impl Network {
             (Engine::Cpu(memory), Program::Cpu(program)) => {
                 let mut memory = memory.borrow_mut();
                 for image in 0..batch {
-                    join(program.run(&mut memory, &of_one(image).collect::<Vec<_>>(), &self.plan, &constant));
+                    let inputs: Vec<&[f32]> = of_one(image).collect();
+                    join(program.run(&mut memory, &inputs, skipped, &self.plan, &constant));
                 }
                 program.steps
             }
             #[cfg(feature = "gpu")]
             (Engine::Gpu(engine), Program::Gpu(program)) => {
                 if batch == 1 || self.plan.batches && program.stacks(&self.plan) {
-                    join(program.run(engine, &inputs, batch, &self.plan, &constant).await?);
+                    join(program.run(engine, &inputs, batch, skipped, &self.plan, &constant).await?);
                 } else {
                     for image in 0..batch {
                         let inputs: Vec<_> = of_one(image).map(|numbers| (numbers, 1)).collect();
-                        join(program.run(engine, &inputs, 1, &self.plan, &constant).await?);
+                        join(program.run(engine, &inputs, 1, skipped, &self.plan, &constant).await?);
                     }
                 }
                 program.steps

@@ -51,6 +51,10 @@ pub(super) enum Kind {
         before: [usize; 3],
         value: f32,
     },
+    /// The first channel of each of so many groups, then the second of each, and so on.
+    Shuffle {
+        groups: usize,
+    },
     Step,
 }
 
@@ -325,6 +329,12 @@ fn recognise(plan: &Plan, index: usize) -> Option<(Kind, Vec<ValueId>)> {
             let (mut from, mut by) = ([0, 0], [1, 1]);
             (from[axis - 2], by[axis - 2]) = (*start, *step);
             Kind::Pick { start: from, step: by }
+        }
+        Op::Rearrange { dims, permutation } if planes && x == out && permutation[..] == [0, 2, 1, 3, 4] => {
+            match dims[3..] == [x.height, x.width] {
+                true => Kind::Shuffle { groups: dims[1] },
+                false => return None,
+            }
         }
         Op::Reshape if x.single() && out.single() => Kind::View { channel: 0 },
         Op::Pad { padding, value } if out.channels_first && padding[0] == (0, 0) => {

@@ -264,8 +264,8 @@ impl Program {
         Program { inputs, outputs, instructions, sizes, places, room: RefCell::new(None), steps }
     }
 
-    /// Runs the steps for `images` images at once. `inputs` and the results are in the order of [`Program::new`]; an input
-    /// of one image serves for all.
+    /// Runs the steps for `images` images at once. `inputs` and the results, of which the first `skipped` are not wanted, are
+    /// in the order of [`Program::new`]; an input of one image serves for all.
     ///
     /// # Errors
     /// `DeviceError` if the card was lost or ran out of memory.
@@ -274,13 +274,14 @@ impl Program {
         engine: &Engine,
         inputs: &[(&[f32], usize)],
         images: usize,
+        skipped: usize,
         plan: &Plan,
         constant: &dyn Fn(usize) -> Tensor<4>,
     ) -> Result<Vec<Vec<f32>>> {
         // Another run may begin while this one waits: it makes room of its own.
         let room = self.room.take().filter(|room| room.images == images);
         let room = room.unwrap_or_else(|| self.room_for(&engine.gpu, images));
-        let results = self.run_in(&room, &engine.gpu, inputs, plan, constant).await;
+        let results = self.run_in(&room, &engine.gpu, inputs, &self.outputs[skipped..], plan, constant).await;
         self.room.replace(Some(room));
         results
     }
@@ -311,6 +312,7 @@ impl Program {
         room: &Room,
         gpu: &Gpu,
         inputs: &[(&[f32], usize)],
+        outputs: &[ValueId],
         plan: &Plan,
         constant: &dyn Fn(usize) -> Tensor<4>,
     ) -> Result<Vec<Vec<f32>>> {
@@ -345,8 +347,8 @@ impl Program {
                 }
             }
         }
-        self.bring(room, gpu, &mut queue, &self.outputs, &mut on_cpu).await?;
-        Ok(self.outputs.iter().map(|value| on_cpu[value].of(room.images).into_owned()).collect())
+        self.bring(room, gpu, &mut queue, outputs, &mut on_cpu).await?;
+        Ok(outputs.iter().map(|value| on_cpu[value].of(room.images).into_owned()).collect())
     }
 
     /// Brings those values to the CPU that are not there yet.
@@ -421,6 +423,7 @@ fn copy([input, output]: [Form; 2], from: Strides, to: Place) -> (Shader, Sizes)
         input_size: [input.height, input.width],
         stride: [1, 1],
         channels: input.channels,
+        groups: 1,
         input: from,
         output: to.strides(),
         ..Sizes::default()
@@ -653,6 +656,7 @@ impl<'a> Compiler<'a> {
                 sizes.padding = [*y as isize, *x_before as isize];
                 sizes.start = *value;
             }),
+            Kind::Shuffle { groups } => self.copy([x, out], input, output, |sizes| sizes.groups = *groups),
             Kind::Step => {}
         }
     }

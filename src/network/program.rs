@@ -66,11 +66,13 @@ impl Program {
         layout.emit(groups, inputs, outputs, chosen.len() as u64)
     }
 
-    /// Runs the steps for one image. `inputs` and the results are in the order of [`Program::new`], in the file's layout.
+    /// Runs the steps for one image. `inputs` and the results, of which the first `skipped` are not wanted, are in the order
+    /// of [`Program::new`], in the file's layout.
     pub(super) fn run(
         &self,
         memory: &mut Vec<f32>,
         inputs: &[&[f32]],
+        skipped: usize,
         plan: &Plan,
         constant: &dyn Fn(usize) -> Tensor<4>,
     ) -> Vec<Vec<f32>> {
@@ -113,7 +115,7 @@ impl Program {
                 }
             }
         }
-        self.outputs.iter().map(|placed| placed.read(memory)).collect()
+        self.outputs[skipped..].iter().map(|placed| placed.read(memory)).collect()
     }
 }
 
@@ -383,7 +385,7 @@ impl<'a> Layout<'a> {
                     instructions.push(Instruction::Fill(output, value));
                     instructions.push(Instruction::Copy([from, Planes { start, ..from }.strided_like(output)]));
                 }
-                Kind::Step => {
+                Kind::Shuffle { .. } | Kind::Step => {
                     let values = group.operands.iter().map(|&value| self.placed(value)).collect();
                     instructions.push(Instruction::Step {
                         step: group.last,
