@@ -133,10 +133,12 @@ impl Convolution {
             };
             let blocks = group.outputs.div_ceil(BLOCK);
             if self.pixels < TILE {
-                for block in 0..blocks {
+                for first in (0..blocks).step_by(4) {
+                    // The last block is computed again where there are less than four.
+                    let jobs = std::array::from_fn(|next| job((first + next).min(blocks - 1), 0..1));
                     for lane in 0..self.pixels {
                         // SAFETY: all positions of the tables lie within `reach`.
-                        unsafe { single(&job(block, 0..1), lane) };
+                        unsafe { single(&jobs, lane) };
                     }
                 }
                 continue;
@@ -304,47 +306,49 @@ pub(super) unsafe fn tiles(job: &Job) {
     }
 }
 
-/// One pixel by eight outputs, the sums split in four so that additions need not wait for each other.
+/// One pixel by four times eight outputs: what is read are mostly weights, which come sooner from four places at a time.
 ///
 /// # Safety
-/// As for [`tiles`]; there is a tile, and `lane` is less than four.
+/// As for [`tiles`]; there is a tile, the same in all jobs, and `lane` is less than four.
 #[inline(never)]
-unsafe fn single(job: &Job, lane: usize) {
+unsafe fn single(jobs: &[Job; 4], lane: usize) {
     // SAFETY: as the caller promises.
     unsafe {
-        let start = job.input.add(job.places[0].input[lane] as usize);
-        let mut weights = job.panel.as_ptr();
-        let (mut s0, mut s1) = (F32x4::load(weights), F32x4::load(weights.add(4)));
-        weights = weights.add(BLOCK);
-        let zero = F32x4::splat(0.);
-        let (mut t0, mut t1, mut u0, mut u1, mut v0, mut v1) = (zero, zero, zero, zero, zero, zero);
-        for &segment in job.segments {
+        let Job { input, places, segments, length, .. } = jobs[0];
+        let start = input.add(places[0].input[lane] as usize);
+        let [mut a, mut b, mut c, mut d] = jobs.each_ref().map(|job| job.panel.as_ptr());
+        let load = |from: *const f32| (F32x4::load(from), F32x4::load(from.add(4)));
+        let ((mut a0, mut a1), (mut b0, mut b1)) = (load(a), load(b));
+        let ((mut c0, mut c1), (mut d0, mut d1)) = (load(c), load(d));
+        for &segment in segments {
             let mut from = start.add(segment as usize);
-            for _ in 0..job.length / 4 {
+            for _ in 0..length {
+                (a, b, c, d) = (a.add(BLOCK), b.add(BLOCK), c.add(BLOCK), d.add(BLOCK));
                 let x = F32x4::splat_at(from);
-                s0 = s0.plus(x, F32x4::load(weights));
-                s1 = s1.plus(x, F32x4::load(weights.add(4)));
-                let x = F32x4::splat_at(from.add(1));
-                t0 = t0.plus(x, F32x4::load(weights.add(8)));
-                t1 = t1.plus(x, F32x4::load(weights.add(12)));
-                let x = F32x4::splat_at(from.add(2));
-                u0 = u0.plus(x, F32x4::load(weights.add(16)));
-                u1 = u1.plus(x, F32x4::load(weights.add(20)));
-                let x = F32x4::splat_at(from.add(3));
-                v0 = v0.plus(x, F32x4::load(weights.add(24)));
-                v1 = v1.plus(x, F32x4::load(weights.add(28)));
-                from = from.add(4);
-                weights = weights.add(4 * BLOCK);
-            }
-            for _ in 0..job.length % 4 {
-                let x = F32x4::splat_at(from);
-                s0 = s0.plus(x, F32x4::load(weights));
-                s1 = s1.plus(x, F32x4::load(weights.add(4)));
+                a0 = a0.plus(x, F32x4::load(a));
+                a1 = a1.plus(x, F32x4::load(a.add(4)));
+                b0 = b0.plus(x, F32x4::load(b));
+                b1 = b1.plus(x, F32x4::load(b.add(4)));
+                c0 = c0.plus(x, F32x4::load(c));
+                c1 = c1.plus(x, F32x4::load(c.add(4)));
+                d0 = d0.plus(x, F32x4::load(d));
+                d1 = d1.plus(x, F32x4::load(d.add(4)));
                 from = from.add(1);
-                weights = weights.add(BLOCK);
             }
         }
-        let (mut s0, mut s1) = ((s0 + t0) + (u0 + v0), (s1 + t1) + (u1 + v1));
+        for (job, (s0, s1)) in jobs.iter().zip([(a0, a1), (b0, b1), (c0, c1), (d0, d1)]) {
+            finish(job, lane, s0, s1);
+        }
+    }
+}
+
+/// What comes after the sums of a pixel by eight outputs.
+///
+/// # Safety
+/// As for [`single`].
+unsafe fn finish(job: &Job, lane: usize, mut s0: F32x4, mut s1: F32x4) {
+    // SAFETY: as the caller promises.
+    unsafe {
         if let Some(affine) = job.affine {
             let from = affine.as_ptr();
             s0 = s0 * F32x4::load(from) + F32x4::load(from.add(8));

@@ -59,6 +59,14 @@ mod lanes {
     pub(super) fn min(a: Lanes, b: Lanes) -> Lanes {
         f32x4_pmin(b, a)
     }
+
+    #[inline(always)]
+    pub(super) fn interleaved(a: Lanes, b: Lanes, c: Lanes) -> [Lanes; 3] {
+        let ab = i32x4_shuffle::<0, 4, 1, 5>(a, b);
+        let bc = i32x4_shuffle::<1, 5, 2, 6>(b, c);
+        let ca = i32x4_shuffle::<2, 7, 3, 3>(c, a);
+        [i32x4_shuffle::<0, 1, 4, 2>(ab, c), i32x4_shuffle::<0, 1, 6, 2>(bc, a), i32x4_shuffle::<0, 1, 7, 2>(ca, b)]
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -234,6 +242,23 @@ impl F32x4 {
     #[inline(always)]
     pub(crate) fn min(self, other: F32x4) -> F32x4 {
         F32x4(lanes::min(self.0, other.0))
+    }
+
+    /// One number of each in turn, instead of four.
+    #[inline(always)]
+    pub(crate) fn interleaved(a: F32x4, b: F32x4, c: F32x4) -> [F32x4; 3] {
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        return lanes::interleaved(a.0, b.0, c.0).map(F32x4);
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        {
+            let (mut four, mut three) = ([0.; 12], [0.; 12]);
+            // SAFETY: both arrays have room for twelve.
+            unsafe {
+                [a, b, c].into_iter().enumerate().for_each(|(row, x)| x.store(four.as_mut_ptr().add(4 * row)));
+                (0..12).for_each(|i| three[i] = four[i % 3 * 4 + i / 3]);
+                [0, 4, 8].map(|at| F32x4::load(three.as_ptr().add(at)))
+            }
+        }
     }
 
     /// `f` of each.

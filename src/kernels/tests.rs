@@ -148,6 +148,14 @@ fn convolutions_of_one_pixel() {
 }
 
 #[test]
+fn linear_layers() {
+    // Four blocks of outputs at once, and what is left.
+    check_convolution(By::Direct, [45, 1, 1], 77, Window::PIXEL, 1, Finish::PLAIN);
+    check_convolution(By::Direct, [45, 2, 1], 77, Window::PIXEL, 1, RELU6);
+    check_convolution(By::Direct, [5, 3, 2], 36, window(3, 2, 1, 1), 1, RELU6);
+}
+
+#[test]
 fn convolutions_of_any_window() {
     let leaky = Finish { slope: 0.1, high: f32::INFINITY };
     check_convolution(By::Direct, [3, 11, 8], 8, window(3, 2, 0, 1), 1, RELU6);
@@ -195,6 +203,22 @@ fn convolutions_by_winograd() {
         1,
         Finish { slope: 0.2, high: f32::INFINITY },
     );
+}
+
+#[test]
+fn pictures_lie_pixel_by_pixel() {
+    for width in [1, 3, 4, 6, 9] {
+        let values = numbers(3 * 2 * width, 7);
+        let planes = Planes { start: 4, row: 3 * width + 5, pixel: 3, height: 2, width, channels: 3 };
+        let mut memory = vec![777.; planes.end()];
+        from_planes(&mut memory, planes, &values);
+        for (place, &value) in values.iter().enumerate() {
+            let (channel, y, x) = (place / (2 * width), place / width % 2, place % width);
+            assert_eq!(memory[planes.at(y as isize, x as isize) + channel], value, "{width}: {channel} {y} {x}");
+        }
+        assert_eq!(memory[planes.at(0, width as isize)..planes.at(1, 0)], [777.; 5]);
+        assert_eq!(to_planes(&memory, planes), values);
+    }
 }
 
 #[test]
