@@ -358,37 +358,9 @@ fn places(pixels: u32, edges: bool) -> String {
     })
 }
 
-fn convolution(input: Input, pixels: u32, vectors: u32, edges: bool) -> String {
-    let load = |i: u32, index: &str, zero: &str| {
-        if edges { format!("select({zero}, input[{index}], in{i})") } else { format!("input[{index}]") }
-    };
-    let sum = |i: u32, t: u32| format!("s{i}_{t}");
-    let multiply = |factor: &dyn Fn(u32) -> String| {
-        each(vectors, |t| {
-            format!("let w{t} = weights[w + {t}u];")
-                + &each(pixels, |i| format!("{0} = fma(vec4f({1}), w{t}, {0});", sum(i, t), factor(i)))
-        })
-    };
-    let (base, inner) = match input {
-        Input::Vectors => (
-            "source.x + image * source.y".to_owned(),
-            each(pixels, |i| format!("let a{i} = {};", load(i, &format!("p{i} + c"), "vec4f()")))
-                + &["x", "y", "z", "w"]
-                    .map(|lane| format!("{{ {} }} w += count.z;", multiply(&|i| format!("a{i}.{lane}"))))
-                    .concat(),
-        ),
-        Input::Numbers => (
-            "source.x + image * source.y + (4 * n / sizes[3].z) * count.w * sizes[3].w".to_owned(),
-            each(pixels, |i| format!("let a{i} = {};", load(i, &format!("p{i} + c * sizes[3].w"), "0.0")))
-                + &multiply(&|i| format!("a{i}"))
-                + "w += count.z;",
-        ),
-    };
-    let sums = each(pixels * vectors, |i| format!("var {} = vec4f();", sum(i / vectors, i % vectors)));
-    let stores = each(pixels * vectors, |i| {
-        let (i, t) = (i / vectors, i % vectors);
-        format!("store(image, m + {i}u, n + {t}u, {});", sum(i, t))
-    });
+/// Sums over windows, `s{pixel}_{vector}` of a thread's pixels and vectors: what `inner` adds at each place of them.
+fn windows(pixels: u32, vectors: u32, base: &str, edges: bool, inner: &str) -> String {
+    let each_sum = |text: &dyn Fn(u32, u32) -> String| each(pixels * vectors, |i| text(i / vectors, i % vectors));
     format!(
         "{START}
         let n = (group.x * $LANES + local.x) * {vectors}u; let m = (group.y * $ROWS + local.y) * {pixels}u;
@@ -400,16 +372,44 @@ fn convolution(input: Input, pixels: u32, vectors: u32, edges: bool) -> String {
         for (var ky = 0; ky < extent.z; ky++) {{
             for (var kx = 0; kx < extent.w; kx++) {{
                 {places}
-                for (var c = 0u; c < count.w; c++) {{
-                    {inner}
-                }}
+                {inner}
             }}
         }}
         {stores}
         }}",
         corners = corners(pixels),
         places = places(pixels, edges),
+        sums = each_sum(&|i, t| format!("var s{i}_{t} = vec4f();")),
+        stores = each_sum(&|i, t| format!("store(image, m + {i}u, n + {t}u, s{i}_{t});")),
     )
+}
+
+fn convolution(input: Input, pixels: u32, vectors: u32, edges: bool) -> String {
+    let load = |i: u32, index: &str, zero: &str| {
+        if edges { format!("select({zero}, input[{index}], in{i})") } else { format!("input[{index}]") }
+    };
+    let multiply = |factor: &dyn Fn(u32) -> String| {
+        each(vectors, |t| {
+            format!("let w{t} = weights[w + {t}u];")
+                + &each(pixels, |i| format!("s{i}_{t} = fma(vec4f({}), w{t}, s{i}_{t});", factor(i)))
+        })
+    };
+    let (base, inner) = match input {
+        Input::Vectors => (
+            "source.x + image * source.y",
+            each(pixels, |i| format!("let a{i} = {};", load(i, &format!("p{i} + c"), "vec4f()")))
+                + &["x", "y", "z", "w"]
+                    .map(|lane| format!("{{ {} }} w += count.z;", multiply(&|i| format!("a{i}.{lane}"))))
+                    .concat(),
+        ),
+        Input::Numbers => (
+            "source.x + image * source.y + (4 * n / sizes[3].z) * count.w * sizes[3].w",
+            each(pixels, |i| format!("let a{i} = {};", load(i, &format!("p{i} + c * sizes[3].w"), "0.0")))
+                + &multiply(&|i| format!("a{i}"))
+                + "w += count.z;",
+        ),
+    };
+    windows(pixels, vectors, base, edges, &format!("for (var c = 0u; c < count.w; c++) {{ {inner} }}"))
 }
 
 fn row(lanes: u32, rows: u32) -> String {
@@ -437,30 +437,9 @@ fn row(lanes: u32, rows: u32) -> String {
 }
 
 fn depthwise(pixels: u32) -> String {
-    format!(
-        "{START}
-        let n = group.x * $LANES + local.x; let m = (group.y * $ROWS + local.y) * {pixels}u;
-        if (n >= count.z || m >= count.x) {{ return; }}
-        let base = source.x + image * source.y + n;
-        {corners}
-        {sums}
-        var w = n;
-        for (var ky = 0; ky < extent.z; ky++) {{
-            for (var kx = 0; kx < extent.w; kx++) {{
-                {places}
-                let weight = weights[w];
-                {inner}
-                w += count.z;
-            }}
-        }}
-        {stores}
-        }}",
-        corners = corners(pixels),
-        places = places(pixels, true),
-        sums = each(pixels, |i| format!("var s{i} = vec4f();")),
-        inner = each(pixels, |i| format!("s{i} = fma(select(vec4f(), input[p{i}], in{i}), weight, s{i});")),
-        stores = each(pixels, |i| format!("store(image, m + {i}u, n, s{i});")),
-    )
+    let sums = each(pixels, |i| format!("s{i}_0 = fma(select(vec4f(), input[p{i}], in{i}), weight, s{i}_0);"));
+    let inner = format!("let weight = weights[w]; {sums} w += count.z;");
+    windows(pixels, 1, "source.x + image * source.y + n", true, &inner)
 }
 
 /// Joins a number to those before it.
