@@ -66,6 +66,11 @@ pub struct LoadOptions {
 /// - [`ErrorKind::Unsupported`]: operators that are not there (all of them, each by node and operator), or a network that
 ///   is no image classifier.
 pub fn load(bytes: &[u8], options: &LoadOptions, device: &Device) -> Result<Network> {
+    load_owned(bytes.to_vec(), options, device)
+}
+
+/// [`load`] without a copy of the file.
+pub(crate) fn load_owned(bytes: Vec<u8>, options: &LoadOptions, device: &Device) -> Result<Network> {
     let model = decode(bytes)?;
     let metadata: BTreeMap<String, String> = model
         .metadata
@@ -73,7 +78,7 @@ pub fn load(bytes: &[u8], options: &LoadOptions, device: &Device) -> Result<Netw
         .map(|e| (e.key.clone().unwrap_or_default(), e.value.clone().unwrap_or_default()))
         .collect();
     let graph = graph(&model)?;
-    let mut builder = Builder::new(&model, graph)?;
+    let mut builder = Builder::new(&model, graph);
     let (input, channels_last) = builder.image_input(graph, options)?;
     builder.build(graph)?;
     let plan = builder.finish_classifier(graph)?;
@@ -89,9 +94,9 @@ pub async fn evaluate(
     device: &Device,
     plainly: bool,
 ) -> Result<(Vec<usize>, Vec<f32>)> {
-    let model = decode(bytes)?;
+    let model = decode(bytes.to_vec())?;
     let graph = graph(&model)?;
-    let mut builder = Builder::new(&model, graph)?;
+    let mut builder = Builder::new(&model, graph);
     for (info, (shape, _)) in builder.inputs(graph).into_iter().zip(inputs) {
         builder.add_input(info.name.as_deref().unwrap_or_default(), shape.clone(), Layout::Other);
     }
@@ -110,8 +115,9 @@ pub async fn evaluate(
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<proto::Model> {
-    proto::Model::decode(Bytes::copy_from_slice(bytes)).map_err(|error| {
+/// The messages of a file, whose tensors stay where they are in it.
+fn decode(bytes: Vec<u8>) -> Result<proto::Model> {
+    proto::Model::decode(Bytes::from(bytes)).map_err(|error| {
         Error::new(
             ErrorKind::Model,
             format!("this is no ONNX file, or a damaged one ({error}); a .onnx file is accepted"),
@@ -145,17 +151,17 @@ struct Builder {
 }
 
 impl Builder {
-    fn new(model: &proto::Model, graph: &proto::Graph) -> Result<Self> {
+    fn new(model: &proto::Model, graph: &proto::Graph) -> Self {
         let standard = |set: &&proto::OperatorSet| matches!(set.domain.as_deref(), None | Some("" | "ai.onnx"));
         let opset = model.opset_import.iter().find(standard).and_then(|set| set.version).unwrap_or(1);
         let mut known = HashMap::new();
         let mut initializers = HashSet::new();
-        for tensor in &graph.initializer {
+        for (index, tensor) in graph.initializer.iter().enumerate() {
             let name = tensor.name.clone().unwrap_or_default();
-            known.insert(name.clone(), Known::Constant(Rc::new(Host::decode(tensor, "an initializer")?)));
+            known.insert(name.clone(), Known::Initializer(index));
             initializers.insert(name);
         }
-        Ok(Builder {
+        Builder {
             known,
             initializers,
             values: vec![],
@@ -164,7 +170,7 @@ impl Builder {
             aliases: vec![],
             batches: true,
             opset,
-        })
+        }
     }
 
     /// The inputs that the caller gives; older files list parameters among them.
@@ -240,15 +246,26 @@ impl Builder {
         let table: HashMap<&str, fn(&Node) -> Result<Built>> =
             TABLES.iter().flat_map(|table| table.iter().copied()).collect();
         let mut refusals: Vec<Error> = vec![];
+        let mut uses: HashMap<&str, usize> = HashMap::new();
+        let outputs = graph.output.iter().filter_map(|info| info.name.as_ref());
+        graph
+            .node
+            .iter()
+            .flat_map(|node| &node.input)
+            .chain(outputs)
+            .for_each(|name| *uses.entry(name).or_default() += 1);
         for proto in &graph.node {
             let operator = proto.operator.as_deref().unwrap_or_default();
             let domain = proto.domain.as_deref().unwrap_or_default();
             let builder = table.get(operator).filter(|_| matches!(domain, "" | "ai.onnx"));
-            let inputs: Vec<Option<Known>> = proto
-                .input
-                .iter()
-                .map(|name| if name.is_empty() { None } else { self.known.get(name).cloned() })
-                .collect();
+            let inputs = proto.input.iter().map(|name| match self.known.get(name).filter(|_| !name.is_empty()) {
+                Some(Known::Initializer(index)) => {
+                    let host = Host::decode(&graph.initializer[*index], "an initializer")?;
+                    Ok(Some(Known::Constant(Rc::new(host))))
+                }
+                known => Ok(known.cloned()),
+            });
+            let inputs: Vec<Option<Known>> = inputs.collect::<Result<_>>()?;
             let refused = inputs.iter().flatten().any(|known| matches!(known, Known::Refused));
             let unknown = proto.input.iter().find(|name| !name.is_empty() && !self.known.contains_key(*name));
             let built = match (builder, unknown) {
@@ -272,6 +289,13 @@ impl Builder {
             if let Err(error) = built {
                 refusals.push(error);
                 self.refuse_outputs(proto);
+            }
+            for name in &proto.input {
+                let left = uses.get_mut(name.as_str()).expect("it was counted");
+                *left -= 1;
+                if *left == 0 && matches!(self.known.get(name), Some(Known::Constant(_))) {
+                    self.known.remove(name);
+                }
             }
         }
         match &refusals[..] {
@@ -347,7 +371,7 @@ impl Builder {
                 Input::Value(id) => Source::Value(id),
                 Input::Previous => Source::Value(previous.as_ref().map_or(ValueId(0), |operand| operand.id)),
                 Input::Constant(host) => {
-                    self.constants.push(Constant { shape: rank4(&host.shape), values: host.floats() });
+                    self.constants.push(Constant { shape: rank4(&host.shape), values: host.into_floats() });
                     Source::Constant(self.constants.len() - 1)
                 }
             })

@@ -143,6 +143,14 @@ impl Host {
         }
     }
 
+    /// The same without a copy, where they are floats.
+    pub fn into_floats(self) -> Vec<f32> {
+        match self.data {
+            Data::Float(values) => values,
+            Data::Int(_) => self.floats(),
+        }
+    }
+
     /// The numbers as integers, where they are integers.
     pub fn as_ints(&self) -> Option<&[i64]> {
         match &self.data {

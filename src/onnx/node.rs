@@ -10,6 +10,9 @@ use crate::{Error, ErrorKind, Result};
 /// What is known of a name of the file while loading.
 #[derive(Clone)]
 pub(super) enum Known {
+    /// A tensor of the file that is yet to be decoded, by its place there: decoded where it is used, so that no two copies
+    /// of all parameters are there at once.
+    Initializer(usize),
     Constant(Rc<Host>),
     Value(Operand),
     /// Reshaped (and perhaps permuted) beyond four axes: only a further Transpose or Reshape can use it.

@@ -9,12 +9,34 @@ use crate::network::plan::Op;
 
 pub(super) const TABLE: Table = &[("QuantizeLinear", quantize), ("DequantizeLinear", dequantize)];
 
-/// Scale and zero point of a node, shaped to broadcast over an input of this shape, and the zero point's element type.
-fn parameters(node: &Node, shape: &[usize]) -> Result<(Host, Host, Option<i32>)> {
+/// How a node's numbers are quantised.
+struct Levels {
+    /// Shaped to broadcast over the input.
+    scale: Host,
+    zero: Host,
+    /// The zero point's type.
+    element: Option<i32>,
+    /// How many numbers lie side by side that have one scale.
+    run: usize,
+}
+
+impl Levels {
+    /// Scale and zero point for each of `count` numbers in a row.
+    fn each(&self, count: usize) -> impl Iterator<Item = (f32, f32)> {
+        let (scale, zero) = (self.scale.floats(), self.zero.floats());
+        (0..count).map(move |i| {
+            let channel = i / self.run % scale.len();
+            (scale[channel], zero[channel])
+        })
+    }
+}
+
+fn levels(node: &Node, shape: &[usize]) -> Result<Levels> {
     let scale = node.required_constant(1, "the scale")?;
     let zero = if node.has(2) { Some(node.required_constant(2, "the zero point")?) } else { None };
     let rank = shape.len();
     let mut dims = vec![1; rank];
+    let mut run = 1;
     if scale.len() != 1 {
         let axis = node.axis(node.int("axis", 1), rank)?;
         if scale.rank() != 1 || scale.len() != shape[axis] || node.int("block_size", 0) != 0 {
@@ -24,12 +46,18 @@ fn parameters(node: &Node, shape: &[usize]) -> Result<(Host, Host, Option<i32>)>
             )));
         }
         dims[axis] = scale.len();
+        run = shape[axis + 1..].iter().product();
     }
     if zero.is_some_and(|zero| zero.len() != scale.len()) {
         return Err(node.refuse("a zero point of another shape than the scale"));
     }
     let zeros = zero.map_or_else(|| vec![0.0; scale.len()], |zero| zero.floats());
-    Ok((Host::float(dims.clone(), scale.floats()), Host::float(dims, zeros), zero.map(|zero: &Rc<Host>| zero.element)))
+    Ok(Levels {
+        scale: Host::float(dims.clone(), scale.floats()),
+        zero: Host::float(dims, zeros),
+        element: zero.map(|zero: &Rc<Host>| zero.element),
+        run,
+    })
 }
 
 fn on_device(host: Host, rank: usize) -> Input {
@@ -39,8 +67,8 @@ fn on_device(host: Host, rank: usize) -> Input {
 
 fn quantize(node: &Node) -> Result<Built> {
     let shape = node.shape(0)?.to_vec();
-    let (scale, zero, element) = parameters(node, &shape)?;
-    let element = element.unwrap_or(match node.int("output_dtype", 0) {
+    let quantised = levels(node, &shape)?;
+    let element = quantised.element.unwrap_or(match node.int("output_dtype", 0) {
         0 => element::UINT8,
         given => given as i32,
     });
@@ -52,26 +80,27 @@ fn quantize(node: &Node) -> Result<Built> {
         other => return Err(node.refuse(format!("the element type {other}; 8 and 16 bit integers are accepted"))),
     };
     if let Some(host) = node.constant(0) {
-        let (scale, zero) = (scale.expanded(&shape).floats(), zero.expanded(&shape).floats());
-        let levels = host.floats().into_iter().zip(scale).zip(zero);
-        let levels = levels.map(|((v, s), z)| ((v / s).round_ties_even() + z).clamp(low, high) as i64).collect();
+        let levels = host.floats().into_iter().zip(quantised.each(host.len()));
+        let levels = levels.map(|(v, (s, z))| ((v / s).round_ties_even() + z).clamp(low, high) as i64).collect();
         return Ok(Built::Constants(vec![Host { element, ..Host::ints(shape, levels) }]));
     }
     let x = node.value(0)?;
     let rank = shape.len();
-    let inputs = vec![Input::Value(x.id), on_device(scale, rank), on_device(zero, rank)];
+    let inputs = vec![Input::Value(x.id), on_device(quantised.scale, rank), on_device(quantised.zero, rank)];
     step(Op::Quantize { low, high }, inputs, shape)
 }
 
 fn dequantize(node: &Node) -> Result<Built> {
     let shape = node.shape(0)?.to_vec();
-    let (scale, zero, _) = parameters(node, &shape)?;
+    let quantised = levels(node, &shape)?;
     if let Some(host) = node.constant(0) {
-        let shifted = Host::combine(&Host::float(shape.clone(), host.floats()), &zero, |x, z| x - z, |x, _| x);
-        let scaled = shifted.and_then(|shifted| Host::combine(&shifted, &scale, |x, s| x * s, |x, _| x));
-        return Ok(Built::Constants(vec![scaled.ok_or_else(|| node.refuse("operands whose shapes do not fit"))?]));
+        let mut values = host.floats();
+        let count = values.len();
+        values.iter_mut().zip(quantised.each(count)).for_each(|(v, (s, z))| *v = (*v - z) * s);
+        return Ok(Built::Constants(vec![Host::float(shape, values)]));
     }
     let x = node.value(0)?;
     let rank = shape.len();
-    step(Op::Dequantize, vec![Input::Value(x.id), on_device(scale, rank), on_device(zero, rank)], shape)
+    let inputs = vec![Input::Value(x.id), on_device(quantised.scale, rank), on_device(quantised.zero, rank)];
+    step(Op::Dequantize, inputs, shape)
 }

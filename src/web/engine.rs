@@ -40,7 +40,7 @@ impl Engine {
     /// Reads an ONNX file; `width` and `height` settle what the file leaves open.
     pub fn load(&self, bytes: Vec<u8>, width: Option<u32>, height: Option<u32>) -> Result<Network, JsValue> {
         let options = LoadOptions { input_size: width.zip(height) };
-        Ok(Network(Rc::new(onnx::load(&bytes, &options, &self.device)?)))
+        Ok(Network(Rc::new(onnx::load_owned(bytes, &options, &self.device)?)))
     }
 }
 
