@@ -88,7 +88,8 @@ fn lints() -> Vec<Lint> {
             setup::npm_packages,
             command("node", &["node_modules/eslint/bin/eslint.js", "--max-warnings=0", "."]),
         ),
-        lint("lint clippy native", setup::rust_lints, clippy(&["--workspace", "--all-targets"])),
+        // With what only a graphics card could test, too.
+        lint("lint clippy native", setup::rust_lints, clippy(&["--workspace", "--all-targets", "--all-features"])),
     ];
     for name in site::BUILDS {
         lints.push(lint(&format!("lint clippy wasm {name}"), wasm_lints, clippy(&site::cargo_arguments(name))));
