@@ -4,7 +4,7 @@
 //! pytorch-grad-cam, so that numbers can be compared. Everything happens on the network's input: a heatmap is resampled
 //! to its size first, and a removed pixel is one of the preprocessed picture.
 //!
-//! **Invariants.** No more than [`BATCH`] changed inputs exist at once, and the caller is asked between them.
+//! **Invariants.** No more than `BATCH` changed inputs exist at once, and the caller is asked between them.
 
 use std::cell::Cell;
 

@@ -90,6 +90,7 @@ fn lints() -> Vec<Lint> {
         ),
         // With what only a graphics card could test, too.
         lint("lint clippy native", setup::rust_lints, clippy(&["--workspace", "--all-targets", "--all-features"])),
+        lint("lint rustdoc", || Ok(()), rustdoc()),
     ];
     for name in site::BUILDS {
         lints.push(lint(&format!("lint clippy wasm {name}"), wasm_lints, clippy(&site::cargo_arguments(name))));
@@ -105,6 +106,12 @@ fn wasm_lints() -> Result<()> {
 fn clippy(arguments: &[&str]) -> Command {
     let mut command = cargo(&["clippy", "--quiet"]);
     command.args(arguments).args(["--", "--deny", "warnings"]);
+    command
+}
+
+fn rustdoc() -> Command {
+    let mut command = cargo(&["doc", "--quiet", "--package", "gradcam-web", "--lib", "--no-deps", "--all-features"]);
+    command.env("RUSTDOCFLAGS", "--deny warnings");
     command
 }
 
