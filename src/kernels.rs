@@ -18,7 +18,7 @@ mod winograd;
 
 pub(crate) use convolution::Convolution;
 pub(crate) use depthwise::Depthwise;
-pub(crate) use elementwise::{Map, clear_border, combine, copy, fill, from_planes, to_planes};
+pub(crate) use elementwise::{Map, clear_border, combine, copy, fill, from_planes, shuffle, to_planes};
 pub(crate) use pooling::Pool;
 pub(crate) use winograd::{Winograd, pays as winograd_pays};
 

@@ -120,6 +120,16 @@ pub(crate) fn copy(memory: &mut [f32], [input, output]: [Planes; 2]) {
     }
 }
 
+/// The first channel of each of so many groups of channels, then the second of each, and so on; output and input lie apart.
+pub(crate) fn shuffle(memory: &mut [f32], [input, output]: [Planes; 2], groups: usize) {
+    let each = input.channels / groups;
+    for (from, to) in input.pixels().zip(output.pixels()) {
+        for channel in 0..input.channels {
+            memory[to + channel] = memory[from + channel % groups * each + channel / groups];
+        }
+    }
+}
+
 /// Writes the same number to every channel of every pixel.
 pub(crate) fn fill(memory: &mut [f32], planes: Planes, value: f32) {
     for pixel in planes.pixels() {

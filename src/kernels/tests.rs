@@ -311,3 +311,14 @@ fn a_memory_that_is_too_small_is_noticed() {
 fn warming_up_stays_inside_its_memory() {
     warm_up();
 }
+
+#[test]
+fn a_shuffle_takes_the_first_of_each_group_first() {
+    let mut memory = Memory::new();
+    let input = memory.filled([6, 1, 2], 0, 2, &[0., 10., 1., 11., 2., 12., 3., 13., 4., 14., 5., 15.]);
+    let output = memory.planes([6, 1, 2], 1, 0);
+    shuffle(&mut memory.numbers, [input, output], 2);
+    // Groups 0 1 2 and 3 4 5.
+    let expected = [0., 10., 3., 13., 1., 11., 4., 14., 2., 12., 5., 15.];
+    assert_eq!(to_planes(&memory.numbers, output), expected);
+}

@@ -50,6 +50,7 @@ enum Instruction {
     Combine(Combine, [Planes; 2], Planes, Finish),
     Fill(Planes, f32),
     Copy([Planes; 2]),
+    Shuffle([Planes; 2], usize),
     /// A step as burn runs it.
     Step {
         step: usize,
@@ -96,6 +97,7 @@ impl Program {
                 }
                 Instruction::Fill(planes, value) => kernels::fill(memory, *planes, *value),
                 Instruction::Copy(planes) => kernels::copy(memory, *planes),
+                Instruction::Shuffle(planes, groups) => kernels::shuffle(memory, *planes, *groups),
                 Instruction::Step { step, values, output } => {
                     let step = &plan.steps[*step];
                     let mut values = values.iter();
@@ -385,7 +387,8 @@ impl<'a> Layout<'a> {
                     instructions.push(Instruction::Fill(output, value));
                     instructions.push(Instruction::Copy([from, Planes { start, ..from }.strided_like(output)]));
                 }
-                Kind::Shuffle { .. } | Kind::Step => {
+                Kind::Shuffle { groups } => instructions.push(Instruction::Shuffle(planes, groups)),
+                Kind::Step => {
                     let values = group.operands.iter().map(|&value| self.placed(value)).collect();
                     instructions.push(Instruction::Step {
                         step: group.last,
