@@ -20,7 +20,7 @@ pub(crate) use convolution::Convolution;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use elementwise::{Map, clear_border, combine, copy, fill, from_planes, shuffle, to_planes};
 pub(crate) use pooling::Pool;
-pub(crate) use winograd::{Winograd, pays as winograd_pays};
+pub(crate) use winograd::{Tiling, Winograd};
 
 use crate::formula::{Finish, PoolKind, Window};
 
@@ -126,13 +126,16 @@ pub(crate) fn warm_up() {
     const IMAGE: usize = 36 * 36 * CHANNELS + 4;
     let (input, output) = (planes(0, CHANNELS), planes(IMAGE, CHANNELS));
     let halved = Planes { height: 14, width: 14, ..output };
-    let mut memory = vec![0.; 2 * IMAGE + Winograd::scratch(CHANNELS, output)];
+    let mut memory =
+        vec![0.; 2 * IMAGE + Tiling::SMALL.scratch(CHANNELS, output).max(Tiling::LARGE.scratch(CHANNELS, output))];
     let after = After { bias: vec![0.; CHANNELS], affine: None, addend: None, finish: Finish::PLAIN };
     let weights = vec![0.; CHANNELS * CHANNELS * 9];
     let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1], dilation: [1, 1] };
     let by_two = Window { stride: [2, 2], ..window };
     Convolution::new([input, output], window, 1, &weights, &after).run(&mut memory);
-    Winograd::new([input, output], [1, 1], &weights, &after, 2 * IMAGE).run(&mut memory);
+    for tiling in [Tiling::SMALL, Tiling::LARGE] {
+        Winograd::new(tiling, [input, output], [1, 1], &weights, &after, 2 * IMAGE).run(&mut memory);
+    }
     for _ in 0..8 {
         Depthwise::new([input, output], window, &weights, &after).run(&mut memory);
         Depthwise::new([input, halved], by_two, &weights, &after).run(&mut memory);

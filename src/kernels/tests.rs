@@ -90,7 +90,7 @@ fn convolved(
 enum By {
     Direct,
     Depthwise,
-    Winograd,
+    Winograd(Tiling),
 }
 
 #[track_caller]
@@ -116,14 +116,14 @@ fn check_convolution(by: By, shape: [usize; 3], outputs: usize, window: Window, 
             match by {
                 By::Direct => Convolution::new(planes, window, groups, &weights, &after).run(numbers),
                 By::Depthwise => Depthwise::new(planes, window, &weights, &after).run(numbers),
-                By::Winograd => {
+                By::Winograd(tiling) => {
                     let scratch = numbers.len();
-                    numbers.resize(scratch + Winograd::scratch(channels, output), 777.);
-                    Winograd::new(planes, window.padding, &weights, &after, scratch).run(numbers);
+                    numbers.resize(scratch + tiling.scratch(channels, output), 777.);
+                    Winograd::new(tiling, planes, window.padding, &weights, &after, scratch).run(numbers);
                 }
             }
             let expected = convolved(&x, shape, out, window, groups, &weights, &after, addend.map(Vec::as_slice));
-            let tolerance = if by == By::Winograd { 2e-5 } else { 2e-6 };
+            let tolerance = if matches!(by, By::Winograd(_)) { 2e-5 } else { 2e-6 };
             assert_close(&to_planes(&memory.numbers, output), &expected, tolerance);
             // The border of the output is left as it was.
             let around: f32 = memory.numbers[output.at(-1, -1)..output.at(-1, -1) + output.row].iter().sum();
@@ -192,17 +192,22 @@ fn depthwise_convolutions() {
 
 #[test]
 fn convolutions_by_winograd() {
-    // Whole tiles and not, with and without padding, more tiles than are in work at a time.
-    check_convolution(By::Winograd, [8, 8, 12], 16, window(3, 1, 1, 1), 1, RELU6);
-    check_convolution(By::Winograd, [9, 7, 13], 11, window(3, 1, 0, 1), 1, Finish::PLAIN);
-    check_convolution(
-        By::Winograd,
-        [64, 30, 30],
-        64,
-        window(3, 1, 1, 1),
-        1,
-        Finish { slope: 0.2, high: f32::INFINITY },
-    );
+    let leaky = Finish { slope: 0.2, high: f32::INFINITY };
+    for by in [Tiling::SMALL, Tiling::LARGE].map(By::Winograd) {
+        // Whole tiles and not, with and without padding, more tiles than are in work at a time.
+        check_convolution(by, [8, 8, 12], 16, window(3, 1, 1, 1), 1, RELU6);
+        check_convolution(by, [9, 7, 13], 11, window(3, 1, 0, 1), 1, Finish::PLAIN);
+        check_convolution(by, [64, 30, 30], 64, window(3, 1, 1, 1), 1, leaky);
+    }
+}
+
+#[test]
+fn tiles_are_small_where_maps_are_small_and_weights_many() {
+    let tiling = |input: [usize; 3], outputs| Tiling::of(&window(3, 1, 1, 1), 1, input, [outputs, input[1], input[2]]);
+    assert_eq!(tiling([160, 12, 12], 160), Some(Tiling::SMALL));
+    assert_eq!(tiling([32, 12, 12], 32), Some(Tiling::LARGE));
+    assert_eq!(tiling([160, 56, 56], 160), Some(Tiling::LARGE));
+    assert_eq!(tiling([512, 20, 20], 512), Some(Tiling::SMALL));
 }
 
 #[test]

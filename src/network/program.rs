@@ -13,7 +13,7 @@ use super::fuse::{Form, Group, Kind, groups, parents};
 use super::plan::{Plan, Source, ValueId, rank4};
 use super::run;
 use crate::formula::{Combine, Finish, Function, Window};
-use crate::kernels::{self, After, Convolution, Depthwise, Map, Planes, Pool, Winograd};
+use crate::kernels::{self, After, Convolution, Depthwise, Map, Planes, Pool, Tiling, Winograd};
 use crate::tensor::{Tensor, numbers, tensor};
 
 /// Compiled steps.
@@ -240,22 +240,21 @@ impl<'a> Layout<'a> {
         root.last = root.last.max(time);
     }
 
-    fn is_winograd(&self, group: &Group, window: &Window, groups: usize) -> bool {
+    fn tiling(&self, group: &Group, window: &Window, groups: usize) -> Option<Tiling> {
         let sides = |form: Form| [form.channels, form.height, form.width];
-        kernels::winograd_pays(window, groups, sides(self.form(group.operands[0])), sides(self.form(group.output)))
+        Tiling::of(window, groups, sides(self.form(group.operands[0])), sides(self.form(group.output)))
     }
 
     /// What a convolution reads around its input.
     fn border_for(&self, group: &Group, window: &Window, groups: usize) -> Border {
         let (x, out) = (self.form(group.operands[0]), self.form(group.output));
         let (input, output) = ([x.height, x.width], [out.height, out.width]);
-        let needed = if self.is_winograd(group, window, groups) {
-            Winograd::needed(output, window.padding)
-        } else {
-            std::array::from_fn(|i| {
+        let needed = match self.tiling(group, window, groups) {
+            Some(tiling) => tiling.needed(output, window.padding),
+            None => std::array::from_fn(|i| {
                 let reach = (output[i] - 1) * window.stride[i] + (window.kernel[i] - 1) * window.dilation[i] + 1;
                 reach.saturating_sub(window.padding[i])
-            })
+            }),
         };
         std::array::from_fn(|i| (window.padding[i], needed[i].saturating_sub(input[i])))
     }
@@ -270,9 +269,9 @@ impl<'a> Layout<'a> {
             self.roots.iter().map(|(&id, root)| (root.size(), root.first, root.last, Of::Root(id))).collect();
         for (index, group) in groups.iter().enumerate() {
             if let Kind::Convolution { window, groups, .. } = &group.kind
-                && self.is_winograd(group, window, *groups)
+                && let Some(tiling) = self.tiling(group, window, *groups)
             {
-                let size = Winograd::scratch(self.form(group.operands[0]).channels, self.planes(group.output));
+                let size = tiling.scratch(self.form(group.operands[0]).channels, self.planes(group.output));
                 wanted.push((size, index + 1, index + 1, Of::Scratch(index)));
             }
         }
@@ -333,9 +332,9 @@ impl<'a> Layout<'a> {
                     let addend = addend.map(|value| self.planes(value));
                     let after = After { bias: bias.clone(), affine: affine.clone(), addend, finish };
                     let depthwise = groups > 1 && groups == planes[0].channels && groups == output.channels;
-                    instructions.push(if self.is_winograd(&group, &window, groups) {
+                    instructions.push(if let Some(tiling) = self.tiling(&group, &window, groups) {
                         let scratch = self.scratch[&index];
-                        Instruction::Winograd(Winograd::new(planes, window.padding, &weights, &after, scratch))
+                        Instruction::Winograd(Winograd::new(tiling, planes, window.padding, &weights, &after, scratch))
                     } else if depthwise {
                         Instruction::Depthwise(Depthwise::new(planes, window, &weights, &after))
                     } else {
