@@ -1,6 +1,6 @@
 //! Maps at the size of the input, from gradients by every value of the network.
 
-use super::passes::enlarge;
+use super::passes::{enlarge, stretched};
 use super::target::wide;
 use super::{Objective, Prediction, Target, Task, Watch};
 use crate::Result;
@@ -49,11 +49,7 @@ impl Task<'_> {
         // Enlarging is linear, so that channels are added up first; layers of one size share one sum.
         let mut sums: Vec<Tensor<4>> = Vec::new();
         let mut add = |products: Tensor<4>| {
-            let products = products.abs();
-            let least = products.clone().min_dim(2).min_dim(3);
-            let products = products.sub(least);
-            let greatest = products.clone().max_dim(2).max_dim(3);
-            let sum = products.div(greatest.add_scalar(1e-7)).sum_dim(1);
+            let sum = stretched(products.abs(), 1e-7).sum_dim(1);
             match sums.iter_mut().find(|other| other.dims() == sum.dims()) {
                 Some(other) => *other = other.clone().add(sum),
                 None => sums.push(sum),

@@ -128,8 +128,8 @@ impl Task<'_> {
         let mask = |range: &std::ops::Range<usize>| {
             let maps = activations.clone().narrow(1, range.start, range.len()).swap_dims(0, 1);
             match masks {
-                Masks::Plain => stretched(enlarged(maps)),
-                Masks::Noisy | Masks::Growing => enlarged(stretched(maps)),
+                Masks::Plain => stretched(enlarged(maps), 1e-8),
+                Masks::Noisy | Masks::Growing => enlarged(stretched(maps, 1e-8)),
             }
         };
         let samples = match masks {
@@ -301,12 +301,12 @@ pub(super) fn enlarge(maps: Tensor<4>, height: usize, width: usize) -> Tensor<4>
     matrix(height, h).matmul(maps).matmul(matrix(width, w).swap_dims(2, 3))
 }
 
-/// Each channel less its least number, divided by its greatest (plus 1e-8): `[N, 1, h, w]`.
-fn stretched(maps: Tensor<4>) -> Tensor<4> {
+/// Each channel less its least number, divided by what is its greatest then, plus `epsilon`: `[N, K, h, w]`.
+pub(super) fn stretched(maps: Tensor<4>, epsilon: f32) -> Tensor<4> {
     let least = maps.clone().min_dim(2).min_dim(3);
     let maps = maps.sub(least);
     let greatest = maps.clone().max_dim(2).max_dim(3);
-    maps.div(greatest.add_scalar(1e-8))
+    maps.div(greatest.add_scalar(epsilon))
 }
 
 /// Bilinear enlargement `[out, cells]` in which the corner cells' centres are the corners (PyTorch's `align_corners`).
