@@ -14,6 +14,7 @@ export class AskPanel {
   /** The middle of the cell that the keyboard is at, in pixels of the image. @type {{ x: number, y: number } | undefined} */ #cursor;
   #asking;
   #pressed = 0;
+  /** Whose cells are asked. */ #layer = "";
 
   /**
    * @param {import("gradcam-web").GradCamElement} picture
@@ -30,7 +31,27 @@ export class AskPanel {
     });
     picture.addEventListener("keydown", (event) => this.#key(event));
     picture.addEventListener("blur", () => (this.#cursor = undefined));
-    $("ask-close").addEventListener("click", () => this.clear());
+    $("ask-close").addEventListener("click", () => {
+      this.clear();
+      picture.focus({ preventScroll: true });
+    });
+  }
+
+  /** Another image, or another network. */
+  show() {
+    this.clear();
+  }
+
+  /** Another layer has other cells. @param {import("gradcam-web").Explanation} explanation */
+  explained(explanation) {
+    const layer = this.#layerOf(explanation);
+    if (layer !== this.#layer) this.clear();
+    this.#layer = layer;
+  }
+
+  /** Maps of the input itself have no layer. */
+  #layerOf({ targetLayers }) {
+    return targetLayers.at(-1) ?? this.#picture.prediction.model.defaultLayer;
   }
 
   clear() {
@@ -45,7 +66,7 @@ export class AskPanel {
     if (!prediction || !explanation) return;
     this.#asking?.abort();
     const { signal } = (this.#asking = new AbortController());
-    const targetLayer = explanation.targetLayers.at(-1) ?? prediction.model.defaultLayer;
+    const targetLayer = this.#layerOf(explanation);
     try {
       const cell = prediction.cellAt(point.x, point.y, { targetLayer });
       if (!cell) return;
@@ -68,7 +89,7 @@ export class AskPanel {
 
   #show({ cell, all, classes }, targetLayer) {
     const [, rows, columns] = this.#picture.prediction.model.layers.find(({ name }) => name === targetLayer).shape;
-    $("asked-title").textContent = `Cell ${cell.column + 1}, ${cell.row + 1} of ${columns} × ${rows} speaks for`;
+    $("asked-title").textContent = `Column ${cell.column + 1}, row ${cell.row + 1} of ${columns} × ${rows} speaks for`;
     const shown = classes.slice(0, SHOWN);
     const largest = Math.max(...shown.map(({ evidence }) => Math.abs(evidence)), Number.MIN_VALUE);
     $("asked-classes").replaceChildren(...shown.map(({ index, label, evidence }) => {
@@ -94,7 +115,7 @@ export class AskPanel {
     if (!step && event.key !== "Enter") return;
     event.preventDefault();
     const { width, height } = prediction.image;
-    const targetLayer = explanation.targetLayers.at(-1) ?? prediction.model.defaultLayer;
+    const targetLayer = this.#layerOf(explanation);
     const cellAt = ({ x, y }) => prediction.cellAt(x, y, { targetLayer });
     const start = this.#cursor ?? { x: width / 2, y: height / 2 };
     const cell = cellAt(start);

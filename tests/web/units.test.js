@@ -89,11 +89,12 @@ test("units show beside the picture with what they add, and one click shows them
     const { explanation } = picture;
     const before = pixels();
     document.querySelectorAll("#units-tiles button")[1].click();
-    const unit = { pixels: pixels(), text: document.querySelector("#showing-text").textContent, same: picture.explanation === explanation };
+    const unit = { pixels: pixels(), text: document.querySelector("#showing-text").textContent, same: picture.explanation === explanation, note: !document.querySelector("#note").hidden };
     document.querySelector("#showing-back").click();
-    return { text: unit.text, same: unit.same, changed: unit.pixels !== before, back: pixels() === before, hidden: document.querySelector("#showing").hidden };
+    return { text: unit.text, same: unit.same, changed: unit.pixels !== before, back: pixels() === before, hidden: document.querySelector("#showing").hidden, notes: [unit.note, !document.querySelector("#note").hidden] };
   });
-  assert.deepEqual(large, { text: "Channel 1 of evidence: +0.00 for bright", same: true, changed: true, back: true, hidden: true });
+  // What the note says is true of the heatmap alone.
+  assert.deepEqual(large, { notes: [false, true], text: "Channel 1 of evidence: +0.00 for bright", same: true, changed: true, back: true, hidden: true });
 });
 
 test("another class has other units", async (t) => {
@@ -117,7 +118,7 @@ test("a clicked cell tells which classes it speaks for", async (t) => {
     return rows.length > 0 && { rows, title: document.querySelector("#asked-title").textContent, note: document.querySelector("#asked-note").textContent, map, target: document.querySelector("grad-cam").explanation.targetClass };
   });
   // 12 × 8 cells: the fourth column and the fifth row.
-  assert.equal(asked.title, "Cell 4, 5 of 12 × 8 speaks for");
+  assert.equal(asked.title, "Column 4, row 5 of 12 × 8 speaks for");
   assert.match(asked.note, /exactly/);
   const labels = ["bright", "dark"];
   const number = (label) => asked.rows.find((row) => row.label === label).number;
@@ -138,9 +139,19 @@ test("the keyboard moves over the cells, and Enter asks", async (t) => {
   // The first key only shows the cursor, in the middle: column 7, row 5.
   assert.match(await page.evaluate(() => document.querySelector("#announcer").textContent), /^Column 9, row 6: [01]\.\d\d$/);
   await page.driver.keyboard.press("Enter");
-  await page.waitFor(() => document.querySelector("#asked-title").textContent === "Cell 9, 6 of 12 × 8 speaks for");
+  await page.waitFor(() => document.querySelector("#asked-title").textContent === "Column 9, row 6 of 12 × 8 speaks for");
   await page.driver.keyboard.press("Escape");
   assert.equal(await page.evaluate(() => document.querySelector("#asked").hidden && document.querySelector("#cell").hidden), true);
+
+  // What was said of one layer's cells does not stay over another's.
+  await page.driver.keyboard.press("Enter");
+  await page.waitFor(() => !document.querySelector("#asked").hidden);
+  await page.evaluate(() => {
+    const slider = document.querySelector("#layer");
+    slider.value = 0;
+    slider.dispatchEvent(new Event("input"));
+  });
+  await page.waitFor(() => document.querySelector("#asked").hidden && document.querySelector("#cell").hidden);
 });
 
 test("a longer press shows the photo and asks nothing", async (t) => {
