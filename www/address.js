@@ -10,12 +10,16 @@ let later;
 
 /**
  * The page's parameters: `src`, `model`, `class` and `layer` are undefined unless the address names them. `layer` is a
- * list: of several layers the mean is shown. `smooth` is aug, eigen or both.
+ * list: of several layers the mean is shown. `smooth` is aug, eigen or both. Forms send what was left empty, too, so an
+ * empty parameter is none.
  */
 export function readAddress() {
   const query = new URLSearchParams(location.search);
-  const parameters = Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? DEFAULTS[name]]));
-  const list = (name) => (query.has(name) ? query.getAll(name) : undefined);
+  const parameters = Object.fromEntries(NAMES.map((name) => [name, query.get(name) || DEFAULTS[name]]));
+  const list = (name) => {
+    const values = query.getAll(name).filter(Boolean);
+    return values.length > 0 ? values : undefined;
+  };
   return { ...parameters, layer: list("layer"), smooth: list("smooth") };
 }
 

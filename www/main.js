@@ -54,7 +54,7 @@ const compare = new ComparePanel({
 const units = new UnitsPanel({ style, choose: showUnit, error: showError });
 const concepts = new ConceptsPanel({ style, choose: showUnit, error: showError });
 /** Everything below the picture that follows it. */
-const panels = [aim, compare, judge, units, concepts];
+const panels = [aim, ask, compare, judge, units, concepts];
 
 // Settings: the address bar, the element and the panel always say the same.
 
@@ -92,7 +92,8 @@ function apply() {
   layers.select(state.layer);
   aim.select(state);
   $("opacity").value = state.opacity;
-  $("opacity-value").textContent = `${Math.round(100 * Number(state.opacity))} %`;
+  // Where the slider is: another number is the element's to refuse.
+  $("opacity-value").textContent = `${Math.round(100 * $("opacity").valueAsNumber)} %`;
   $("backend-choice").value = state.backend;
   const radio = document.querySelector(`#colormaps input[value="${CSS.escape(state.colormap)}"]`);
   if (radio) radio.checked = true;
@@ -138,6 +139,8 @@ async function startModel() {
     if (!state.src) hideProgress();
   } catch (error) {
     if (signal.aborted) return;
+    // What is still on its way has no progress to show any more.
+    loading.abort();
     showError(error);
     const isDefault = source === DEFAULT_MODEL && wanted.backend === "auto";
     ownModel = settled.ownModel;
@@ -166,6 +169,13 @@ function showEngine(explanation) {
 }
 
 // The picture.
+
+/** From here on the element's progress is that of the explanation. */
+const CLASSIFIED = 0.85;
+/** What takes a moment with every network. */
+const FALLBACK = { method: "grad-cam", smooth: undefined };
+/** How the last heatmap was made: Stop returns to it. */
+let lastWay = FALLBACK;
 
 /** The one before, to return to. @type {{ src: unknown, fileName: string | undefined, class: string | undefined } | undefined} */
 let lastPicture;
@@ -201,9 +211,14 @@ function openPicture() {
 /** What was said of another picture, or by another network. */
 function forgetPrediction() {
   classes.clear();
-  ask.clear();
   panels.forEach((panel) => panel.show(undefined));
-  for (const id of ["bench", "under", "note", "hint", "warning", "showing"]) $(id).hidden = true;
+  hideHeatmap();
+}
+
+/** Without a heatmap there is nothing to read off a legend, to save or to look at more closely. */
+function hideHeatmap() {
+  for (const id of ["bench", "under", "note", "hint", "warning", "showing", "cell"]) $(id).hidden = true;
+  $("save").disabled = true;
 }
 
 /** What is shown in place of the heatmap. @type {import("gradcam-web").Unit | import("gradcam-web").Concept | undefined} */
@@ -214,21 +229,36 @@ function showUnit(unit, sentence) {
   picture.show(unit);
   $("showing-text").textContent = sentence;
   $("showing").hidden = false;
+  // They are about the heatmap.
+  $("note").hidden = $("warning").hidden = true;
   units.mark(unit);
   $("stage").scrollIntoView({ block: "nearest" });
 }
 $("showing-back").addEventListener("click", () => {
   picture.show();
   hideUnit();
+  picture.focus({ preventScroll: true });
 });
 function hideUnit() {
   shownUnit = undefined;
   $("showing").hidden = true;
+  $("note").hidden = false;
+  $("warning").hidden = $("warning").textContent === "";
   units.mark(undefined);
 }
 
 picture.addEventListener("progress", ({ detail: { totalProgress } }) => {
-  if (model) showProgress(totalProgress < 0.85 ? "Running the network" : "Explaining", totalProgress);
+  if (!model) return;
+  if (totalProgress < CLASSIFIED) return showProgress("Running the network", totalProgress / CLASSIFIED);
+  // Slow methods take minutes here: they get the whole bar, and a way out.
+  const canStop = state.method !== FALLBACK.method || Boolean(state.smooth);
+  showProgress("Explaining", (totalProgress - CLASSIFIED) / (1 - CLASSIFIED), canStop);
+});
+
+$("progress-stop").addEventListener("click", () => {
+  const isSame = state.method === lastWay.method && String(state.smooth) === String(lastWay.smooth);
+  choose(isSame ? FALLBACK : lastWay);
+  picture.focus({ preventScroll: true });
 });
 
 picture.addEventListener("load", ({ detail: prediction }) => {
@@ -236,16 +266,15 @@ picture.addEventListener("load", ({ detail: prediction }) => {
   $("frame").hidden = false;
   $("stage").style.setProperty("--ratio", prediction.image.width / prediction.image.height);
   classes.show(prediction);
-  ask.clear();
   panels.forEach((panel) => panel.show(prediction));
 });
 
 picture.addEventListener("explain", ({ detail: explanation }) => {
   hideProgress();
   $("stage").dataset.state = "ready";
-  for (const id of ["under", "note", "hint", "bench"]) $(id).hidden = false;
-  $("warning").hidden = $("warning").textContent === "";
+  for (const id of ["under", "hint", "bench"]) $(id).hidden = false;
   $("save").disabled = false;
+  lastWay = { method: explanation.method, smooth: state.smooth };
   $("note").textContent = noteOf(explanation, picture.prediction.model.labels);
   hideUnit();
   classes.mark(explanation.targetClass);
@@ -266,8 +295,8 @@ picture.addEventListener("error", ({ detail }) => {
       return openPicture();
     }
   }
-  // Without a heatmap there is nothing to read off a legend, and without a picture room for another one.
-  for (const id of ["under", "note", "hint", "warning", "showing", "cell"]) $(id).hidden = true;
+  hideHeatmap();
+  // Without a picture there is room for another one.
   const hasPicture = Boolean(picture.prediction);
   $("stage").dataset.state = hasPicture ? "error" : "empty";
   $("empty").hidden = hasPicture;
@@ -279,10 +308,11 @@ picture.addEventListener("pointerleave", () => legend.mark(undefined));
 
 // Progress and errors.
 
-function showProgress(text, fraction) {
+function showProgress(text, fraction, canStop = false) {
   const percent = Math.round(100 * fraction);
   $("progress").hidden = false;
-  $("progress").setAttribute("aria-valuenow", percent);
+  $("progress-stop").hidden = !canStop;
+  $("progress-value").setAttribute("aria-valuenow", percent);
   $("progress-bar").style.transform = `scaleX(${fraction})`;
   $("progress-text").textContent = `${text} … ${percent} %`;
 }
@@ -362,7 +392,9 @@ function shownName() {
 }
 
 $("save").addEventListener("click", async () => {
-  const blob = await picture.toBlob();
+  tell("action-status", "Saving …");
+  const blob = await picture.toBlob().catch(showError);
+  if (!blob) return tell("action-status", "");
   const anchor = create("a", { href: URL.createObjectURL(blob), download: `${fileName(state)}-${shownName() ?? state.method}.png` });
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
@@ -373,7 +405,7 @@ $("link").addEventListener("click", async () => {
   await copy(location.href, "action-status", local ? `Link copied. ${local[0].toUpperCase()}${local.slice(1)} stayed on this device and is not in it.` : "Link copied.");
 });
 $("embed").addEventListener("click", () => {
-  $("embed-code").textContent = embedCode(state);
+  $("embed-code").textContent = embedCode({ ...state, model: ownModel ? "model.json" : state.model });
   $("embed-status").textContent = "";
   $("embed-dialog").showModal();
 });
@@ -418,6 +450,6 @@ async function showSamples() {
 
 // The page is put together, and in a task of its own it is filled: the browser may answer in between.
 await new Promise((resolve) => setTimeout(resolve));
-if (state.src) openImage(state.src);
+if (state.src) openPicture();
 else apply();
 void showSamples();

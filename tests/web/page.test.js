@@ -14,6 +14,7 @@ const browser = browsers.cpu;
 after(() => Promise.all([...Object.values(browsers).map((browser) => browser.close()), site.close()]));
 
 const MODEL = site.material("data/bright.onnx");
+const photo = site.material("data/images/photo.jpg");
 
 const open = (t, parameters = {}, backend = "cpu") => openPage(browsers[backend], site, t, { model: MODEL, backend, ...parameters });
 
@@ -134,6 +135,63 @@ test("a dropped model takes the place of the one in use, with its labels", async
   assert.deepEqual((await settled(page)).classes.toSorted(), ["day", "night"]);
 });
 
+test("empty parameters, which forms send, are none", async (t) => {
+  const page = await open(t, { src: site.material("data/images/photo.jpg"), method: "", class: "", layer: "", target: "", "rather-than": "", smooth: "", colormap: "", opacity: "" });
+  const { error, method, query } = await settled(page);
+  assert.deepEqual([error, method], [undefined, "grad-cam"]);
+  assert.deepEqual([...new URLSearchParams(query).keys()], ["src", "model", "backend"]);
+  assert.equal(await page.evaluate(() => document.querySelector("#opacity-value").textContent), "50 %");
+});
+
+test("a backend that does not exist is named, and the page goes on without it", async (t) => {
+  const page = await open(t, { src: site.material("data/images/photo.jpg"), backend: "gpu" });
+  await page.waitFor(() => document.querySelector("grad-cam").explanation);
+  const { error, query } = await settled(page);
+  assert.match(error.text, /no backend "gpu"; there are auto, webgpu, cpu/);
+  assert.equal(new URLSearchParams(query).get("backend"), null);
+});
+
+test("when the network can't be had, nothing seems to go on", async (t) => {
+  const page = await browser.open(site.blank, t);
+  await page.driver.route("**/model.json", (route) => route.fulfill({ status: 404 }));
+  await page.driver.goto(`${site.url}?src=${photo}`);
+  await page.waitFor(() => !document.querySelector("#error").hidden);
+  // The engine still comes.
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
+  assert.match((await settled(page)).error.text, /answered 404/);
+});
+
+test("a slow method can be stopped", async (t) => {
+  const page = await browser.open(site.blank, t);
+  await page.driver.addInitScript(() => addEventListener("DOMContentLoaded", () => {
+    const button = document.querySelector("#progress-stop");
+    new MutationObserver(() => !button.hidden && button.click()).observe(button, { attributes: true });
+  }));
+  await page.driver.goto(`${site.url}?${new URLSearchParams({ model: MODEL, src: photo, backend: "cpu", method: "ss-cam", smooth: "aug" })}`);
+  await page.waitFor(() => document.querySelector("grad-cam")?.explanation);
+  const { method, query } = await settled(page);
+  assert.equal(method, "grad-cam");
+  assert.deepEqual([...new URLSearchParams(query).keys()], ["src", "model", "backend"]);
+});
+
+test("without a heatmap there is none to save or to judge", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const usable = () => page.evaluate(() => [!document.querySelector("#save").disabled, !document.querySelector("#bench").hidden]);
+  assert.deepEqual(await usable(), [true, true]);
+  await page.driver.selectOption("#method", "cam");
+  await page.evaluate(() => {
+    const slider = document.querySelector("#layer");
+    slider.value = 0;
+    slider.dispatchEvent(new Event("input"));
+  });
+  await page.waitFor(() => !document.querySelector("#error").hidden);
+  assert.deepEqual(await usable(), [false, false]);
+  await page.driver.selectOption("#method", "grad-cam");
+  await page.waitFor(() => document.querySelector("#error").hidden && document.querySelector("#stage").dataset.state === "ready");
+  assert.deepEqual(await usable(), [true, true]);
+});
+
 for (const width of [1440, 360]) {
   test(`nothing sticks out of a window of ${width} pixels`, async (t) => {
     const page = await open(t, { src: site.material("data/images/photo.jpg") });
@@ -168,8 +226,6 @@ async function withElements(t, html) {
   }, html, `${site.url}gradcam-web/index.js`);
   return page;
 }
-
-const photo = site.material("data/images/photo.jpg");
 
 test("two elements share one worker and one copy of the model", async (t) => {
   const page = await withElements(t, `
