@@ -19,7 +19,7 @@ import { UnitsPanel } from "./units.js";
 
 const picture = $("picture");
 const state = readAddress();
-/** A dropped model is not in the address: its bytes are only here. @type {import("./intake.js").ModelFiles | undefined} */
+/** A dropped model is not in the address: its bytes are only here. @type {import("./intake.js").OwnModel | undefined} */
 let ownModel;
 /** @type {AbortController | undefined} */
 let loading;
@@ -116,12 +116,10 @@ async function startModel() {
   loading?.abort();
   const { signal } = (loading = new AbortController());
   const wanted = { ownModel, model: state.model, backend: state.backend };
-  const source = ownModel?.file ?? state.model ?? DEFAULT_MODEL;
+  const source = ownModel?.source ?? state.model ?? DEFAULT_MODEL;
   const report = (fraction) => !signal.aborted && showProgress("Getting the network ready", fraction);
   report(0);
-  const promise = loadModel(source, {
-    backend: state.backend, preprocess: ownModel?.preprocess, labels: ownModel?.labels, onProgress: report, signal,
-  });
+  const promise = loadModel(source, { backend: state.backend, onProgress: report, signal });
   // The first model: a photo may already be waiting for it.
   if (!model) picture.model = promise;
   try {
@@ -141,7 +139,7 @@ async function startModel() {
     if (signal.aborted) return;
     // What is still on its way has no progress to show any more.
     loading.abort();
-    showError(error);
+    showError({ name: error.name, message: wanted.ownModel?.tell(error.message) ?? error.message });
     const isDefault = source === DEFAULT_MODEL && wanted.backend === "auto";
     ownModel = settled.ownModel;
     Object.assign(state, { model: settled.model, backend: settled.backend });
@@ -334,12 +332,19 @@ function showError({ name, message }) {
   hideProgress();
   $("error").hidden = false;
   $("error").dataset.name = name;
-  $("error-name").textContent = ERROR_TITLES[name] ?? name;
+  const title = ERROR_TITLES[name] ?? name;
+  $("error-name").textContent = name === "ImageError" && state.fileName ? title.replace("This picture", state.fileName) : title;
   $("error-message").textContent = message;
 }
 
 function hideError() {
-  $("error").hidden = true;
+  $("error").hidden = $("notice").hidden = true;
+}
+
+/** Says what is no error. */
+function showNotice(sentence) {
+  $("notice").textContent = sentence;
+  $("notice").hidden = false;
 }
 
 // Controls.
@@ -426,11 +431,12 @@ function tell(id, text) {
 
 watchIntake({
   image: (image) => openImage(image, image.name),
-  model: (files) => {
-    ownModel = files;
+  model: (own) => {
+    ownModel = own;
     choose({ model: undefined, class: undefined, layer: undefined, "rather-than": undefined });
     startModel();
   },
+  note: showNotice,
   error: showError,
 });
 

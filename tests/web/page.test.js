@@ -135,6 +135,43 @@ test("a dropped model takes the place of the one in use, with its labels", async
   assert.deepEqual((await settled(page)).classes.toSorted(), ["day", "night"]);
 });
 
+test("a dropped manifest is followed as a fetched one is, and errors name the file", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const layer = await page.evaluate(() => document.querySelector("grad-cam").prediction.model.layers[0].name);
+  const json = (name, content) => ({ name, bytes: Buffer.from(JSON.stringify(content)) });
+  await page.drop("main", json("model.json", { name: "By day", file: "bright.onnx", labels: "labels.json", targetLayer: layer }), json("labels.json", ["day", "night"]), "tests/data/bright.onnx");
+  await page.waitFor(() => document.querySelector("#facts dd").textContent === "By day" && document.querySelector("grad-cam").explanation);
+  const { classes, targetLayer } = await settled(page);
+  assert.deepEqual([classes.toSorted(), targetLayer], [["day", "night"], layer]);
+
+  for (const [content, sentence] of [
+    [{ file: "bright.onnx", sha256: "00" }, /^This network can't be used: bright\.onnx does not match its manifest/],
+    [{ preprocess: { std: 0 } }, /model\.json has a preprocess with a std that is no list of numbers/],
+    [["one", "two", "three"], /model\.json names 3 classes, but the network has 2\./],
+    [{ 0: "day", 1: "night" }, /model\.json is neither a manifest nor a list of labels/],
+    [null, /model\.json is neither a manifest nor a list of labels/],
+  ]) {
+    await page.drop("main", json("model.json", content), "tests/data/bright.onnx");
+    await page.waitFor((source) => new RegExp(source).test(document.querySelector("#error").textContent.trim()), sentence.source);
+  }
+  assert.deepEqual((await settled(page)).classes.toSorted(), ["day", "night"]);
+});
+
+test("of what is dropped together nothing is lost without a word", async (t) => {
+  const page = await open(t);
+  await page.drop("main", { name: "notes.pdf", bytes: Buffer.from("%PDF-1.4") }, "tests/data/images/photo.jpg", "tests/data/images/portrait.jpg");
+  assert.equal((await settled(page)).error, undefined);
+  const notice = () => page.evaluate(() => !document.querySelector("#notice").hidden && document.querySelector("#notice").textContent);
+  assert.equal(await notice(), "One photo at a time: this is photo.jpg, of 2 that came.");
+  await page.drop("main", "tests/data/images/portrait.jpg", "tests/data/bright.onnx", { name: "labels.txt", bytes: Buffer.from("day\nnight\n") });
+  await page.waitFor(() => document.querySelector("grad-cam").prediction?.model.labels[0] === "day");
+  assert.deepEqual([(await settled(page)).error, await notice(), await page.evaluate(() => document.querySelector("grad-cam").alt)], [undefined, false, "portrait.jpg"]);
+  await page.drop("main", { name: "scan.tif", bytes: Buffer.from("II*\0") });
+  await page.waitFor(() => !document.querySelector("#error").hidden);
+  assert.match((await settled(page)).error.text, /scan\.tif can't be used: /);
+});
+
 test("empty parameters, which forms send, are none", async (t) => {
   const page = await open(t, { src: site.material("data/images/photo.jpg"), method: "", class: "", layer: "", target: "", "rather-than": "", smooth: "", colormap: "", opacity: "" });
   const { error, method, query } = await settled(page);
