@@ -98,6 +98,7 @@ function apply() {
   const radio = document.querySelector(`#colormaps input[value="${CSS.escape(state.colormap)}"]`);
   if (radio) radio.checked = true;
   legend.show(state.colormap);
+  tellNote();
   [compare, judge, units, concepts].forEach((panel) => panel.restyle());
 }
 
@@ -240,9 +241,15 @@ $("showing-back").addEventListener("click", () => {
 function hideUnit() {
   shownUnit = undefined;
   $("showing").hidden = true;
+  tellNote();
   $("note").hidden = false;
   $("warning").hidden = $("warning").textContent === "";
   units.mark(undefined);
+}
+
+function tellNote() {
+  const { explanation, prediction } = picture;
+  if (explanation) $("note").textContent = noteOf(explanation, prediction.model.labels, state.colormap);
 }
 
 picture.addEventListener("progress", ({ detail: { totalProgress } }) => {
@@ -273,7 +280,6 @@ picture.addEventListener("explain", ({ detail: explanation }) => {
   for (const id of ["under", "hint", "bench"]) $(id).hidden = false;
   $("save").disabled = false;
   lastWay = { method: explanation.method, smooth: state.smooth };
-  $("note").textContent = noteOf(explanation, picture.prediction.model.labels);
   hideUnit();
   classes.mark(explanation.targetClass);
   panels.forEach((panel) => panel.explained(explanation));
@@ -458,4 +464,5 @@ async function showSamples() {
 await new Promise((resolve) => setTimeout(resolve));
 if (state.src) openPicture();
 else apply();
+document.documentElement.dataset.started = "";
 void showSamples();

@@ -1,6 +1,9 @@
 // Plain words about each method: what its heatmap shows, and when it misleads. Title, paper and summary come with the package.
 
-/** @type {Record<string, { shows: string, misleads: string, warning?: string, classless?: boolean, against?: boolean }>} */
+/**
+ * `classless` methods know nothing of the class, those `against` show what speaks against it, and `unsigned` ones both.
+ * @type {Record<string, { shows: string, misleads: string, warning?: string, classless?: boolean, against?: boolean, unsigned?: boolean }>}
+ */
 const WORDS = {
   "grad-cam": {
     shows: "Where the patterns are that raise the score of the class, pattern by pattern averaged over the whole picture.",
@@ -12,7 +15,7 @@ const WORDS = {
   },
   "grad-cam++": {
     shows: "Like Grad-CAM, with more weight on places where the class depends strongly on a pattern: made for several objects of one kind.",
-    misleads: "Its weights are never negative, so patterns that speak against the class look as if they spoke for it.",
+    misleads: "Its weights are never negative: what speaks against the class does not show, and a pattern that does so in some places counts as if it spoke for it in all.",
   },
   hirescam: {
     shows: "Which places the score was computed from: activations times gradients, place by place, without averaging.",
@@ -41,7 +44,7 @@ const WORDS = {
   },
   "score-cam": {
     shows: "Which patterns, when only their places are left visible, keep the score high. No gradients.",
-    misleads: "Slow, and blacking out places makes pictures that the network has never seen: a score on those may mean little.",
+    misleads: "Slow, and covering places makes pictures that the network has never seen: a score on those may mean little.",
   },
   "ablation-cam": {
     shows: "Which patterns the score misses when they are switched off one by one. No gradients.",
@@ -62,6 +65,7 @@ const WORDS = {
   fullgrad: {
     shows: "What every layer and the picture itself add to the score, in one map.",
     misleads: "It takes absolute values: places that speak against the class light up like those that speak for it.",
+    unsigned: true,
   },
   fem: {
     shows: "Where anything unusually strong happens at the layer, whatever the class.",
@@ -88,12 +92,13 @@ const WORDS = {
   "guided-backprop": {
     shows: "Edges and textures through which the signal can flow. Sharp, and nearly the same for every class.",
     misleads: "It mostly redraws the picture.",
-    warning: "Guided backpropagation fails the sanity check: its picture hardly changes when the network's parameters are replaced by random ones. Do not read it as an explanation.",
+    unsigned: true,
+    warning: "Guided backpropagation fails the sanity check: its picture hardly changes when the network's last layers are filled with random parameters. Do not read it as an explanation.",
   },
   "guided-grad-cam": {
     shows: "The edges of guided backpropagation, inside of Grad-CAM's map.",
     misleads: "Its detail comes from guided backpropagation, which does not depend on the class.",
-    warning: "The detail comes from guided backpropagation, which fails the sanity check: its edges hardly change when the network's parameters are random. Trust it no further than Grad-CAM.",
+    warning: "The detail comes from guided backpropagation, which fails the sanity check: its edges hardly change when the network's last layers are random. Trust it no further than Grad-CAM.",
   },
   counterfactual: {
     shows: "What speaks against the class: places that would raise its score if they were gone.",
@@ -111,13 +116,21 @@ export function wordsAbout(method) {
   return WORDS[method] ?? { shows: "", misleads: "" };
 }
 
-/** What the warm places of a heatmap are, or why there are none. @param {import("gradcam-web").Explanation} explanation @param {readonly string[]} labels */
-export function noteOf({ method, targetClass, target, ratherThan, heatmap, note }, labels) {
-  const { classless, against } = wordsAbout(method);
+/** Colormaps that end in red; the others end in their brightest colour. */
+const WARM = ["turbo", "jet"];
+
+/**
+ * What the warm places of a heatmap are, or why there are none.
+ * @param {import("gradcam-web").Explanation} explanation @param {readonly string[]} labels @param {string} colormap
+ */
+export function noteOf({ method, targetClass, target, ratherThan, heatmap, note }, labels, colormap) {
+  const { classless, against, unsigned } = wordsAbout(method);
   if (!heatmap.values.some((value) => value > 0)) return note;
-  if (classless) return "Warm places stand out most at this layer, whatever the class.";
+  const places = WARM.includes(colormap) ? "Warm places" : "Bright places";
+  if (classless) return `${places} stand out most at this layer, whatever the class.`;
   const rival = ratherThan === undefined ? "" : ` rather than ${labels[ratherThan]}`;
+  if (unsigned) return `${places} change the score of ${labels[targetClass]}${rival} most, up or down.`;
   // Against what is against it is for it.
   const word = Boolean(against) !== (target === "against") ? "against" : "for";
-  return `Warm places speak most ${word} ${labels[targetClass]}${rival}.`;
+  return `${places} speak most ${word} ${labels[targetClass]}${rival}.`;
 }

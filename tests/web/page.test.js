@@ -198,6 +198,30 @@ test("when the network can't be had, nothing seems to go on", async (t) => {
   assert.match((await settled(page)).error.text, /answered 404/);
 });
 
+for (const [name, spoil] of Object.entries({
+  "without WebAssembly": (page) => page.addInitScript(() => delete globalThis.WebAssembly),
+  "whose scripts don't come": (page) => page.route("**/gradcam-web/index.js", (route) => route.abort()),
+})) {
+  test(`a page ${name} says that it can't start`, async (t) => {
+    const page = await browser.open(site.blank, t);
+    await spoil(page.driver);
+    await page.driver.goto(site.url);
+    await page.waitFor(() => !document.querySelector("#unstarted").hidden);
+  });
+}
+
+test("what the colours mean is said for the colormap that is there", async (t) => {
+  const page = await open(t, { src: photo, class: "0", colormap: "viridis" });
+  await settled(page);
+  const note = () => page.evaluate(() => document.querySelector("#note").textContent);
+  assert.equal(await note(), "Bright places speak most for bright.");
+  await page.evaluate(() => document.querySelector("#colormaps input[value=turbo]").click());
+  assert.equal(await note(), "Warm places speak most for bright.");
+  await page.driver.selectOption("#method", "fullgrad");
+  await page.waitFor(() => document.querySelector("#note").textContent === "Warm places change the score of bright most, up or down.");
+  assert.equal(await page.evaluate(() => document.querySelector("#unstarted").hidden), true);
+});
+
 test("a slow method can be stopped", async (t) => {
   const page = await browser.open(site.blank, t);
   await page.driver.addInitScript(() => addEventListener("DOMContentLoaded", () => {
