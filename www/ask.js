@@ -1,6 +1,6 @@
 // Asking the map: which classes the cell under the pointer, or under the keyboard's cursor, speaks for.
 
-import { $, create } from "./dom.js";
+import { $, announce, create } from "./dom.js";
 import { signed } from "./format.js";
 
 const SHOWN = 6;
@@ -129,6 +129,6 @@ export class AskPanel {
     this.#cursor = cellAt(middle) ? middle : next;
     this.#outline(reached);
     const value = explanation.valueAt(Math.floor(this.#cursor.x), Math.floor(this.#cursor.y));
-    $("announcer").textContent = `Column ${reached.column + 1}, row ${reached.row + 1}: ${value?.toFixed(2) ?? "not seen"}`;
+    announce(`Column ${reached.column + 1}, row ${reached.row + 1}: ${value?.toFixed(2) ?? "not seen"}`);
   }
 }

@@ -16,7 +16,9 @@ export function chart(label, curves, range) {
   const up = (y) => 6 + (1 - (y - low) / (high - low || 1)) * (HEIGHT - BOTTOM - 8);
   const picture = node("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label, class: "chart" });
   for (const y of new Set([low, 0, high])) {
-    picture.append(node("line", { x1: across(0), x2: across(1), y1: up(y), y2: up(y), class: "axis" }), text(across(0) - 4, up(y) + 3, number(y), "end"));
+    picture.append(node("line", { x1: across(0), x2: across(1), y1: up(y), y2: up(y), class: "axis" }));
+    // A number that 0 would be written over goes without saying.
+    if (y === 0 || Math.abs(up(y) - up(0)) > 9) picture.append(text(across(0) - 4, up(y) + 3, number(y), "end"));
   }
   picture.append(text(across(0), HEIGHT - 3, "0", "middle"), text(across(1), HEIGHT - 3, "100 %", "end"));
   curves.forEach(({ name, x, y, filled }, i) => {

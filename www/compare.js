@@ -1,7 +1,7 @@
 // The same image under many methods, layers or classes, one after the other.
 
 import { METHODS } from "./gradcam-web/index.js";
-import { $, create } from "./dom.js";
+import { $, announce, create } from "./dom.js";
 import { percent } from "./format.js";
 import { MEASURES } from "./judge.js";
 import { Tile, coalesced, timeOf } from "./tiles.js";
@@ -62,7 +62,7 @@ export class ComparePanel {
     this.#explanation = undefined;
     this.#tiles = [];
     $("compare-tiles").replaceChildren();
-    $("compare-status").textContent = "";
+    $("compare-status").textContent = $("compare-title").textContent = "";
     if (!prediction) return;
     this.#chosen = { methods: this.#chosen.methods, layers: new Set(spread(prediction.model)), classes: new Set(prediction.top(CLASSES).map(({ index }) => String(index))) };
     this.#list();
@@ -131,6 +131,7 @@ export class ComparePanel {
     this.#button();
     const refused = this.#tiles.filter(({ explanation }) => !explanation).length;
     this.#tell(`${done - refused} maps${refused ? `; ${refused} can't be had here` : ""}. Choose one to see it large.`);
+    announce($("compare-status").textContent);
   }
 
   /** What is checked, in the order of the list, each with all that it takes. @returns {(Request & { title: string })[]} */
@@ -169,11 +170,13 @@ export class ComparePanel {
   /** The measures of each tile, the best of each kind marked. */
   #showMeasures() {
     const measured = this.#tiles.filter(({ measures }) => measures);
-    const best = MEASURES.map(({ value, better }) => better(...measured.map(({ measures }) => value(measures))));
+    // By the numbers as they are shown: of two that read the same neither is better.
+    const best = MEASURES.map(({ value, text, better }) => text(better(...measured.map(({ measures }) => value(measures)))));
     for (const { tile, words, measures } of measured) {
       const rows = MEASURES.flatMap(({ name, title, value, text }, i) => {
-        const isBest = measured.length > 1 && value(measures) === best[i];
-        return [create("span", { textContent: name, title }), create(isBest ? "b" : "span", { textContent: text(value(measures)), title: isBest ? "the best of these" : "" })];
+        const number = text(value(measures));
+        const isBest = measured.length > 1 && number === best[i];
+        return [create("span", { textContent: name, title }), create(isBest ? "b" : "span", { textContent: number, title: isBest ? "the best of these" : "" })];
       });
       tile.detail(...words, create("span", { className: "tile-measures" }, ...rows));
     }

@@ -1,6 +1,6 @@
 // The few concepts of which a layer's activations are made, each in its own colour, and the classes each speaks for.
 
-import { $, create } from "./dom.js";
+import { $, announce, create } from "./dom.js";
 import { percent } from "./format.js";
 import { Tile, coalesced } from "./tiles.js";
 
@@ -94,6 +94,7 @@ export class ConceptsPanel {
     });
     $("concepts-tiles").replaceChildren(...this.#tiles.map(({ root }) => root));
     this.#draw();
+    announce(`${this.#tiles.length} concepts.`);
   }
 
   #draw() {

@@ -8,8 +8,9 @@ export function milliseconds(time) {
 
 /** "93 %", with a decimal where it matters. @param {number} probability */
 export function percent(probability) {
-  if (probability > 0 && probability < 0.001) return "< 0.1 %";
-  return `${(100 * probability).toFixed(probability < 0.0995 ? 1 : 0)} %`;
+  // With spaces at which no line breaks.
+  if (probability > 0 && probability < 0.001) return "<\u00a00.1\u00a0%";
+  return `${(100 * probability).toFixed(probability < 0.0995 ? 1 : 0)}\u00a0%`;
 }
 
 /** "+1.24", with as many digits as matter. @param {number} number */

@@ -1,7 +1,7 @@
 // Whether to believe the heatmap: measures of faithfulness, and the sanity check with random parameters.
 
 import { chart } from "./chart.js";
-import { $, create } from "./dom.js";
+import { $, announce, create } from "./dom.js";
 import { percent, signed } from "./format.js";
 import { Tile, coalesced } from "./tiles.js";
 
@@ -103,6 +103,7 @@ export class JudgePanel {
     if (hooks.signal.aborted) return;
     this.remember(explanation, measures);
     this.#showMeasures(measures);
+    announce(MEASURES.map(({ name, value, text }) => `${name} ${text(value(measures))}`).join(", "));
   }
 
   #showMeasures(measures) {

@@ -129,6 +129,14 @@ test("layers and classes are compared by the method in use, in one style", async
   const { pressed, targetClass, targetLayer, query } = await settled(page);
   assert.deepEqual([pressed, targetClass, targetLayer], [top[2].label, top[2].index, tiles[0].title]);
   assert.equal(new URLSearchParams(query).get("class"), String(top[2].index));
+
+  // Said once, at the end.
+  const texts = () => page.evaluate(() => ["#announcer", "#compare-status", "#compare-title"].map((id) => document.querySelector(id).textContent));
+  const [said, status, title] = await texts();
+  assert.deepEqual([said, title], [status, `Classes, by HiResCAM at ${tiles[0].title}`]);
+  await page.drop("main", "tests/data/images/portrait.jpg");
+  await page.waitFor(() => document.querySelector("grad-cam").prediction);
+  assert.deepEqual((await texts()).slice(1), ["", ""]);
 });
 
 test("a comparison that is stopped leaves the page as it was", async (t) => {

@@ -42,7 +42,7 @@ testOnBoth("the measures of the heatmap are shown as numbers and as curves", asy
   });
   const { drop, deletion, insertion, road } = shown.expected;
   assert.deepEqual(shown.numbers, {
-    Drop: drop > 0 && drop < 0.001 ? "< 0.1 %" : `${(100 * drop).toFixed(drop < 0.0995 ? 1 : 0)} %`,
+    Drop: drop > 0 && drop < 0.001 ? "<\u00a00.1\u00a0%" : `${(100 * drop).toFixed(drop < 0.0995 ? 1 : 0)}\u00a0%`,
     Deletion: deletion.area.toFixed(2), Insertion: insertion.area.toFixed(2), ROAD: signed(road.combined),
   });
   assert.equal(shown.button, "Measure");
@@ -103,8 +103,8 @@ testOnBoth("what is measured in a comparison marks the best, and stays with its 
   });
   const [first, second] = found.areas;
   assert.deepEqual(found.tiles.filter(({ state }) => state === "done"), [
-    { state: "done", title: "Grad-CAM", insertion: first.toFixed(2), best: first >= second ? "B" : "SPAN" },
-    { state: "done", title: "LayerCAM", insertion: second.toFixed(2), best: second >= first ? "B" : "SPAN" },
+    { state: "done", title: "Grad-CAM", insertion: first.toFixed(2), best: first.toFixed(2) >= second.toFixed(2) ? "B" : "SPAN" },
+    { state: "done", title: "LayerCAM", insertion: second.toFixed(2), best: second.toFixed(2) >= first.toFixed(2) ? "B" : "SPAN" },
   ]);
   assert.equal(found.tiles.filter(({ state }) => state === "refused").length, 1);
   await page.evaluate(() => [...document.querySelectorAll("#compare-tiles button")].find(({ title }) => title === "LayerCAM").click());
