@@ -65,9 +65,10 @@ impl Gpu {
         Ok(Gpu { device, queue, pipelines: RefCell::default() })
     }
 
-    /// How many weights a shader can be given: a little less than a buffer may hold, for the shaders' order has gaps.
-    pub(crate) fn most_weights(&self) -> usize {
-        (self.device.limits().max_storage_buffer_binding_size / 5) as usize
+    /// How many numbers a shader can be given in one buffer.
+    pub(crate) fn most_numbers(&self) -> usize {
+        let limits = self.device.limits();
+        (limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4) as usize
     }
 
     /// Room for so many numbers.

@@ -12,6 +12,9 @@ use crate::formula::{Combine, Finish, Function};
 /// How many threads work together.
 const THREADS: u32 = 64;
 
+/// How many groups of threads every device takes along one axis.
+const MOST_GROUPS: u32 = 65_535;
+
 /// What makes the text of one shader differ from another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Shader {
@@ -178,8 +181,8 @@ pub(crate) struct Strides {
 const HEADER: usize = 10;
 
 impl Sizes {
-    /// The parameters' buffer; `tail` is what follows, in whole vectors.
-    pub(crate) fn parameters(&self, tail: &[f32]) -> Vec<u32> {
+    /// The parameters' buffer; `layers` is from [`Shader::groups`], `tail` is what follows, in whole vectors.
+    pub(crate) fn parameters(&self, layers: u32, tail: &[f32]) -> Vec<u32> {
         let strides = |s: Strides| [s.offset, s.image, s.row, s.pixel].map(|n| n as u32);
         let two = |a: [usize; 2], b: [usize; 2]| [a[0], a[1], b[0], b[1]].map(|n| n as u32);
         let header: [[u32; 4]; HEADER] = [
@@ -190,7 +193,7 @@ impl Sizes {
             strides(self.input),
             strides(self.output),
             strides(self.other),
-            [self.channels as u32, self.first as u32, self.groups as u32, 0],
+            [self.channels as u32, self.first as u32, self.groups as u32, layers],
             [self.parameters[0].to_bits(), self.parameters[1].to_bits(), self.factor.to_bits(), self.start.to_bits()],
             [0; 4],
         ];
@@ -200,16 +203,18 @@ impl Sizes {
 }
 
 impl Shader {
-    /// How many groups of threads an output of one image takes.
-    pub(crate) fn groups(&self, sizes: &Sizes) -> [u32; 2] {
+    /// How many groups of threads an output of one image takes: along vectors and pixels, and in how many layers the pixels
+    /// lie, for one may not hold them all.
+    pub(crate) fn groups(&self, sizes: &Sizes) -> [u32; 3] {
         let rows = THREADS / self.lanes;
         let (pixels, vectors) = match self.kind {
             Kind::Convolution { pixels, vectors, .. } => (rows * pixels, self.lanes * vectors),
             Kind::Depthwise { pixels, .. } => (rows * pixels, self.lanes),
-            Kind::Row { .. } | Kind::Whole { .. } => return [(sizes.vectors as u32).div_ceil(self.lanes), 1],
+            Kind::Row { .. } | Kind::Whole { .. } => return [(sizes.vectors as u32).div_ceil(self.lanes), 1, 1],
             _ => (rows, self.lanes),
         };
-        [(sizes.vectors as u32).div_ceil(vectors), (sizes.pixels as u32).div_ceil(pixels)]
+        let along = (sizes.pixels as u32).div_ceil(pixels);
+        [(sizes.vectors as u32).div_ceil(vectors), along.min(MOST_GROUPS), along.div_ceil(MOST_GROUPS)]
     }
 
     /// The threads along so many vectors: as many as there are, so that few stand idle.
@@ -262,9 +267,9 @@ impl Shader {
             Kind::Depthwise { pixels, .. } => depthwise(pixels),
             Kind::Pool { max, each } => pool(max, each),
             Kind::Whole { max } => whole(max, lanes, rows),
-            Kind::Map => MAP.to_owned(),
+            Kind::Map => map(),
             Kind::Combine(combine) => combined(combine),
-            Kind::Copy => COPY.to_owned(),
+            Kind::Copy => copy(),
         };
         text += &self.store();
         text += &body
@@ -320,13 +325,20 @@ fn floats(i: u32) -> vec4f { return bitcast<vec4f>(sizes[i]); }
 fn least(v: vec4f, high: f32) -> vec4f { return select(v, vec4f(high), v > vec4f(high)); }
 ";
 
-/// The first lines of a shader that counts its threads by vectors and pixels.
-const START: &str = "
+/// The first lines of a shader: each thread begins at the vector `n` and the pixel `m` of `image`, and has so many of them.
+fn start(pixels: u32, vectors: u32) -> String {
+    format!(
+        "
 @compute @workgroup_size($SIZE, 1)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {{
     let count = sizes[0]; let extent = vec4i(sizes[1]); let steps = vec4i(sizes[2]); let padding = vec4i(sizes[3]);
-    let source = sizes[4]; let image = group.z;
-";
+    let source = sizes[4]; let o = sizes[5];
+    let layers = sizes[7].w; let image = group.z / layers;
+    let n = (group.x * $LANES + local.x) * {vectors}u;
+    let m = ((group.y + group.z % layers * {MOST_GROUPS}u) * $ROWS + local.y) * {pixels}u;
+"
+    )
+}
 
 /// The same text for each of a few numbers.
 fn each(count: u32, text: impl Fn(u32) -> String) -> String {
@@ -362,8 +374,7 @@ fn places(pixels: u32, edges: bool) -> String {
 fn windows(pixels: u32, vectors: u32, base: &str, edges: bool, inner: &str) -> String {
     let each_sum = |text: &dyn Fn(u32, u32) -> String| each(pixels * vectors, |i| text(i / vectors, i % vectors));
     format!(
-        "{START}
-        let n = (group.x * $LANES + local.x) * {vectors}u; let m = (group.y * $ROWS + local.y) * {pixels}u;
+        "{start}
         if (n >= count.z || m >= count.x) {{ return; }}
         let base = {base};
         {corners}
@@ -377,6 +388,7 @@ fn windows(pixels: u32, vectors: u32, base: &str, edges: bool, inner: &str) -> S
         }}
         {stores}
         }}",
+        start = start(pixels, vectors),
         corners = corners(pixels),
         places = places(pixels, edges),
         sums = each_sum(&|i, t| format!("var s{i}_{t} = vec4f();")),
@@ -413,10 +425,10 @@ fn convolution(input: Input, pixels: u32, vectors: u32, edges: bool) -> String {
 }
 
 fn row(lanes: u32, rows: u32) -> String {
+    let start = start(1, 1);
     format!(
         "var<workgroup> parts: array<vec4f, {THREADS}>;
-        {START}
-        let n = group.x * $LANES + local.x;
+        {start}
         let base = source.x + image * source.y;
         var sum = vec4f();
         if (n < count.z) {{
@@ -450,8 +462,7 @@ fn join(max: bool) -> &'static str {
 fn pool(max: bool, each: bool) -> String {
     let factor = if each { "floats(HEADER + m / 4)[m % 4]" } else { "floats(8u).z" };
     format!(
-        "{START}
-        let n = group.x * $LANES + local.x; let m = group.y * $ROWS + local.y;
+        "{start}
         if (n >= count.z || m >= count.x) {{ return; }}
         let base = source.x + image * source.y + n;
         {corners}
@@ -466,20 +477,19 @@ fn pool(max: bool, each: bool) -> String {
                 {join}
             }}
         }}
-        let o = sizes[5];
         output[o.x + image * o.y + m * o.w + n] = finished(best * {factor});
         }}",
+        start = start(1, 1),
         corners = corners(1),
         join = join(max),
     )
 }
 
 fn whole(max: bool, lanes: u32, rows: u32) -> String {
-    let join = join(max);
+    let (start, join) = (start(1, 1), join(max));
     format!(
         "var<workgroup> parts: array<vec4f, {THREADS}>;
-        {START}
-        let n = group.x * $LANES + local.x;
+        {start}
         let base = source.x + image * source.y + n;
         var best = vec4f(floats(8u).w);
         if (n < count.z) {{
@@ -495,7 +505,6 @@ fn whole(max: bool, lanes: u32, rows: u32) -> String {
                 let value = parts[i * {lanes}u + local.x];
                 {join}
             }}
-            let o = sizes[5];
             output[o.x + image * o.y + n] = finished(best * floats(8u).z);
         }}
         }}"
@@ -503,14 +512,16 @@ fn whole(max: bool, lanes: u32, rows: u32) -> String {
 }
 
 /// One pixel and one vector a thread, output like input.
-const MAP: &str = "
-@compute @workgroup_size($SIZE, 1)
-fn main(@builtin(global_invocation_id) at: vec3u) {
-    let count = sizes[0]; let source = sizes[4]; let o = sizes[5];
-    if (at.x >= count.z || at.y >= count.x) { return; }
-    let v = input[source.x + at.z * source.y + at.y * source.w + at.x];
-    output[o.x + at.z * o.y + at.y * o.w + at.x] = finished(v * floats(HEADER + at.x) + floats(HEADER + count.z + at.x));
-}";
+fn map() -> String {
+    let start = start(1, 1);
+    format!(
+        "{start}
+        if (n >= count.z || m >= count.x) {{ return; }}
+        let v = input[source.x + image * source.y + m * source.w + n];
+        output[o.x + image * o.y + m * o.w + n] = finished(v * floats(HEADER + n) + floats(HEADER + count.z + n));
+        }}"
+    )
+}
 
 fn combined(combine: Combine) -> String {
     let sign = match combine {
@@ -518,31 +529,32 @@ fn combined(combine: Combine) -> String {
         Combine::Sub => "-",
         Combine::Mul => "*",
     };
+    let start = start(1, 1);
     format!(
-        "
-@compute @workgroup_size($SIZE, 1)
-fn main(@builtin(global_invocation_id) at: vec3u) {{
-    let count = sizes[0]; let source = sizes[4]; let o = sizes[5]; let b = sizes[6];
-    if (at.x >= count.z || at.y >= count.x) {{ return; }}
-    let v = input[source.x + at.z * source.y + at.y * source.w + at.x];
-    let w = other[b.x + at.z * b.y + at.y * b.w + at.x];
-    output[o.x + at.z * o.y + at.y * o.w + at.x] = finished(v {sign} w);
-}}"
+        "{start}
+        let b = sizes[6];
+        if (n >= count.z || m >= count.x) {{ return; }}
+        let v = input[source.x + image * source.y + m * source.w + n];
+        let w = other[b.x + image * b.y + m * b.w + n];
+        output[o.x + image * o.y + m * o.w + n] = finished(v {sign} w);
+        }}"
     )
 }
 
 /// One number a thread; `count.z` counts numbers.
-const COPY: &str = "
-@compute @workgroup_size($SIZE, 1)
-fn main(@builtin(global_invocation_id) at: vec3u) {
-    let count = sizes[0]; let extent = vec4i(sizes[1]); let steps = vec4i(sizes[2]); let padding = vec4i(sizes[3]);
-    let source = sizes[4]; let o = sizes[5]; let channels = vec4i(sizes[7]);
-    if (at.x >= count.z || at.y >= count.x) { return; }
-    let y = i32(at.y / count.y) * steps.x - padding.x; let x = i32(at.y % count.y) * steps.y - padding.y;
-    let c = i32(at.x) % channels.z * (channels.x / channels.z) + i32(at.x) / channels.z + channels.y;
-    var v = vec4f(floats(8u).w);
-    if (y >= 0 && y < extent.x && x >= 0 && x < extent.y && c >= 0 && c < channels.x) {
-        v.x = input[source.x + at.z * source.y + u32(y) * source.z + u32(x) * source.w + u32(c) * sizes[3].w];
-    }
-    output[o.x + at.z * o.y + at.y * o.w + at.x] = finished(v).x;
-}";
+fn copy() -> String {
+    let start = start(1, 1);
+    format!(
+        "{start}
+        let channels = vec4i(sizes[7]);
+        if (n >= count.z || m >= count.x) {{ return; }}
+        let y = i32(m / count.y) * steps.x - padding.x; let x = i32(m % count.y) * steps.y - padding.y;
+        let c = i32(n) % channels.z * (channels.x / channels.z) + i32(n) / channels.z + channels.y;
+        var v = vec4f(floats(8u).w);
+        if (y >= 0 && y < extent.x && x >= 0 && x < extent.y && c >= 0 && c < channels.x) {{
+            v.x = input[source.x + image * source.y + u32(y) * source.z + u32(x) * source.w + u32(c) * sizes[3].w];
+        }}
+        output[o.x + image * o.y + m * o.w + n] = finished(v).x;
+        }}"
+    )
+}

@@ -309,7 +309,8 @@ impl Network {
             }
             #[cfg(feature = "gpu")]
             (Engine::Gpu(engine), Program::Gpu(program)) => {
-                if batch == 1 || self.plan.batches && program.stacks(&self.plan) {
+                let stacks = self.plan.batches && program.stacks(&self.plan);
+                if batch == 1 || stacks && batch <= program.most_images(engine) {
                     join(program.run(engine, &inputs, batch, skipped, &self.plan, &constant).await?);
                 } else {
                     for image in 0..batch {

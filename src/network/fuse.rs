@@ -107,6 +107,11 @@ impl Form {
         }
     }
 
+    /// How many numbers it takes in vectors of four channels.
+    pub fn numbers(&self) -> usize {
+        self.height * self.width * self.channels.next_multiple_of(4)
+    }
+
     /// One pixel: the order makes no difference.
     pub fn single(&self) -> bool {
         self.height * self.width == 1
@@ -167,7 +172,7 @@ fn function(unary: Unary) -> Option<Function> {
     }
 }
 
-/// Groups steps, in the order in which they are to run. No kernel is given more than `most` weights.
+/// Groups steps, in the order in which they are to run. No kernel is given more than `most` numbers in one piece.
 pub(super) fn groups(plan: &Plan, chosen: &[usize], outputs: &[ValueId], most: usize) -> Vec<Group> {
     let mut uses: HashMap<ValueId, usize> = outputs.iter().map(|&value| (value, 1)).collect();
     for &step in chosen {
@@ -206,9 +211,14 @@ pub(super) fn groups(plan: &Plan, chosen: &[usize], outputs: &[ValueId], most: u
 /// What one step does.
 fn group(plan: &Plan, index: usize, most: usize) -> Group {
     let step = &plan.steps[index];
-    let fits = |(kind, _): &(Kind, _)| match kind {
-        Kind::Convolution { weights, .. } => plan.constants[weights.constant].values.len() <= most,
+    // Their order for kernels has gaps.
+    let weights_fit = |kind: &Kind| match kind {
+        Kind::Convolution { weights, .. } => plan.constants[weights.constant].values.len() <= most / 5 * 4,
         _ => true,
+    };
+    let value_fits = |value: &ValueId| Form::of(&plan.values[value.0].shape).numbers() <= most;
+    let fits = |(kind, operands): &(Kind, Vec<ValueId>)| {
+        weights_fit(kind) && operands.iter().chain([&step.output]).all(value_fits)
     };
     let (kind, operands) = recognise(plan, index)
         .filter(fits)

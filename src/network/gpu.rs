@@ -144,7 +144,7 @@ enum Instruction {
 /// A shader and what it is given.
 struct Launch {
     shader: Shader,
-    groups: [u32; 2],
+    groups: [u32; 3],
     parameters: Buffer,
     weights: Option<Rc<Buffer>>,
     output: usize,
@@ -211,7 +211,7 @@ impl Program {
         inputs: &[ValueId],
         outputs: &[ValueId],
     ) -> Program {
-        let groups = groups(plan, chosen, outputs, engine.gpu.most_weights());
+        let groups = groups(plan, chosen, outputs, engine.gpu.most_numbers());
         let mut compiler = Compiler::new(engine, plan, &groups, inputs, outputs);
         for group in &groups {
             compiler.emit(group);
@@ -296,8 +296,8 @@ impl Program {
                 Operand::Weights => launch.weights.as_ref().expect("the shader has weights"),
                 Operand::Other => &buffers[launch.other.expect("the shader has another operand")],
             });
-            let [x, y] = launch.groups;
-            gpu.bind(launch.shader, operands, [x, y, images as u32])
+            let [x, y, layers] = launch.groups;
+            gpu.bind(launch.shader, operands, [x, y, layers * images as u32])
         };
         let launches = self.instructions.iter().filter_map(|instruction| match instruction {
             Instruction::Launch(launch) => Some(bound(launch)),
@@ -374,6 +374,12 @@ impl Program {
             on_cpu.insert(value, Numbers { numbers, images: room.images });
         }
         Ok(())
+    }
+
+    /// How many images it can run at once, at least one.
+    pub(super) fn most_images(&self, engine: &Engine) -> usize {
+        let largest = self.sizes.iter().copied().max().unwrap_or(1);
+        (engine.gpu.most_numbers() / largest.max(1)).max(1)
     }
 
     /// Whether several images lie one after the other along the first axis of every value: not if that is the channels'.
@@ -543,8 +549,8 @@ impl<'a> Compiler<'a> {
         [input, output]: [usize; 2],
         other: Option<usize>,
     ) {
-        let parameters = self.engine.gpu.filled(&sizes.parameters(tail));
         let groups = shader.groups(&sizes);
+        let parameters = self.engine.gpu.filled(&sizes.parameters(groups[2], tail));
         self.instructions.push(Instruction::Launch(Launch {
             shader,
             groups,

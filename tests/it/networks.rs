@@ -130,6 +130,13 @@ fn resnet20_gives_the_logits_of_onnxruntime() {
     check_trained("resnet20_cifar10", 3 * 32 * 32);
 }
 
+#[test]
+fn a_picture_of_a_megapixel_gives_the_logits_of_onnxruntime() {
+    let network = load("large.onnx", &bytes("large.onnx"));
+    let found = logits(&network, &formula_input(3 * 1000 * 1100));
+    assert_close("large", &found, &Fixture::read("large.safetensors").tensor("logits").values, 1e-4);
+}
+
 /// A public graph: its output, and three of the values on the way (the weights are constant, so the output alone says
 /// little). All but DenseNet end in a softmax.
 #[track_caller]
