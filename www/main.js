@@ -455,8 +455,13 @@ async function showSamples() {
     button.addEventListener("click", () => openImage(new URL(`samples/${file}`, location.href).href, title));
     return create("li", {}, button);
   }));
-  // The picture that was asked for comes before those that could be.
-  if (state.src) await new Promise((resolve) => ["explain", "error"].forEach((type) => picture.addEventListener(type, resolve, { once: true })));
+  // The picture that was asked for comes before those that could be; a slow method does not.
+  if (state.src) {
+    await new Promise((resolve) => {
+      for (const type of ["explain", "error"]) picture.addEventListener(type, resolve, { once: true });
+      picture.addEventListener("load", () => setTimeout(resolve, 1000), { once: true });
+    });
+  }
   images.forEach((image, i) => (image.src = `samples/${samples[i].file}`));
 }
 

@@ -272,6 +272,24 @@ for (const width of [1440, 360]) {
   });
 }
 
+test("on a phone the classes are in sight of the picture, and letters may be twice as large", async (t) => {
+  const page = await open(t);
+  await page.driver.setViewportSize({ width: 390, height: 844 });
+  await page.waitFor(() => document.querySelector("#samples li"));
+  const below = (upper, lower) => page.evaluate((upper, lower) => document.querySelector(upper).getBoundingClientRect().bottom <= document.querySelector(lower).getBoundingClientRect().top, upper, lower);
+  assert.equal(await below("#samples", "#classes-card"), true);
+  await page.drop("main", "tests/data/images/photo.jpg");
+  await settled(page);
+  assert.equal(await below("#classes-card", "#samples"), true);
+  assert.ok(await page.evaluate(() => scrollY === 0 && document.querySelector("#classes button").getBoundingClientRect().bottom < innerHeight));
+  await page.evaluate(() => {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(":root { font-size: 32px !important }");
+    document.adoptedStyleSheets = [sheet];
+  });
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+});
+
 /** An empty page with elements on it. */
 async function withElements(t, html) {
   const page = await browser.open(site.blank, t);
