@@ -112,8 +112,21 @@ function link(href, text) {
 
 // The model.
 
-/** Loads the model that the settings name. Until it is there, and if it can't be had, the one before stays. */
-async function startModel() {
+/** Takes another model: a dropped one, or the default. What was chosen of the one before means nothing to it. */
+function useModel(own) {
+  hideError();
+  const { class: targetClass, layer, "rather-than": rival } = state;
+  const before = { class: targetClass, layer, "rather-than": rival };
+  ownModel = own;
+  Object.assign(state, { model: undefined, class: undefined, layer: undefined, "rather-than": undefined });
+  void startModel(before);
+}
+
+/**
+ * Loads the model that the settings name. Until it is there, and if it can't be had, the one before stays, with what was
+ * chosen of it.
+ */
+async function startModel(before = {}) {
   loading?.abort();
   const { signal } = (loading = new AbortController());
   const wanted = { ownModel, model: state.model, backend: state.backend };
@@ -131,6 +144,7 @@ async function startModel() {
     settled = wanted;
     if (previous) {
       picture.model = model;
+      apply();
       forgetPrediction();
       previous.dispose();
     }
@@ -143,7 +157,7 @@ async function startModel() {
     showError({ name: error.name, message: wanted.ownModel?.tell(error.message) ?? error.message });
     const isDefault = source === DEFAULT_MODEL && wanted.backend === "auto";
     ownModel = settled.ownModel;
-    Object.assign(state, { model: settled.model, backend: settled.backend });
+    Object.assign(state, { model: settled.model, backend: settled.backend, ...before });
     apply();
     if (!model && !isDefault) void startModel();
   }
@@ -362,11 +376,7 @@ $("backend-choice").addEventListener("change", ({ target }) => {
   choose({ backend: target.value });
   startModel();
 });
-$("default-model").addEventListener("click", () => {
-  ownModel = undefined;
-  choose({ model: undefined, class: undefined, layer: undefined, "rather-than": undefined });
-  startModel();
-});
+$("default-model").addEventListener("click", () => useModel());
 $("error-close").addEventListener("click", hideError);
 watchTabs($("tabs"), (id) => units.open(id === "units"));
 createColormapChoice($("colormaps"), COLORMAPS, (colormap) => choose({ colormap }));
@@ -437,11 +447,7 @@ function tell(id, text) {
 
 watchIntake({
   image: (image) => openImage(image, image.name),
-  model: (own) => {
-    ownModel = own;
-    choose({ model: undefined, class: undefined, layer: undefined, "rather-than": undefined });
-    startModel();
-  },
+  model: useModel,
   note: showNotice,
   error: showError,
 });

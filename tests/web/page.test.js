@@ -117,11 +117,13 @@ test("a file that is no image takes nothing away from the picture before", async
 });
 
 test("a damaged model is named, and the network in use stays", async (t) => {
-  const page = await open(t, { src: site.material("data/images/photo.jpg") });
-  await settled(page);
+  const page = await open(t, { src: photo, class: "1", layer: "tiles" });
+  const before = await settled(page);
   await page.drop("main", { name: "damaged.onnx", bytes: Buffer.from("not a model") });
   await page.waitFor(() => !document.querySelector("#error").hidden);
-  assert.equal((await settled(page)).error?.name, "ModelError");
+  const { error, ...after } = await settled(page);
+  assert.equal(error?.name, "ModelError");
+  assert.deepEqual(after, before);
   await page.drop("main", "tests/data/images/portrait.jpg");
   await page.waitFor(() => document.querySelector("#error").hidden && document.querySelector("grad-cam").explanation);
   assert.deepEqual((await settled(page)).classes.toSorted(), ["bright", "dark"]);
