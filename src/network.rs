@@ -28,6 +28,7 @@ mod self_test;
 
 pub(crate) use backward::Rectifiers;
 use plan::{Head, Layout, Op, Plan, Source, ValueId};
+pub(crate) use run::run as compute;
 
 pub use plan::Activation;
 pub use self_test::self_test;

@@ -17,6 +17,7 @@ mod proto;
 mod quantization;
 mod reduction;
 mod shape;
+mod view;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -31,7 +32,7 @@ use crate::network::plan::{
     Activation, Constant, Head, Layout, Op, Plan, PoolingHead, Reduction, Source, Step, Unary, Value, ValueId, rank4,
 };
 use crate::network::{InputSpec, Network};
-use crate::tensor::{numbers, tensor};
+use crate::tensor::{Tensor, numbers, tensor};
 use crate::{Error, ErrorKind, Result};
 
 const TABLES: [Table; 8] = [
@@ -268,6 +269,12 @@ impl Builder {
             let inputs: Vec<Option<Known>> = inputs.collect::<Result<_>>()?;
             let refused = inputs.iter().flatten().any(|known| matches!(known, Known::Refused));
             let unknown = proto.input.iter().find(|name| !name.is_empty() && !self.known.contains_key(*name));
+            if let Some(scores) = decision(operator, &inputs) {
+                for output in &proto.output {
+                    self.known.insert(output.clone(), Known::Decision(scores.clone()));
+                }
+                continue;
+            }
             let built = match (builder, unknown) {
                 (None, _) => {
                     let domain = if domain.is_empty() { String::new() } else { format!(" of `{domain}`") };
@@ -282,8 +289,9 @@ impl Builder {
                     format!("node `{}` ({operator}): nothing computes its input `{name}`", node::label(proto)),
                 )),
                 (Some(build), None) => {
-                    let node = Node { proto, inputs, opset: self.opset };
-                    build(&node).and_then(|built| self.add(&node, built))
+                    let node = Node { proto, inputs, opset: self.opset, is_folding: false };
+                    let built = build(&node).or_else(|refusal| folded(&node, *build).ok_or(refusal));
+                    built.and_then(|built| self.add(&node, built))
                 }
             };
             if let Err(error) = built {
@@ -336,20 +344,21 @@ impl Builder {
             Built::View { source, dims, permutation } => {
                 self.known.insert(first, Known::View { source, dims, permutation });
             }
-            Built::Chain(drafts) => {
-                let last = drafts.len().saturating_sub(1);
-                let mut previous = None;
-                for (i, draft) in drafts.into_iter().enumerate() {
-                    let name = if i == last { first.clone() } else { String::new() };
-                    previous = Some(self.add_step(node, draft, name, previous)?);
+            Built::Views(views) => {
+                for (output, (drafts, dims, permutation)) in outputs.iter().zip(views) {
+                    if let Some(source) = self.add_chain(node, drafts, String::new())? {
+                        self.known.insert(output.clone(), Known::View { source, dims, permutation });
+                    }
                 }
-                if let Some(operand) = previous {
+            }
+            Built::Chain(drafts) => {
+                if let Some(operand) = self.add_chain(node, drafts, first.clone())? {
                     self.known.insert(first, Known::Value(operand));
                 }
             }
             Built::Each(drafts) => {
                 for (output, draft) in outputs.iter().zip(drafts) {
-                    let operand = self.add_step(node, draft, output.clone(), None)?;
+                    let operand = self.add_step(node, draft, output.clone(), &[])?;
                     self.known.insert(output.clone(), Known::Value(operand));
                 }
             }
@@ -357,7 +366,18 @@ impl Builder {
         Ok(())
     }
 
-    fn add_step(&mut self, node: &Node, draft: Draft, name: String, previous: Option<Operand>) -> Result<Operand> {
+    /// Steps one after the other, the last of which gets the name.
+    fn add_chain(&mut self, node: &Node, drafts: Vec<Draft>, name: String) -> Result<Option<Operand>> {
+        let last = drafts.len().saturating_sub(1);
+        let mut results: Vec<Operand> = vec![];
+        for (i, draft) in drafts.into_iter().enumerate() {
+            let name = if i == last { name.clone() } else { String::new() };
+            results.push(self.add_step(node, draft, name, &results)?);
+        }
+        Ok(results.pop())
+    }
+
+    fn add_step(&mut self, node: &Node, draft: Draft, name: String, earlier: &[Operand]) -> Result<Operand> {
         let Draft { op, inputs, shape } = draft;
         if shape.len() > 4 {
             return Err(node.refuse(format!("a result with {} axes; up to four are accepted", shape.len())));
@@ -369,7 +389,8 @@ impl Builder {
             .into_iter()
             .map(|input| match input {
                 Input::Value(id) => Source::Value(id),
-                Input::Previous => Source::Value(previous.as_ref().map_or(ValueId(0), |operand| operand.id)),
+                Input::Previous => Source::Value(earlier.last().map_or(ValueId(0), |operand| operand.id)),
+                Input::Earlier(step) => Source::Value(earlier.get(step).map_or(ValueId(0), |operand| operand.id)),
                 Input::Constant(host) => {
                     self.constants.push(Constant { shape: rank4(&host.shape), values: host.into_floats() });
                     Source::Constant(self.constants.len() - 1)
@@ -430,19 +451,30 @@ impl Builder {
     fn finish_classifier(self, graph: &proto::Graph) -> Result<Plan> {
         let accepted = "a classifier gives one score a class, [1, classes]";
         let is_scores = |shape: &[usize]| {
-            shape.len() >= 2 && shape[0] == 1 && shape[1..].iter().filter(|&&side| side != 1).count() <= 1
+            shape.iter().filter(|&&side| side != 1).count() <= 1 && (shape.len() < 2 || shape[0] == 1)
         };
-        let mut found = vec![];
-        let mut output = None;
+        let (mut found, mut candidates, mut decided) = (vec![], vec![], vec![]);
         for info in &graph.output {
             let name = info.name.as_deref().unwrap_or_default();
             match self.known.get(name) {
-                Some(Known::Value(operand)) if is_scores(&operand.shape) => output = output.or(Some(operand.clone())),
+                Some(Known::Value(operand)) if is_scores(&operand.shape) => candidates.push(operand.id),
+                Some(Known::Decision(operand)) if is_scores(&operand.shape) => decided.push(operand.id),
                 Some(Known::Value(operand)) => found.push(format!("`{name}` of shape {:?}", operand.shape)),
                 _ => found.push(format!("`{name}`, which does not depend on the image")),
             }
         }
-        let Some(output) = output else {
+        // What another one is computed from is no result: features beside scores, scores beside probabilities.
+        candidates.extend(decided);
+        let is_used = |id: ValueId| {
+            let mut used = HashSet::from([id]);
+            for step in &self.steps {
+                if step.inputs.iter().any(|s| matches!(s, Source::Value(value) if used.contains(value))) {
+                    used.insert(step.output);
+                }
+            }
+            candidates.iter().any(|&other| other != id && used.contains(&other))
+        };
+        let Some(output) = candidates.iter().copied().find(|&id| !is_used(id)) else {
             return Err(unsupported(format!(
                 "this is no image classifier: its output is {}; {accepted}",
                 found.join(" and ")
@@ -454,9 +486,9 @@ impl Builder {
             Source::Constant(_) => None,
         };
         // The score is taken before a trailing softmax or sigmoid.
-        let mut scores = output.id;
+        let mut scores = output;
         let mut activation = Activation::Softmax;
-        let mut at = Some(output.id);
+        let mut at = Some(output);
         while let Some(step) = at.and_then(producer) {
             at = match step.op {
                 Op::Reshape => first_value(step),
@@ -476,6 +508,65 @@ impl Builder {
         plan.head = pooling_head(&plan);
         Ok(plan)
     }
+}
+
+/// The scores among which a node decides, if it does: some files give the names of the best classes beside the scores, or
+/// instead of them, and whatever is made of such a choice and constants is one, too.
+fn decision(operator: &str, inputs: &[Option<Known>]) -> Option<Operand> {
+    let is_first = matches!(operator, "ArgMax" | "TopK" | "ZipMap");
+    let rest = &inputs[usize::from(is_first).min(inputs.len())..];
+    let mut scores = match inputs.first() {
+        Some(Some(Known::Value(operand))) if is_first => Some(operand),
+        _ => None,
+    };
+    for input in if scores.is_some() { rest } else { inputs }.iter().flatten() {
+        match input {
+            Known::Decision(operand) => scores = scores.or(Some(operand)),
+            Known::Constant(_) => {}
+            _ => return None,
+        }
+    }
+    scores.cloned()
+}
+
+/// What a node makes of constants alone, by the steps that would compute it: some exporters leave whole functions of the
+/// parameters in the graph, such as the standardised weights of NFNets.
+fn folded(node: &Node, build: fn(&Node) -> Result<Built>) -> Option<Built> {
+    node.constants()?;
+    let first = node.constant(0).filter(|first| first.as_ints().is_none() && first.rank() <= 4)?;
+    let operand = Operand { id: ValueId(0), shape: first.shape.clone() };
+    let mut inputs = node.inputs.clone();
+    inputs[0] = Some(Known::Value(operand));
+    let chained = |drafts: Vec<Draft>, is_chain: bool| {
+        let given = first.rank4();
+        let given = tensor(given.floats(), rank4(&given.shape));
+        let mut results: Vec<(Vec<usize>, Tensor<4>)> = vec![];
+        for Draft { op, inputs, shape } in drafts {
+            if shape.len() > 4 || shape.contains(&0) || host::count(&shape).is_none() {
+                return None;
+            }
+            let operands = inputs.into_iter().map(|input| match input {
+                Input::Value(_) => given.clone(),
+                Input::Previous => results.last().map_or(given.clone(), |(_, result)| result.clone()),
+                Input::Earlier(step) => results[step].1.clone(),
+                Input::Constant(host) => tensor(host.floats(), rank4(&host.shape)),
+            });
+            let result = crate::network::compute(&op, &operands.collect::<Vec<_>>(), rank4(&shape));
+            results.push((shape, result));
+        }
+        if is_chain {
+            results.drain(..results.len().saturating_sub(1));
+        }
+        Some(results.into_iter().map(|(shape, result)| Host::float(shape, numbers(result))).collect())
+    };
+    let results = match build(&Node { proto: node.proto, inputs, opset: node.opset, is_folding: true }).ok()? {
+        Built::Chain(drafts) => chained(drafts, true),
+        Built::Each(drafts) => chained(drafts, false),
+        Built::Same => Some(vec![Host::clone(first)]),
+        Built::Constants(hosts) => Some(hosts),
+        Built::View { .. } | Built::Views(_) => None,
+    };
+    results.map(Built::Constants)
 }
 
 /// How the result of `op` is laid out.

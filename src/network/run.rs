@@ -8,7 +8,7 @@ use crate::tensor::{Slice, Tensor, activation};
 /// Runs `op` on its operands.
 ///
 /// `shape` is the four-dimensional shape of the result, the batch included.
-pub(super) fn run(op: &Op, operands: &[Tensor<4>], shape: [usize; 4]) -> Tensor<4> {
+pub(crate) fn run(op: &Op, operands: &[Tensor<4>], shape: [usize; 4]) -> Tensor<4> {
     let x = operands[0].clone();
     let operand = |index: usize| operands[index].clone();
     match op {

@@ -2,6 +2,7 @@
 
 use super::host::broadcast_shape;
 use super::node::{Built, Input, Node, Table, device_axis, step};
+use super::view;
 use crate::Result;
 use crate::network::plan::{Op, Unary};
 
@@ -58,8 +59,7 @@ fn unary(node: &Node, unary: Unary) -> Result<Built> {
         };
         return Ok(Built::Constants(vec![mapped]));
     }
-    let x = node.value(0)?;
-    step(Op::Unary(unary), vec![Input::Value(x.id)], x.shape.clone())
+    view::elementwise(node, unary)
 }
 
 fn clip(node: &Node) -> Result<Built> {
@@ -76,6 +76,11 @@ fn clip(node: &Node) -> Result<Built> {
     let (low, high) = (bound(1, "min", f32::NEG_INFINITY)?, bound(2, "max", f32::INFINITY)?);
     // Exporters write "no bound" as the largest finite number, too.
     let open = |v: f32| if v.abs() >= f32::MAX { v.signum() * f32::INFINITY } else { v };
+    if let Some((host, ints)) = node.constant(0).and_then(|host| Some((host, host.as_ints()?))) {
+        // To an integer beyond all others where there is no bound.
+        let clipped = ints.iter().map(|&v| v.max(low as i64).min(high as i64)).collect();
+        return Ok(Built::Constants(vec![super::host::Host::ints(host.shape.clone(), clipped)]));
+    }
     unary(node, Unary::Clip(open(low), open(high)))
 }
 
@@ -96,11 +101,17 @@ fn prelu(node: &Node) -> Result<Built> {
 }
 
 fn softmax(node: &Node, log: bool) -> Result<Built> {
-    let x = node.value(0)?;
-    let rank = x.shape.len();
+    let shape = node.dims(0)?;
+    let rank = shape.len();
     // Before opset 13 all axes from the given one on counted as one.
     let flatten = node.opset < 13;
     let axis = node.axis(node.int("axis", if flatten { 1 } else { -1 }), rank)?;
     let flatten = flatten && axis + 1 < rank;
+    if node.is_view(0) && !flatten {
+        let over = |axis| Op::Softmax { axis, flatten, log };
+        let x = (vec![], view::of(node, 0)?);
+        return view::result(node, view::along(x, &[(axis, shape[axis], &over)]), &[]);
+    }
+    let x = node.value(0)?;
     step(Op::Softmax { axis: device_axis(axis, rank), flatten, log }, vec![Input::Value(x.id)], x.shape.clone())
 }

@@ -1,7 +1,8 @@
 //! Arithmetic with broadcasting.
 
 use super::host::{Host, broadcast_shape, element};
-use super::node::{Built, Draft, Input, Node, Table, step};
+use super::node::{Built, Draft, Input, Node, Table};
+use super::view;
 use crate::Result;
 use crate::network::plan::{Binary, Op, Unary};
 
@@ -21,8 +22,11 @@ pub(super) const TABLE: Table = &[
     ("Greater", |node| compare(node, |x, y| x > y)),
     ("Where", choose),
     ("Not", |node| map_constant(node, |v| i64::from(v == 0))),
-    ("Floor", |node| round_constant(node, f32::floor)),
-    ("Ceil", |node| round_constant(node, f32::ceil)),
+    ("Floor", |node| map_floats(node, f32::floor)),
+    ("Ceil", |node| map_floats(node, f32::ceil)),
+    ("Sin", |node| map_floats(node, f32::sin)),
+    ("Cos", |node| map_floats(node, f32::cos)),
+    ("CumSum", cumulated),
 ];
 
 fn fold(kind: Binary, a: &Host, b: &Host) -> Option<Host> {
@@ -48,6 +52,10 @@ fn nary(node: &Node, kind: Binary) -> Result<Built> {
         let first = constants.next().ok_or_else(unfit)?.clone();
         let folded = constants.try_fold(first, |a, b| fold(kind, &a, b).ok_or_else(unfit))?;
         return Ok(Built::Constants(vec![folded]));
+    }
+    let ranks = (0..node.inputs.len()).map(|index| node.dims(index).map(|shape| shape.len()));
+    if ranks.collect::<Result<Vec<_>>>()?.into_iter().any(|rank| rank > 4) {
+        return view::broadcasting(node, &Op::Binary(kind));
     }
     let mut shape = node.shape(0)?.to_vec();
     let mut drafts = Vec::new();
@@ -76,10 +84,7 @@ fn mean(node: &Node) -> Result<Built> {
 
 fn power(node: &Node) -> Result<Built> {
     match (node.constant(0), node.constant(1).and_then(|exponent| exponent.scalar())) {
-        (None, Some(exponent)) => {
-            let x = node.value(0)?;
-            step(Op::Unary(Unary::Power(exponent)), vec![Input::Value(x.id)], x.shape.clone())
-        }
+        (None, Some(exponent)) => view::elementwise(node, Unary::Power(exponent)),
         _ => nary(node, Binary::Pow),
     }
 }
@@ -126,6 +131,26 @@ fn map_constant(node: &Node, function: fn(i64) -> i64) -> Result<Built> {
     Ok(Built::Constants(vec![mapped.cast(host.element)]))
 }
 
-fn round_constant(node: &Node, function: fn(f32) -> f32) -> Result<Built> {
+/// Sums from the first number of an axis to each, as exporters compute positions.
+fn cumulated(node: &Node) -> Result<Built> {
+    let host = node.required_constant(0, "its operand")?;
+    let axis = match node.int_list(1, "the axis")?.as_deref() {
+        Some(&[axis]) => node.axis(axis, host.rank())?,
+        _ => return Err(node.refuse("its axis is no single number")),
+    };
+    if node.int("exclusive", 0) != 0 || node.int("reverse", 0) != 0 {
+        return Err(node.refuse("exclusive or reverse; plain sums are accepted"));
+    }
+    let run: usize = host.shape[axis + 1..].iter().product();
+    let mut sums = host.floats();
+    for i in run..sums.len() {
+        if !(i / run).is_multiple_of(host.shape[axis]) {
+            sums[i] += sums[i - run];
+        }
+    }
+    Ok(Built::Constants(vec![Host::float(host.shape.clone(), sums).cast(host.element)]))
+}
+
+fn map_floats(node: &Node, function: fn(f32) -> f32) -> Result<Built> {
     Ok(Built::Constants(vec![node.required_constant(0, "its operand")?.map(function)]))
 }

@@ -2,6 +2,7 @@
 
 use super::host::{Host, broadcast_shape};
 use super::node::{Built, Draft, Input, Node, Table, step};
+use super::view;
 use crate::Result;
 use crate::network::plan::Op;
 
@@ -19,6 +20,9 @@ pub(super) fn padding(
         "" | "NOTSET" => {
             let pads = node.ints("pads").unwrap_or_else(|| vec![0; 4]);
             match pads[..] {
+                [left, right] if node.shape(0)?.len() == 3 && pads.iter().all(|p| (0..1 << 16).contains(p)) => {
+                    Ok([(0, 0), (left as usize, right as usize)])
+                }
                 [top, left, bottom, right] if pads.iter().all(|p| (0..1 << 16).contains(p)) => {
                     Ok([(top as usize, bottom as usize), (left as usize, right as usize)])
                 }
@@ -42,11 +46,21 @@ pub(super) fn window(kernel: [usize; 2], dilation: [usize; 2]) -> [usize; 2] {
 }
 
 fn convolution(node: &Node) -> Result<Built> {
-    let x = node.value_of_rank(0, 4)?;
+    let x = node.value(0)?;
     let weights = node.required_constant(1, "the kernel")?;
-    let [n, channels, height, width] = x.shape[..] else { unreachable!("of rank 4") };
-    let [out, per_group, kh, kw] = weights.shape[..] else {
-        return Err(node.refuse(format!("a kernel with {} axes; four are accepted", weights.rank())));
+    // Along one axis, as in ECA-Net, it is one over a plane of height 1.
+    let is_line = x.shape.len() == 3;
+    let (n, channels, height, width) = match x.shape[..] {
+        [n, channels, height, width] => (n, channels, height, width),
+        [n, channels, width] => (n, channels, 1, width),
+        _ => return Err(node.refuse(format!("its input has {} axes; three or four are accepted", x.shape.len()))),
+    };
+    let (out, per_group, kh, kw) = match weights.shape[..] {
+        [out, per_group, kh, kw] if !is_line => (out, per_group, kh, kw),
+        [out, per_group, kw] if is_line => (out, per_group, 1, kw),
+        _ => {
+            return Err(node.refuse(format!("a kernel with {} axes; {} are accepted", weights.rank(), x.shape.len())));
+        }
     };
     let groups = node.int("group", 1).max(0) as usize;
     if groups == 0 || !channels.is_multiple_of(groups) || !out.is_multiple_of(groups) || channels / groups != per_group
@@ -67,7 +81,8 @@ fn convolution(node: &Node) -> Result<Built> {
     let (Some(oh), Some(ow)) = (side(0, height), side(1, width)) else {
         return Err(node.refuse(format!("a window of {window:?} is larger than its padded input {height}×{width}")));
     };
-    let mut inputs = vec![Input::Value(x.id), Input::Constant(weights.rank4())];
+    let weights = Host::float(vec![out, per_group, kh, kw], weights.floats());
+    let mut inputs = vec![if is_line { Input::Previous } else { Input::Value(x.id) }, Input::Constant(weights)];
     if node.has(2) {
         let bias = node.required_constant(2, "the bias")?;
         if bias.len() != out {
@@ -75,7 +90,15 @@ fn convolution(node: &Node) -> Result<Built> {
         }
         inputs.push(Input::Constant(Host::float(vec![1, 1, 1, out], bias.floats())));
     }
-    step(Op::Convolution { stride, padding, dilation, groups }, inputs, vec![n, out, oh, ow])
+    let op = Op::Convolution { stride, padding, dilation, groups };
+    if !is_line {
+        return step(op, inputs, vec![n, out, oh, ow]);
+    }
+    Ok(Built::Chain(vec![
+        Draft { op: Op::Reshape, inputs: vec![Input::Value(x.id)], shape: vec![n, channels, height, width] },
+        Draft { op, inputs, shape: vec![n, out, oh, ow] },
+        Draft { op: Op::Reshape, inputs: vec![Input::Previous], shape: vec![n, out, ow] },
+    ]))
 }
 
 fn gemm(node: &Node) -> Result<Built> {
@@ -113,7 +136,9 @@ fn gemm(node: &Node) -> Result<Built> {
 }
 
 fn matmul(node: &Node) -> Result<Built> {
-    let x = node.value(0)?;
+    if node.dims(0)?.len().max(node.dims(1)?.len()) > 4 {
+        return view::product(node);
+    }
     let (a, b) = (node.shape(0)?, node.shape(1)?);
     if a.len() < 2 || b.len() < 2 {
         return Err(node.refuse(format!("shapes {a:?} and {b:?}; matrices are accepted")));
@@ -123,8 +148,27 @@ fn matmul(node: &Node) -> Result<Built> {
     let Some(mut shape) = batch else {
         return Err(node.refuse(format!("shapes {a:?} and {b:?} do not fit")));
     };
+    let mut turned = shape.clone();
     shape.extend([n, m]);
-    step(Op::Linear { transposed: false }, vec![Input::Value(x.id), node.operand(1)?], shape)
+    let Some(first) = node.constant(0).filter(|_| node.constant(1).is_none()) else {
+        let x = node.value(0)?;
+        return step(Op::Linear { transposed: false }, vec![Input::Value(x.id), node.operand(1)?], shape);
+    };
+    // A constant is the second factor of a step: A·B = (Bᵀ·Aᵀ)ᵀ.
+    turned.extend([m, n]);
+    let mut swapped: Vec<usize> = (0..a.len()).collect();
+    swapped.swap(a.len() - 2, a.len() - 1);
+    let swap = Op::Permute([0, 1, 3, 2]);
+    let x = [batch_b, &[m, k2]].concat();
+    Ok(Built::Chain(vec![
+        Draft { op: swap.clone(), inputs: vec![Input::Value(node.value(1)?.id)], shape: x },
+        Draft {
+            op: Op::Linear { transposed: false },
+            inputs: vec![Input::Previous, Input::Constant(first.transposed(&swapped).rank4())],
+            shape: turned,
+        },
+        Draft { op: swap, inputs: vec![Input::Previous], shape },
+    ]))
 }
 
 fn split(shape: &[usize]) -> (&[usize], [usize; 2]) {

@@ -15,12 +15,14 @@ pub(super) enum Known {
     Initializer(usize),
     Constant(Rc<Host>),
     Value(Operand),
-    /// Reshaped (and perhaps permuted) beyond four axes: only a further Transpose or Reshape can use it.
+    /// Reshaped (and perhaps permuted) beyond four axes: what can use it is in [`super::view`].
     View {
         source: Operand,
         dims: Vec<usize>,
         permutation: Vec<usize>,
     },
+    /// Which classes score best, not how much: no numbers here, but the scores that were decided among.
+    Decision(Operand),
     /// Refused earlier; what depends on it says nothing more.
     Refused,
 }
@@ -44,6 +46,8 @@ pub(super) enum Built {
     Each(Vec<Draft>),
     /// See [`Known::View`].
     View { source: Operand, dims: Vec<usize>, permutation: Vec<usize> },
+    /// Steps for each output, whose last result is read through more than four axes: steps, dims, permutation.
+    Views(Vec<(Vec<Draft>, Vec<usize>, Vec<usize>)>),
 }
 
 /// A step to be: its shape is that of the file, for one image.
@@ -59,6 +63,8 @@ pub(super) enum Input {
     Constant(Host),
     /// The result of the step before in a chain.
     Previous,
+    /// The result of the chain's step of that number.
+    Earlier(usize),
 }
 
 pub(super) fn step(op: Op, inputs: Vec<Input>, shape: Vec<usize>) -> Result<Built> {
@@ -70,6 +76,8 @@ pub(super) struct Node<'a> {
     pub proto: &'a proto::Node,
     pub inputs: Vec<Option<Known>>,
     pub opset: i64,
+    /// Whether the first input is a constant, given as if it were computed to know what is computed of it.
+    pub is_folding: bool,
 }
 
 impl Node<'_> {
@@ -128,6 +136,7 @@ impl Node<'_> {
             None => Ok([default; 2]),
             Some(values) => match values[..] {
                 [a, b] if a >= least as i64 && b >= least as i64 && a.max(b) < 1 << 20 => Ok([a as usize, b as usize]),
+                [a] if a >= least as i64 && a < 1 << 20 && self.shape(0)?.len() == 3 => Ok([default, a as usize]),
                 _ => Err(self.refuse(format!("{name} {values:?}; two numbers from {least} are accepted"))),
             },
         }
@@ -178,6 +187,9 @@ impl Node<'_> {
             Some(Some(Known::View { dims, .. })) => {
                 Err(self.refuse(format!("input {index} has {} axes; up to four are accepted", dims.len())))
             }
+            Some(Some(Known::Decision(_))) => {
+                Err(self.refuse(format!("input {index} is a choice of the best; computed numbers are accepted")))
+            }
             _ => Err(self.refuse(format!("input {index} is missing"))),
         }
     }
@@ -195,9 +207,24 @@ impl Node<'_> {
     pub fn shape(&self, index: usize) -> Result<&[usize]> {
         match self.inputs.get(index) {
             Some(Some(Known::Constant(host))) => Ok(&host.shape),
-            Some(Some(Known::View { .. })) | Some(Some(Known::Value(_))) => Ok(&self.value(index)?.shape),
+            Some(Some(Known::View { .. } | Known::Value(_) | Known::Decision(_))) => Ok(&self.value(index)?.shape),
             _ => Err(self.refuse(format!("input {index} is missing"))),
         }
+    }
+
+    /// The same, whatever its rank.
+    pub fn dims(&self, index: usize) -> Result<Vec<usize>> {
+        match self.inputs.get(index) {
+            Some(Some(Known::View { dims, permutation, .. })) => {
+                Ok(permutation.iter().map(|&axis| dims[axis]).collect())
+            }
+            _ => Ok(self.shape(index)?.to_vec()),
+        }
+    }
+
+    /// Whether input `index` is a computed value of more than four axes.
+    pub fn is_view(&self, index: usize) -> bool {
+        matches!(self.inputs.get(index), Some(Some(Known::View { .. })))
     }
 
     /// Input `index` for a step; constants get the device's four axes.

@@ -35,6 +35,13 @@ fn batch_normalization(node: &Node) -> Result<Built> {
     if rank < 2 {
         return Err(node.refuse("its input has no channels"));
     }
+    if node.int("training_mode", 0) != 0 && node.is_folding {
+        // By its own mean and variance, as standardised weights are.
+        let list = |index, what| channel_list(node, index, what, x.shape[1]).map(|values| per_channel(rank, values));
+        let axes = (0..rank).filter(|&axis| axis != 1).map(|axis| device_axis(axis, rank)).collect();
+        let inputs = vec![Input::Value(x.id), list(1, "the scale")?, list(2, "the shift")?];
+        return step(Op::Normalize { axes, epsilon: node.float("epsilon", 1e-5) }, inputs, x.shape.clone());
+    }
     if node.int("training_mode", 0) != 0 {
         return Err(node.refuse("training_mode; a network exported for inference is accepted"));
     }

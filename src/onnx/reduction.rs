@@ -1,13 +1,18 @@
 //! Reductions over axes.
 
-use super::node::{Built, Input, Node, Table, device_axis, step};
+use super::node::{Built, Draft, Input, Node, Table, device_axis};
+use super::view;
 use crate::Result;
-use crate::network::plan::{Op, Reduction};
+use crate::network::plan::{Op, Reduction, Unary};
 
 pub(super) const TABLE: Table = &[
-    ("ReduceMean", |node| reduce(node, Reduction::Mean)),
-    ("ReduceSum", |node| reduce(node, Reduction::Sum)),
-    ("ReduceMax", |node| reduce(node, Reduction::Max)),
+    ("ReduceMean", |node| reduce(node, None, Reduction::Mean, None)),
+    ("ReduceSum", |node| reduce(node, None, Reduction::Sum, None)),
+    ("ReduceMax", |node| reduce(node, None, Reduction::Max, None)),
+    ("ReduceMin", |node| reduce(node, Some(Unary::Neg), Reduction::Max, Some(Unary::Neg))),
+    ("ReduceL1", |node| reduce(node, Some(Unary::Abs), Reduction::Sum, None)),
+    ("ReduceL2", |node| reduce(node, Some(Unary::Power(2.0)), Reduction::Sum, Some(Unary::Sqrt))),
+    ("ReduceSumSquare", |node| reduce(node, Some(Unary::Power(2.0)), Reduction::Sum, None)),
     ("ReduceProd", product),
 ];
 
@@ -31,16 +36,34 @@ fn remaining(node: &Node, shape: &[usize], axes: &[usize]) -> Vec<usize> {
     sides.filter_map(|(axis, &side)| if !axes.contains(&axis) { Some(side) } else { keep.then_some(1) }).collect()
 }
 
-fn reduce(node: &Node, kind: Reduction) -> Result<Built> {
-    let x = node.value(0)?;
-    let rank = x.shape.len();
+/// The reduction of `before` of each number, and `after` of what it gives.
+fn reduce(node: &Node, before: Option<Unary>, kind: Reduction, after: Option<Unary>) -> Result<Built> {
+    let rank = node.dims(0)?.len();
     let axes = axes(node, rank)?;
-    if axes.is_empty() {
+    if axes.is_empty() && before.is_none() {
         return Ok(Built::Same);
     }
-    let shape = remaining(node, &x.shape, &axes);
+    let mut x = (vec![], view::of(node, 0)?);
+    if let Some(unary) = before {
+        x = view::each(x, unary);
+    }
+    if node.is_view(0) {
+        let over = |axis| Op::Reduce { kind, axes: vec![axis] };
+        let steps: Vec<_> = axes.iter().map(|&axis| (axis, 1, &over as &dyn Fn(usize) -> Op)).collect();
+        x = view::along(x, &steps);
+        if let Some(unary) = after {
+            x = view::each(x, unary);
+        }
+        return view::result(node, x, if node.int("keepdims", 1) == 0 { &axes } else { &[] });
+    }
+    let (mut drafts, view) = x;
+    let shape = remaining(node, &view.dims, &axes);
     let axes = axes.into_iter().map(|axis| device_axis(axis, rank)).collect();
-    step(Op::Reduce { kind, axes }, vec![Input::Value(x.id)], shape)
+    drafts.push(Draft { op: Op::Reduce { kind, axes }, inputs: vec![view.source], shape: shape.clone() });
+    if let Some(unary) = after {
+        drafts.push(Draft { op: Op::Unary(unary), inputs: vec![Input::Previous], shape });
+    }
+    Ok(Built::Chain(drafts))
 }
 
 /// The product of all numbers of a constant, as exporters take it of shapes.

@@ -2,6 +2,7 @@
 
 use super::host::{Data, Host, broadcast_shape, count, element};
 use super::node::{Built, Draft, Input, Known, Node, Operand, Table, device_axis, step};
+use super::view;
 use crate::Result;
 use crate::network::plan::{Op, rank4};
 
@@ -52,8 +53,12 @@ fn constant(node: &Node) -> Result<Built> {
 
 /// A list of sizes as a shape that fits in memory.
 fn shape_from(node: &Node, sizes: &[i64]) -> Result<Vec<usize>> {
-    let shape: Option<Vec<usize>> = sizes.iter().map(|&size| usize::try_from(size).ok()).collect();
-    shape.filter(|shape| count(shape).is_some()).ok_or_else(|| node.refuse(format!("the shape {sizes:?}")))
+    lengths(sizes).filter(|shape| count(shape).is_some()).ok_or_else(|| node.refuse(format!("the shape {sizes:?}")))
+}
+
+/// Sizes of which none is negative.
+fn lengths(sizes: &[i64]) -> Option<Vec<usize>> {
+    sizes.iter().map(|&size| usize::try_from(size).ok()).collect()
 }
 
 fn constant_of_shape(node: &Node) -> Result<Built> {
@@ -73,10 +78,7 @@ fn constant_of_shape(node: &Node) -> Result<Built> {
 }
 
 fn shape_of(node: &Node) -> Result<Built> {
-    let shape = match &node.inputs[..] {
-        [Some(Known::View { dims, permutation, .. })] => permutation.iter().map(|&axis| dims[axis]).collect(),
-        _ => node.shape(0)?.to_vec(),
-    };
+    let shape = node.dims(0)?;
     let rank = shape.len() as i64;
     let bound = |name, default| {
         let axis = node.int(name, default);
@@ -88,7 +90,7 @@ fn shape_of(node: &Node) -> Result<Built> {
 }
 
 fn size_of(node: &Node) -> Result<Built> {
-    Ok(Built::Constants(vec![Host::ints(vec![], vec![node.shape(0)?.iter().product::<usize>() as i64])]))
+    Ok(Built::Constants(vec![Host::ints(vec![], vec![node.dims(0)?.iter().product::<usize>() as i64])]))
 }
 
 fn range(node: &Node) -> Result<Built> {
@@ -125,7 +127,7 @@ fn cast(node: &Node) -> Result<Built> {
 fn to_shape(node: &Node, shape: Vec<usize>) -> Result<Built> {
     match node.inputs.first() {
         Some(Some(Known::Constant(host))) => Ok(Built::Constants(vec![Host::clone(host).reshaped(shape)])),
-        Some(Some(Known::View { source, dims, permutation })) => from_view(node, source, dims, permutation, shape),
+        Some(Some(Known::View { .. })) => view::of(node, 0)?.reshaped(node, shape),
         _ => {
             let x = node.value(0)?;
             if shape.len() > 4 {
@@ -137,34 +139,8 @@ fn to_shape(node: &Node, shape: Vec<usize>) -> Result<Built> {
     }
 }
 
-fn from_view(node: &Node, source: &Operand, dims: &[usize], permutation: &[usize], shape: Vec<usize>) -> Result<Built> {
-    if permutation.iter().copied().eq(0..dims.len()) {
-        return match shape.len() {
-            0..=4 => step(Op::Reshape, vec![Input::Value(source.id)], shape),
-            _ => Ok(Built::View { source: source.clone(), permutation: (0..shape.len()).collect(), dims: shape }),
-        };
-    }
-    if shape.len() > 4 || dims.len() > 7 {
-        return Err(node.refuse(format!(
-            "through {} axes to {}; up to seven, back to four, are accepted",
-            dims.len(),
-            shape.len()
-        )));
-    }
-    let op = Op::Rearrange { dims: dims.to_vec(), permutation: permutation.to_vec() };
-    step(op, vec![Input::Value(source.id)], shape)
-}
-
-/// The shape before reshaping, also of a value with more than four axes.
-fn shape_before(node: &Node) -> Result<Vec<usize>> {
-    match node.inputs.first() {
-        Some(Some(Known::View { dims, permutation, .. })) => Ok(permutation.iter().map(|&axis| dims[axis]).collect()),
-        _ => Ok(node.shape(0)?.to_vec()),
-    }
-}
-
 fn reshape(node: &Node) -> Result<Built> {
-    let before = shape_before(node)?;
+    let before = node.dims(0)?;
     let asked = match node.ints("shape") {
         Some(shape) => shape,
         None => node.int_list(1, "the shape")?.ok_or_else(|| node.refuse("the shape is missing"))?,
@@ -192,7 +168,7 @@ fn reshape(node: &Node) -> Result<Built> {
 }
 
 fn flatten(node: &Node) -> Result<Built> {
-    let before = shape_before(node)?;
+    let before = node.dims(0)?;
     let rank = before.len() as i64;
     let axis = node.int("axis", 1);
     let axis = if axis < 0 { axis + rank } else { axis };
@@ -212,7 +188,7 @@ fn listed_axes(node: &Node) -> Result<Option<Vec<i64>>> {
 }
 
 fn squeeze(node: &Node) -> Result<Built> {
-    let before = shape_before(node)?;
+    let before = node.dims(0)?;
     let axes = match listed_axes(node)? {
         Some(axes) => node.axes(&axes, before.len())?,
         None => (0..before.len()).filter(|&axis| before[axis] == 1).collect(),
@@ -225,7 +201,7 @@ fn squeeze(node: &Node) -> Result<Built> {
 }
 
 fn unsqueeze(node: &Node) -> Result<Built> {
-    let before = shape_before(node)?;
+    let before = node.dims(0)?;
     let axes = listed_axes(node)?.ok_or_else(|| node.refuse("the axes are missing"))?;
     let rank = before.len() + axes.len();
     let axes = node.axes(&axes, rank)?;
@@ -239,7 +215,7 @@ fn unsqueeze(node: &Node) -> Result<Built> {
 }
 
 fn transpose(node: &Node) -> Result<Built> {
-    let before = shape_before(node)?;
+    let before = node.dims(0)?;
     let rank = before.len();
     let permutation = match node.ints("perm") {
         Some(axes) => node.axes(&axes, rank)?,
@@ -270,13 +246,13 @@ fn transpose(node: &Node) -> Result<Built> {
 }
 
 fn concat(node: &Node) -> Result<Built> {
-    let first = node.shape(0)?.to_vec();
+    let first = node.dims(0)?;
     let rank = first.len();
     let axis = node.axis(node.int("axis", 0), rank)?;
     let mut shape = first.clone();
     shape[axis] = 0;
     for index in 0..node.inputs.len() {
-        let part = node.shape(index)?;
+        let part = node.dims(index)?;
         if part.len() != rank || (0..rank).any(|other| other != axis && part[other] != first[other]) {
             return Err(node.refuse(format!("parts of the shapes {first:?} and {part:?} along axis {axis}")));
         }
@@ -285,12 +261,15 @@ fn concat(node: &Node) -> Result<Built> {
     if let Some(parts) = node.constants() {
         return Ok(Built::Constants(vec![Host::concatenated(&parts, axis)]));
     }
+    if rank > 4 {
+        return view::concatenated(node, axis, shape);
+    }
     let inputs = (0..node.inputs.len()).map(|index| node.operand(index)).collect::<Result<_>>()?;
     step(Op::Concat { axis: device_axis(axis, rank) }, inputs, shape)
 }
 
 fn split(node: &Node) -> Result<Built> {
-    let before = node.shape(0)?.to_vec();
+    let before = node.dims(0)?;
     let rank = before.len();
     let axis = node.axis(node.int("axis", 0), rank)?;
     let outputs = node.proto.output.len();
@@ -299,13 +278,16 @@ fn split(node: &Node) -> Result<Built> {
         None => node.int_list(1, "the sizes")?,
     };
     let sizes = match sizes {
-        Some(sizes) => shape_from(node, &sizes)?,
+        Some(sizes) => lengths(&sizes).ok_or_else(|| node.refuse(format!("the sizes {sizes:?}")))?,
         None => {
             let each = before[axis].div_ceil(outputs.max(1));
             (0..outputs).map(|i| each.min(before[axis].saturating_sub(i * each))).collect()
         }
     };
-    if sizes.len() != outputs || sizes.iter().sum::<usize>() != before[axis] || sizes.contains(&0) {
+    if sizes.len() != outputs
+        || sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size)) != Some(before[axis])
+        || sizes.contains(&0)
+    {
         return Err(node.refuse(format!("parts of the sizes {sizes:?} along an axis of {}", before[axis])));
     }
     let mut start = 0;
@@ -324,6 +306,15 @@ fn split(node: &Node) -> Result<Built> {
         };
         return Ok(Built::Constants(parts.map(pick).collect()));
     }
+    if node.is_view(0) {
+        let each = parts.map(|(start, end)| {
+            let part = |axis| Op::Slice { axis, start, end, step: 1 };
+            let x = (vec![], view::of(node, 0)?);
+            let (drafts, view) = view::along(x, &[(axis, end - start, &part)]);
+            Ok((drafts, view.dims, view.permutation))
+        });
+        return Ok(Built::Views(each.collect::<Result<_>>()?));
+    }
     let x = node.value(0)?;
     let drafts = parts.map(|(start, end)| {
         let mut shape = before.clone();
@@ -338,7 +329,7 @@ fn split(node: &Node) -> Result<Built> {
 }
 
 fn slice(node: &Node) -> Result<Built> {
-    let before = node.shape(0)?.to_vec();
+    let before = node.dims(0)?;
     let rank = before.len();
     let list = |name: &str, index: usize| -> Result<Option<Vec<i64>>> {
         match node.ints(name) {
@@ -357,7 +348,7 @@ fn slice(node: &Node) -> Result<Built> {
         return Err(node.refuse("starts, ends, axes and steps of different lengths"));
     }
     let mut picked: Vec<Vec<usize>> = before.iter().map(|&side| (0..side).collect()).collect();
-    let mut drafts = Vec::new();
+    let (mut drafts, mut cut) = (Vec::new(), Vec::new());
     let mut shape = before.clone();
     for (i, &axis) in axes.iter().enumerate() {
         let (side, by) = (before[axis] as i64, steps[i]);
@@ -373,27 +364,34 @@ fn slice(node: &Node) -> Result<Built> {
             .collect();
         let last = indices.last().copied();
         shape[axis] = indices.len();
+        // Of a value with more than four axes only one at a time is taken, as the third of four.
+        let at = if rank > 4 { 2 } else { device_axis(axis, rank) };
         let op = match last {
-            Some(last) if by > 0 => {
-                Op::Slice { axis: device_axis(axis, rank), start: start as usize, end: last + 1, step: by as usize }
-            }
-            Some(_) => Op::Select { axis: device_axis(axis, rank), indices: indices.clone() },
+            Some(last) if by > 0 => Op::Slice { axis: at, start: start as usize, end: last + 1, step: by as usize },
+            Some(_) => Op::Select { axis: at, indices: indices.clone() },
             None if node.constant(0).is_some() => Op::Reshape,
             None => return Err(node.refuse("nothing is left")),
         };
         picked[axis] = indices;
-        let whole = op == (Op::Slice { axis: device_axis(axis, rank), start: 0, end: before[axis], step: 1 });
+        let whole = op == (Op::Slice { axis: at, start: 0, end: before[axis], step: 1 });
         if !whole {
             drafts.push((op, shape.clone()));
+            cut.push(axis);
         }
     }
     if let Some(host) = node.constant(0) {
         return Ok(Built::Constants(vec![host.select(&picked)]));
     }
-    let x = node.value(0)?;
     if drafts.is_empty() {
         return Ok(Built::Same);
     }
+    if node.is_view(0) {
+        let ops: Vec<_> = drafts.into_iter().map(|(op, _)| move |_| op.clone()).collect();
+        let steps = cut.iter().zip(&ops).map(|(&axis, op)| (axis, shape[axis], op as &dyn Fn(usize) -> Op));
+        let x = (vec![], view::of(node, 0)?);
+        return view::result(node, view::along(x, &steps.collect::<Vec<_>>()), &[]);
+    }
+    let x = node.value(0)?;
     Ok(Built::Chain(chained(x, drafts)))
 }
 
@@ -410,7 +408,7 @@ fn chained(x: &Operand, drafts: Vec<(Op, Vec<usize>)>) -> Vec<Draft> {
 }
 
 fn gather(node: &Node) -> Result<Built> {
-    let before = node.shape(0)?.to_vec();
+    let before = node.dims(0)?;
     let axis = node.axis(node.int("axis", 0), before.len())?;
     let picks = node.required_constant(1, "the indices")?;
     let side = before[axis] as i64;
@@ -430,6 +428,15 @@ fn gather(node: &Node) -> Result<Built> {
         let mut axes: Vec<Vec<usize>> = before.iter().map(|&side| (0..side).collect()).collect();
         axes[axis] = indices;
         return Ok(Built::Constants(vec![host.select(&axes).reshaped(shape)]));
+    }
+    if node.is_view(0) {
+        let (length, is_one) = (indices.len(), picks.rank() == 0);
+        if picks.rank() > 1 {
+            return Err(node.refuse("indices of more than one axis"));
+        }
+        let pick = move |axis| Op::Select { axis, indices: indices.clone() };
+        let picked = view::along((vec![], view::of(node, 0)?), &[(axis, length, &pick)]);
+        return view::result(node, picked, &[axis][..usize::from(is_one)]);
     }
     let x = node.value(0)?;
     let mut picked = before.clone();
@@ -504,14 +511,14 @@ fn pad(node: &Node) -> Result<Built> {
 fn expand(node: &Node) -> Result<Built> {
     let asked = node.int_list(1, "the shape")?.unwrap_or_default();
     let asked = shape_from(node, &asked)?;
-    let before = node.shape(0)?;
+    let before = &node.dims(0)?;
     let unfit = || node.refuse(format!("the shape {asked:?} for {before:?}"));
     let shape = broadcast_shape(before, &asked).filter(|shape| count(shape).is_some()).ok_or_else(unfit)?;
     if let Some(host) = node.constant(0) {
         return Ok(Built::Constants(vec![host.expanded(&shape)]));
     }
     if shape.len() > 4 {
-        return Err(node.refuse("a result with more than four axes"));
+        return view::expanded(node, shape);
     }
     let x = node.value(0)?;
     step(Op::Expand, vec![Input::Value(x.id)], shape)
@@ -577,9 +584,18 @@ fn resize(node: &Node) -> Result<Built> {
     if node.int("antialias", 0) != 0 {
         return Err(node.refuse("antialias; plain resampling is accepted"));
     }
-    if !matches!(mode.as_str(), "nearest" | "linear" | "bilinear") {
-        return Err(node.refuse(format!("mode {mode}; nearest and linear are accepted")));
+    if !matches!(mode.as_str(), "nearest" | "linear" | "bilinear" | "cubic") {
+        return Err(node.refuse(format!("mode {mode}; nearest, linear and cubic are accepted")));
     }
+    if mode == "cubic" && node.int("exclude_outside", 0) != 0 {
+        return Err(node.refuse("exclude_outside; cubic resampling without it is accepted"));
+    }
+    let sharpness = f64::from(node.float("cubic_coeff_a", -0.75));
+    // Keys 1981: of a neighbour so far away, up to 2.
+    let cubic = |far: f64| match far {
+        _ if far <= 1.0 => ((sharpness + 2.0) * far - (sharpness + 3.0)) * far * far + 1.0,
+        _ => ((sharpness * far - 5.0 * sharpness) * far + 8.0 * sharpness) * far - 4.0 * sharpness,
+    };
     let matrix = |axis: usize| -> Result<Vec<f32>> {
         let (from, to, factor) = (x.shape[axis], shape[axis], factors[axis]);
         let mut matrix = vec![0.0; from * to];
@@ -600,6 +616,11 @@ fn resize(node: &Node) -> Result<Built> {
                     _ => at.floor(),
                 };
                 matrix[o * from + clamp(cell)] = 1.0;
+            } else if mode == "cubic" {
+                for tap in -1..3 {
+                    let place = at.floor() + f64::from(tap);
+                    matrix[o * from + clamp(place)] += cubic((at - place).abs()) as f32;
+                }
             } else {
                 let low = at.floor();
                 matrix[o * from + clamp(low)] += (1.0 - (at - low)) as f32;

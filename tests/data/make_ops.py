@@ -28,7 +28,7 @@ OPERATORS = set(
     """Conv Gemm MatMul BatchNormalization LRN InstanceNormalization MaxPool AveragePool GlobalAveragePool GlobalMaxPool
     Relu LeakyRelu PRelu Clip Sigmoid HardSigmoid HardSwish Elu Gelu Erf Tanh Softmax LogSoftmax Add Sub Mul Div Pow Sqrt
     Sum Min Max Reshape Flatten Transpose Squeeze Unsqueeze Concat Split Slice Pad Identity Dropout ReduceMean Gather
-    Expand Resize DequantizeLinear LayerNormalization Exp Neg Abs Reciprocal Mean Softplus Selu Mish Upsample""".split()
+    Expand Resize DequantizeLinear LayerNormalization Exp Neg Abs Reciprocal Mean ReduceL1 ReduceL2 ReduceSumSquare ReduceMin Softplus Selu Mish Upsample""".split()
 )
 # Inputs by position that are a network's parameters.
 PARAMETERS = {
@@ -408,6 +408,73 @@ def own_cases():
         "qw": rng.integers(0, 256, (3, 4, 1, 1)).astype(np.uint8), "sw": np.float32(0.01), "zw": np.uint8(120),
         "qb": np.array([100, -3000, 5], np.int32), "sb": np.float32(0.001),
     }, ["y"]
+
+    # More than four axes: attention's queries, keys and values, split attention, stacked branches, windows.
+    tokens = {"x": f32(1, 5, 12)}
+    heads = {"five": i64(1, 5, 3, 2, 2)}
+    yield "attention_split", 17, [
+        n("Reshape", ["x", "five"], ["a"]), n("Transpose", ["a"], ["b"], perm=[2, 0, 3, 1, 4]),
+        n("Split", ["b"], ["q", "k", "v"], axis=0), n("Squeeze", ["q", "first"], ["q4"]), n("Squeeze", ["k", "first"], ["k4"]),
+        n("Squeeze", ["v", "first"], ["v4"]), n("Transpose", ["k4"], ["kt"], perm=[0, 1, 3, 2]), n("MatMul", ["q4", "kt"], ["s"]),
+        n("Softmax", ["s"], ["p"], axis=-1), n("MatMul", ["p", "v4"], ["h"]), n("Transpose", ["h"], ["t"], perm=[0, 2, 1, 3]),
+        n("Reshape", ["t", "three"], ["y"]),
+    ], tokens, heads | {"first": i64(0), "three": i64(1, 5, 4)}, ["y"]
+    yield "attention_gather", 17, [
+        n("Reshape", ["x", "five"], ["a"]), n("Transpose", ["a"], ["b"], perm=[2, 0, 3, 1, 4]),
+        n("Gather", ["b", "second"], ["y"], axis=0),
+    ], tokens, heads | {"second": np.int64(1)}, ["y"]
+    yield "slice_five_axes", 17, [
+        n("Reshape", ["x", "five"], ["a"]), n("Transpose", ["a"], ["b"], perm=[0, 3, 2, 1, 4]),
+        n("Slice", ["b", "starts", "ends", "axes", "steps"], ["c"]), n("Reshape", ["c", "flat"], ["y"]),
+    ], tokens, heads | {"starts": i64(0, -1), "ends": i64(2, -9), "axes": i64(2, 3), "steps": i64(1, -2), "flat": i64(1, -1)}, ["y"]
+    yield "split_attention", 17, [
+        n("Reshape", ["x", "five"], ["a"]), n("ReduceSum", ["a", "one"], ["s"], keepdims=0), n("GlobalAveragePool", ["s"], ["g"]),
+        n("Concat", ["g", "g2"], ["gates"], axis=1), n("Reshape", ["gates", "gate"], ["b"]), n("Softmax", ["b"], ["p"], axis=1),
+        n("Mul", ["a", "p"], ["m"]), n("ReduceSum", ["m", "one"], ["y"], keepdims=0),
+    ], {"x": f32(1, 6, 3, 4), "g2": f32(1, 3, 1, 1)}, {"five": i64(1, 2, 3, 3, 4), "gate": i64(1, 2, 3, 1, 1), "one": i64(1)}, ["y"]
+    yield "stacked_branches", 17, [
+        n("Unsqueeze", ["x", "one"], ["a"]), n("Unsqueeze", ["z", "one"], ["b"]), n("Concat", ["a", "b"], ["c"], axis=1),
+        n("Sigmoid", ["c"], ["d"]), n("ReduceL2", ["d"], ["y"], axes=[1, 4], keepdims=0),
+    ], {"x": f32(1, 3, 2, 4), "z": f32(1, 3, 2, 4)}, {"one": i64(1)}, ["y"]
+    yield "windows_with_mask", 17, [
+        n("Reshape", ["x", "five"], ["a"]), n("Add", ["a", "mask"], ["b"]), n("Softmax", ["b"], ["c"], axis=-1),
+        n("Reshape", ["c", "four"], ["y"]),
+    ], {"x": f32(4, 2, 3, 3)}, {"five": i64(2, 2, 2, 3, 3), "mask": f32(1, 2, 1, 3, 3), "four": i64(4, 2, 3, 3)}, ["y"]
+    yield "matmul_five_axes", 17, [
+        n("Reshape", ["x", "five"], ["a"]), n("Transpose", ["a"], ["b"], perm=[0, 1, 2, 4, 3]), n("MatMul", ["a", "b"], ["c"]),
+        n("MatMul", ["c", "w"], ["d"]), n("Reshape", ["d", "flat"], ["y"]),
+    ], {"x": f32(1, 4, 3, 5)}, {"five": i64(1, 2, 2, 3, 5), "w": f32(3, 2), "flat": i64(1, 4, 3, 2)}, ["y"]
+    yield "expand_five_axes", 17, [
+        n("Reshape", ["x", "five"], ["a"]), n("Expand", ["a", "wide"], ["b"]), n("Reshape", ["b", "flat"], ["y"]),
+    ], {"x": f32(1, 4, 1, 5)}, {"five": i64(1, 2, 2, 1, 5), "wide": i64(1, 2, 2, 3, 5), "flat": i64(1, 4, 3, 5)}, ["y"]
+    yield "matmul_constant_first", 13, [n("MatMul", ["w", "x"], ["y"])], {"x": f32(1, 4, 6)}, {"w": f32(3, 4)}, ["y"]
+    yield one("conv_along_a_line", 11, "Conv", {"x": f32(1, 2, 9)}, {"w": f32(3, 2, 3), "b": f32(3)}, pads=[1, 2], strides=[2], dilations=[2])
+    yield one("split_into_many", 13, "Split", {"x": f32(1, 1000)}, {"split": i64(*[1] * 500, 500)}, outputs=501, axis=1)
+
+    # Functions of parameters that are left in the graph, and reductions of other kinds.
+    kernel = {"w": f32(3, 4, 3, 3)}
+    yield "standardised_weights", 17, [
+        n("ReduceMean", ["w"], ["m"], axes=[1, 2, 3]), n("Sub", ["w", "m"], ["c"]), n("ReduceL2", ["c"], ["l"], axes=[1, 2, 3]),
+        n("Clip", ["l", "low"], ["d"]), n("Div", ["c", "d"], ["k"]), n("Conv", ["x", "k"], ["y"]),
+    ], x, kernel | {"low": np.float32(4)}, ["y"]
+    yield "standardised_by_batch_norm", 17, [
+        n("Reshape", ["w", "rows"], ["r"]), n("BatchNormalization", ["r", "s", "b", "z", "z"], ["n", "_m", "_v"], training_mode=1),
+        n("Reshape", ["n", "back"], ["k"]), n("Conv", ["x", "k"], ["y"]),
+    ], x, kernel | {"rows": i64(1, 3, -1), "s": f32(3), "b": f32(3), "z": np.zeros(3, np.float32), "back": i64(3, 4, 3, 3)}, ["y"]
+    yield "computed_positions", 17, [
+        n("CumSum", ["ones", "axis"], ["c"]), n("Sin", ["c"], ["s"]), n("Cos", ["c"], ["t"]), n("Mul", ["s", "t"], ["p"]), n("Add", ["x", "p"], ["y"]),
+    ], small, {"ones": np.ones((1, 1, 4, 5), np.float32), "axis": np.int64(2)}, ["y"]
+    yield "clipped_shape", 17, [
+        n("Shape", ["x"], ["s"]), n("Clip", ["s", "", "most"], ["c"]), n("Slice", ["x", "zeros", "c"], ["y"]),
+    ], small, {"most": np.int64(2), "zeros": i64(0, 0, 0, 0)}, ["y"]
+    for op in ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMin"):
+        yield one(f"{op}_places", 13, op, small, axes=[2, 3], keepdims=1)
+
+    # Cubic resampling.
+    for mode in ("half_pixel", "align_corners"):
+        yield f"resize_cubic_{mode}", 13, [
+            n("Resize", ["x", "", "", "sizes"], ["y"], mode="cubic", coordinate_transformation_mode=mode, cubic_coeff_a=-0.75)
+        ], grid, {"sizes": i64(1, 2, 5, 3)}, ["y"]
 
 
 def collect_own(cases):

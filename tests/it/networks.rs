@@ -258,6 +258,19 @@ fn scores_are_those_before_a_trailing_log_softmax_and_a_flattening_head_has_no_c
     assert_eq!(explanation_error(&network, &input, "grad-cam"), None);
 }
 
+#[test]
+fn scores_are_found_beside_features_labels_and_probabilities() {
+    let fixture = Fixture::read("outputs.safetensors");
+    let cases = fixture.fact("cases").as_array().unwrap();
+    assert_eq!(cases.len(), 9);
+    for case in cases.iter().map(|case| case.as_str().unwrap()) {
+        let file: Vec<u8> = fixture.tensor(&format!("{case}/model")).values.iter().map(|&byte| byte as u8).collect();
+        let network = load(case, &file);
+        assert_close(case, &logits(&network, &fixture.tensor("input").values), &fixture.tensor("scores").values, 1e-5);
+        assert_eq!(network.default_layer(), "activations", "{case}");
+    }
+}
+
 /// onnxruntime 1.32's logits, without optimisation: the largest, the smallest and the first few. Multiples of the output's
 /// quantisation step.
 const QUANTISED: [(usize, f32); 16] = [
