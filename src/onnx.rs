@@ -255,7 +255,7 @@ impl Builder {
             .flat_map(|node| &node.input)
             .chain(outputs)
             .for_each(|name| *uses.entry(name).or_default() += 1);
-        for proto in &graph.node {
+        for proto in in_order(graph, &self.known) {
             let operator = proto.operator.as_deref().unwrap_or_default();
             let domain = proto.domain.as_deref().unwrap_or_default();
             let builder = table.get(operator).filter(|_| matches!(domain, "" | "ai.onnx"));
@@ -401,13 +401,31 @@ impl Builder {
             .iter()
             .filter_map(|s| if let Source::Value(id) = s { Some(&self.values[id.0]) } else { None })
             .collect();
-        let layout = layout(&op, &operands, &shape);
+        let layout = match self.flattened_from(&op, &inputs, &shape) {
+            Some(before) => before,
+            None => layout(&op, &operands, &shape),
+        };
         self.batches &= keeps_images_apart(&op, &operands, &shape);
         let id = ValueId(self.values.len());
         self.values.push(Value { name, shape: shape.clone(), layout });
         let node_name = node.proto.name.clone().unwrap_or_default();
         self.steps.push(Step { node: node_name, operator: node.operator().into(), op, inputs, output: id });
         Ok(Operand { id, shape })
+    }
+
+    /// The layout of the value that was reshaped, normalised and is now reshaped to what it was: normalisation of groups
+    /// as exporters write it.
+    fn flattened_from(&self, op: &Op, inputs: &[Source], shape: &[usize]) -> Option<Layout> {
+        let producer = |source: &Source| match source {
+            Source::Value(id) => self.steps.iter().rev().find(|step| step.output == *id),
+            Source::Constant(_) => None,
+        };
+        let middle = producer(inputs.first().filter(|_| *op == Op::Reshape)?)?;
+        let first = producer(middle.inputs.first().filter(|_| matches!(middle.op, Op::Normalize { .. }))?)?;
+        match (&first.op, first.inputs.first()?) {
+            (Op::Reshape, Source::Value(id)) if self.values[id.0].shape == shape => Some(self.values[id.0].layout),
+            _ => None,
+        }
     }
 
     /// The plan that computes `scores`, without what does not lead there.
@@ -508,6 +526,31 @@ impl Builder {
         plan.head = pooling_head(&plan);
         Ok(plan)
     }
+}
+
+/// The nodes, each behind those that compute its inputs: some converters append what they add at the end of the file. Nodes
+/// whose inputs never come are last.
+fn in_order<'a>(graph: &'a proto::Graph, known: &HashMap<String, Known>) -> Vec<&'a proto::Node> {
+    let outputs: HashSet<&str> = graph.node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
+    let mut computed: HashSet<&str> = HashSet::new();
+    let (mut ordered, mut waiting): (Vec<_>, Vec<_>) = (vec![], graph.node.iter().collect());
+    // In order it takes one round, and one more for each part that is behind what needs it.
+    for _ in 0..100 {
+        waiting.retain(|node: &&proto::Node| {
+            let comes = |name: &str| outputs.contains(name) && !computed.contains(name) && !known.contains_key(name);
+            let is_waiting = node.input.iter().any(|name| comes(name));
+            if !is_waiting {
+                computed.extend(node.output.iter().map(String::as_str));
+                ordered.push(*node);
+            }
+            is_waiting
+        });
+        if waiting.is_empty() {
+            break;
+        }
+    }
+    ordered.extend(waiting);
+    ordered
 }
 
 /// The scores among which a node decides, if it does: some files give the names of the best classes beside the scores, or
@@ -632,6 +675,17 @@ fn pooling_head(plan: &Plan) -> std::result::Result<PoolingHead, String> {
         let Some(Source::Value(input)) = source(0) else { return between() };
         let input_shape = &plan.values[input.0].shape;
         let is_plane = input_shape.len() == 4 && input_shape[2] * input_shape[3] > 1;
+        // Pooled with channels last, but computed with channels first: TensorFlow's networks, for a fixed batch.
+        let turned = plan.producer(input).filter(|step| step.op == Op::Permute([0, 2, 3, 1]));
+        if let (Op::Reduce { kind: Reduction::Mean, axes }, Some(turned), Some(head)) = (&step.op, turned, &linear)
+            && axes.len() == 2
+            && axes.contains(&1)
+            && axes.contains(&2)
+            && let Some(Source::Value(layer)) = turned.inputs.first().copied()
+            && plan.values[layer.0].layout == Layout::ChannelsFirst
+        {
+            return Ok(PoolingHead { layer, head: head.clone() });
+        }
         let pools = match &step.op {
             Op::Reduce { kind: Reduction::Mean, axes } => {
                 input_shape.len() == 4 && axes.len() == 2 && axes.contains(&2) && axes.contains(&3)

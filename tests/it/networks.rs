@@ -262,12 +262,14 @@ fn scores_are_those_before_a_trailing_log_softmax_and_a_flattening_head_has_no_c
 fn scores_are_found_beside_features_labels_and_probabilities() {
     let fixture = Fixture::read("outputs.safetensors");
     let cases = fixture.fact("cases").as_array().unwrap();
-    assert_eq!(cases.len(), 9);
+    assert_eq!(cases.len(), 12);
     for case in cases.iter().map(|case| case.as_str().unwrap()) {
         let file: Vec<u8> = fixture.tensor(&format!("{case}/model")).values.iter().map(|&byte| byte as u8).collect();
         let network = load(case, &file);
-        assert_close(case, &logits(&network, &fixture.tensor("input").values), &fixture.tensor("scores").values, 1e-5);
+        let input = &fixture.tensor("input").values;
+        assert_close(case, &logits(&network, input), &fixture.tensor(&format!("{case}/scores")).values, 1e-5);
         assert_eq!(network.default_layer(), "activations", "{case}");
+        assert_eq!(explanation_error(&network, input, "cam"), None, "{case}");
     }
 }
 
