@@ -326,6 +326,12 @@ impl Builder {
         let outputs = &node.proto.output;
         let first = outputs.first().cloned().unwrap_or_default();
         match built {
+            Built::SameWith(hosts) => {
+                for (output, host) in outputs.iter().skip(1).zip(hosts) {
+                    self.known.insert(output.clone(), Known::Constant(Rc::new(host)));
+                }
+                return self.add(node, Built::Same);
+            }
             Built::Same => {
                 let Some(Some(known)) = node.inputs.first().cloned() else {
                     return Err(node.refuse("its input is missing"));
@@ -607,7 +613,7 @@ fn folded(node: &Node, build: fn(&Node) -> Result<Built>) -> Option<Built> {
         Built::Each(drafts) => chained(drafts, false),
         Built::Same => Some(vec![Host::clone(first)]),
         Built::Constants(hosts) => Some(hosts),
-        Built::View { .. } | Built::Views(_) => None,
+        Built::View { .. } | Built::Views(_) | Built::SameWith(_) => None,
     };
     results.map(Built::Constants)
 }

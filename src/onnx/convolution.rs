@@ -45,7 +45,7 @@ pub(super) fn window(kernel: [usize; 2], dilation: [usize; 2]) -> [usize; 2] {
     std::array::from_fn(|i| (kernel[i] - 1) * dilation[i] + 1)
 }
 
-fn convolution(node: &Node) -> Result<Built> {
+pub(super) fn convolution(node: &Node) -> Result<Built> {
     let x = node.value(0)?;
     let weights = node.required_constant(1, "the kernel")?;
     // Along one axis, as in ECA-Net, it is one over a plane of height 1.
@@ -135,7 +135,7 @@ fn gemm(node: &Node) -> Result<Built> {
     Ok(Built::Chain(drafts))
 }
 
-fn matmul(node: &Node) -> Result<Built> {
+pub(super) fn matmul(node: &Node) -> Result<Built> {
     if node.dims(0)?.len().max(node.dims(1)?.len()) > 4 {
         return view::product(node);
     }

@@ -38,6 +38,8 @@ pub(super) struct Operand {
 pub(super) enum Built {
     /// The result is the first input as it is.
     Same,
+    /// The same, and the further outputs are known while loading.
+    SameWith(Vec<Host>),
     /// Known while loading, one for each output.
     Constants(Vec<Host>),
     /// Steps, each using the one before; the last one's result is the node's.
@@ -130,13 +132,13 @@ impl Node<'_> {
             .transpose()
     }
 
-    /// A pair of sizes, such as `strides`, each at least `least`.
+    /// A pair of sizes, such as `strides`, each at least `least`, and so small that the product of two is a size, too.
     pub fn pair(&self, name: &str, default: usize, least: usize) -> Result<[usize; 2]> {
         match self.ints(name) {
             None => Ok([default; 2]),
             Some(values) => match values[..] {
-                [a, b] if a >= least as i64 && b >= least as i64 && a.max(b) < 1 << 20 => Ok([a as usize, b as usize]),
-                [a] if a >= least as i64 && a < 1 << 20 && self.shape(0)?.len() == 3 => Ok([default, a as usize]),
+                [a, b] if a >= least as i64 && b >= least as i64 && a.max(b) < 1 << 15 => Ok([a as usize, b as usize]),
+                [a] if a >= least as i64 && a < 1 << 15 && self.shape(0)?.len() == 3 => Ok([default, a as usize]),
                 _ => Err(self.refuse(format!("{name} {values:?}; two numbers from {least} are accepted"))),
             },
         }

@@ -2,12 +2,19 @@
 
 use std::rc::Rc;
 
+use super::convolution::{convolution, matmul};
 use super::host::{Host, element};
-use super::node::{Built, Input, Node, Table, device_axis, step};
+use super::node::{Built, Input, Known, Node, Table, device_axis, step};
 use crate::Result;
 use crate::network::plan::Op;
 
-pub(super) const TABLE: Table = &[("QuantizeLinear", quantize), ("DequantizeLinear", dequantize)];
+pub(super) const TABLE: Table = &[
+    ("QuantizeLinear", quantize),
+    ("DequantizeLinear", dequantize),
+    ("DynamicQuantizeLinear", quantize_dynamically),
+    ("ConvInteger", |node| with_integers(node, 0, convolution)),
+    ("MatMulInteger", |node| with_integers(node, 1, matmul)),
+];
 
 /// How a node's numbers are quantised.
 struct Levels {
@@ -103,4 +110,34 @@ fn dequantize(node: &Node) -> Result<Built> {
     let rank = shape.len();
     let inputs = vec![Input::Value(x.id), on_device(quantised.scale, rank), on_device(quantised.zero, rank)];
     step(Op::Dequantize, inputs, shape)
+}
+
+/// Levels that depend on the numbers are there to save time alone: the numbers stay as they are, in steps of 1 from 0.
+fn quantize_dynamically(node: &Node) -> Result<Built> {
+    node.value(0)?;
+    Ok(Built::SameWith(vec![Host::float(vec![], vec![1.0]), Host::ints(vec![], vec![0])]))
+}
+
+/// A product of integers less their zero points; those of the parameters lie along `axis` from the front for convolutions,
+/// from the end for matrices.
+fn with_integers(node: &Node, axis: usize, build: fn(&Node) -> Result<Built>) -> Result<Built> {
+    let parameters = node.required_constant(1, "its second operand")?;
+    if node.has(2) && node.required_constant(2, "the zero point")?.scalar() != Some(0.0) {
+        return Err(node.refuse("a zero point of its first operand; levels from DynamicQuantizeLinear are accepted"));
+    }
+    let parameters = match node.has(3) {
+        false => Host::clone(parameters),
+        true => {
+            let zero = node.required_constant(3, "the zero point")?;
+            let mut shape = vec![1; parameters.rank()];
+            if zero.len() != 1 {
+                let along = if axis == 0 { 0 } else { parameters.rank().saturating_sub(axis) };
+                *shape.get_mut(along).ok_or_else(|| node.refuse("parameters without axes"))? = zero.len();
+            }
+            Host::combine(parameters, &Host::clone(zero).reshaped(shape), |v, z| v - z, i64::wrapping_sub)
+                .ok_or_else(|| node.refuse("a zero point of another shape than the parameters"))?
+        }
+    };
+    let inputs = vec![node.inputs[0].clone(), Some(Known::Constant(Rc::new(parameters)))];
+    build(&Node { proto: node.proto, inputs, opset: node.opset, is_folding: node.is_folding })
 }

@@ -73,7 +73,10 @@ fn product(node: &Node) -> Result<Built> {
     match host.as_ints() {
         Some(ints) if axes.len() == host.rank() => {
             let shape = remaining(node, &host.shape, &axes);
-            Ok(Built::Constants(vec![super::host::Host::ints(shape, vec![ints.iter().product()])]))
+            Ok(Built::Constants(vec![super::host::Host::ints(
+                shape,
+                vec![ints.iter().fold(1, |product, &v| product.wrapping_mul(v))],
+            )]))
         }
         _ => Err(node.refuse("a product over some axes; the product of a whole list of integers is accepted")),
     }

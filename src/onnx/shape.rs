@@ -101,11 +101,13 @@ fn range(node: &Node) -> Result<Built> {
         }
     };
     let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
-    let length = if delta == 0 { 0 } else { (limit - start + delta - delta.signum()) / delta };
-    if delta == 0 || length > 1 << 20 {
+    // Twice as wide, so that no bound is too large to be counted with.
+    let [from, to, by] = [start, limit, delta].map(i128::from);
+    let length = if by == 0 { 0 } else { (to - from + by - by.signum()) / by };
+    if by == 0 || length > 1 << 20 {
         return Err(node.refuse(format!("a range from {start} to {limit} by {delta}")));
     }
-    let values: Vec<i64> = (0..length.max(0)).map(|i| start + i * delta).collect();
+    let values: Vec<i64> = (0..length.max(0)).map(|i| (from + i * by) as i64).collect();
     Ok(Built::Constants(vec![Host::ints(vec![values.len()], values)]))
 }
 
@@ -459,7 +461,7 @@ fn pad(node: &Node) -> Result<Built> {
         Some(axes) => node.axes(&axes, rank)?,
         None => (0..rank).collect(),
     };
-    if pads.len() != 2 * axes.len() || pads.iter().any(|pad| pad.abs() > 1 << 16) {
+    if pads.len() != 2 * axes.len() || pads.iter().any(|pad| pad.unsigned_abs() > 1 << 16) {
         return Err(node.refuse(format!("pads {pads:?} for {} axes", axes.len())));
     }
     let value = match node.constant(2) {

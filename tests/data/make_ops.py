@@ -470,6 +470,20 @@ def own_cases():
     for op in ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMin"):
         yield one(f"{op}_places", 13, op, small, axes=[2, 3], keepdims=1)
 
+    # Quantised while running, on numbers that are whole levels, so that nothing is lost.
+    levels = {"x": np.concatenate([[0, 255], rng.integers(0, 256, 46)]).astype(np.float32).reshape(1, 3, 4, 4)}
+    dynamic = n("DynamicQuantizeLinear", ["x"], ["q", "s", "z"])
+    back = [n("Cast", ["i"], ["f"], to=TensorProto.FLOAT), n("Mul", ["s", "ws"], ["scale"]), n("Mul", ["f", "scale"], ["y"])]
+    for name, zero in (("one", np.uint8(120)), ("symmetric", np.uint8(0))):
+        yield f"conv_integer_{name}", 13, [dynamic, n("ConvInteger", ["q", "w", "z", "wz"], ["i"], pads=[1, 1, 0, 0]), *back], levels, {
+            "w": rng.integers(0, 256, (2, 3, 3, 3)).astype(np.uint8), "wz": zero, "ws": np.float32(0.01)
+        }, ["y"]
+    row = {"x": levels["x"].reshape(1, 48)}
+    # Seven bits: onnxruntime's products of unsigned and signed bytes saturate on processors without VNNI.
+    yield "matmul_integer_columns", 13, [dynamic, n("MatMulInteger", ["q", "w", "z", "wz"], ["i"]), *back], row, {
+        "w": rng.integers(-64, 64, (48, 5)).astype(np.int8), "wz": rng.integers(-9, 9, 5).astype(np.int8), "ws": np.float32(0.01)
+    }, ["y"]
+
     # Cubic resampling.
     for mode in ("half_pixel", "align_corners"):
         yield f"resize_cubic_{mode}", 13, [
