@@ -101,13 +101,11 @@ fn range(node: &Node) -> Result<Built> {
         }
     };
     let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
-    // Twice as wide, so that no bound is too large to be counted with.
-    let [from, to, by] = [start, limit, delta].map(i128::from);
-    let length = if by == 0 { 0 } else { (to - from + by - by.signum()) / by };
-    if by == 0 || length > 1 << 20 {
-        return Err(node.refuse(format!("a range from {start} to {limit} by {delta}")));
-    }
-    let values: Vec<i64> = (0..length.max(0)).map(|i| (from + i * by) as i64).collect();
+    // `None` by 0, and for bounds too far apart to be counted.
+    let length = limit.checked_sub(start).and_then(|room| room.checked_add(delta)?.checked_sub(delta.signum()));
+    let length = length.and_then(|room| room.checked_div(delta)).filter(|&length| length <= 1 << 20);
+    let length = length.ok_or_else(|| node.refuse(format!("a range from {start} to {limit} by {delta}")))?;
+    let values: Vec<i64> = (0..length.max(0)).map(|i| start + i * delta).collect();
     Ok(Built::Constants(vec![Host::ints(vec![values.len()], values)]))
 }
 

@@ -484,6 +484,11 @@ def own_cases():
         "w": rng.integers(-64, 64, (48, 5)).astype(np.int8), "wz": rng.integers(-9, 9, 5).astype(np.int8), "ws": np.float32(0.01)
     }, ["y"]
 
+    for name, bounds in (("up", (1, 11, 2)), ("down", (4, -1, -1))):
+        yield f"range_{name}", 11, [
+            n("Range", ["start", "limit", "delta"], ["r"]), n("Cast", ["r"], ["f"], to=TensorProto.FLOAT), n("Add", ["x", "f"], ["y"])
+        ], small, dict(zip(("start", "limit", "delta"), map(np.int64, bounds))), ["y"]
+
     # Cubic resampling.
     for mode in ("half_pixel", "align_corners"):
         yield f"resize_cubic_{mode}", 13, [
