@@ -12,6 +12,8 @@
 mod convolution;
 mod depthwise;
 mod elementwise;
+#[cfg(target_family = "wasm")]
+mod memory;
 mod pooling;
 mod simd;
 mod winograd;

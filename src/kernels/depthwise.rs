@@ -4,8 +4,65 @@ use super::simd::F32x4;
 use super::{After, Planes, reach};
 use crate::formula::{Finish, Window};
 
-/// Neighbouring outputs that are computed together.
-const COLUMNS: usize = 4;
+/// Neighbouring outputs that are computed together: as many as registers hold the sums of, and what narrow images have.
+const MANY: usize = 8;
+const FEW: usize = 4;
+
+/// A function for so many neighbouring outputs, whose sums are written out: in an array they would lie in memory.
+macro_rules! neighbours {
+    ($name:ident: $($sum:ident $place:literal),+) => {
+        /// All channels of neighbouring outputs. Each number of the input is loaded once for all outputs that it belongs to.
+        ///
+        /// # Safety
+        /// As for [`Depthwise::columns`]; the addend comes with the step from one to the next.
+        #[inline(never)]
+        unsafe fn $name<const STRIDE: usize>(
+            &self,
+            mut input: *const f32,
+            mut output: *mut f32,
+            mut addend: Option<(*const f32, usize)>,
+        ) {
+            let (across, down) = (self.input.pixel, self.window.dilation[0] * self.input.row);
+            let mut weights = self.panels.as_ptr();
+            let mut affine = self.affine.as_ptr();
+            for _ in 0..self.input.vectors() {
+                // SAFETY: as the caller promises; there is a panel for each vector, and scales and shifts if there are any.
+                unsafe {
+                    let bias = F32x4::load(weights);
+                    $(let mut $sum = bias;)+
+                    weights = weights.add(4);
+                    let mut row = input;
+                    for _ in 0..3 {
+                        let (w0, w1, w2) =
+                            (F32x4::load(weights), F32x4::load(weights.add(4)), F32x4::load(weights.add(8)));
+                        let x = |place: usize| F32x4::load(row.add(place * across));
+                        $(
+                            $sum = $sum
+                                .plus(x($place * STRIDE), w0)
+                                .plus(x($place * STRIDE + 1), w1)
+                                .plus(x($place * STRIDE + 2), w2);
+                        )+
+                        row = row.wrapping_add(down);
+                        weights = weights.add(12);
+                    }
+                    if !self.affine.is_empty() {
+                        let (scale, shift) = (F32x4::load(affine), F32x4::load(affine.add(4)));
+                        $($sum = shift.plus($sum, scale);)+
+                        affine = affine.add(8);
+                    }
+                    if let Some((from, step)) = &mut addend {
+                        $($sum = $sum + F32x4::load(from.add($place * *step));)+
+                        *from = from.add(4);
+                    }
+                    let (slope, high) = (F32x4::splat(self.finish.slope), F32x4::splat(self.finish.high));
+                    let step = self.output.pixel;
+                    $(($sum * slope).max($sum).min(high).store(output.add($place * step));)+
+                    (input, output) = (input.add(4), output.add(4));
+                }
+            }
+        }
+    };
+}
 
 /// A depthwise convolution and what comes after it.
 pub(crate) struct Depthwise {
@@ -50,7 +107,7 @@ impl Depthwise {
         let taps: Vec<usize> =
             (0..kh * kw).map(|tap| tap / kw * down * self.input.row + tap % kw * across * self.input.pixel).collect();
         let width = self.output.width;
-        let by_columns = [kh, kw, across] == [3, 3, 1] && width >= COLUMNS;
+        let by_columns = [kh, kw, across] == [3, 3, 1] && width >= FEW;
         let memory = memory.as_mut_ptr();
         for y in 0..self.output.height {
             let (from_y, from_x) = self.window.corner(y, 0);
@@ -69,62 +126,34 @@ impl Depthwise {
         }
     }
 
-    /// A row of outputs, four at a time and of these all channels, with a window of 3×3 that moves by `STRIDE`. Each number
-    /// of the input is loaded once for all outputs that it belongs to.
+    /// A row of outputs, four or eight at a time and of these all channels, with a window of 3×3 that moves by `STRIDE`.
+    /// The last ones of a row are computed with some before them, twice.
     ///
     /// # Safety
     /// All windows, outputs and addends from the first on must lie in memory.
-    #[inline(never)]
     unsafe fn columns<const STRIDE: usize>(&self, input: *const f32, output: *mut f32, addend: Option<*const f32>) {
-        let (across, down) = (self.input.pixel, self.window.dilation[0] * self.input.row);
-        let (slope, high) = (F32x4::splat(self.finish.slope), F32x4::splat(self.finish.high));
         let width = self.output.width;
-        for column in (0..width).step_by(COLUMNS) {
-            // The last ones of a row are computed with some before them, twice.
-            let column = column.min(width - COLUMNS);
-            let mut weights = self.panels.as_ptr();
-            for vector in 0..self.input.vectors() {
-                // SAFETY: as the caller promises; there is a panel for each vector.
-                unsafe {
-                    let bias = F32x4::load(weights);
-                    let (mut s0, mut s1, mut s2, mut s3) = (bias, bias, bias, bias);
-                    weights = weights.add(4);
-                    let mut row = input.add(column * STRIDE * across + 4 * vector);
-                    for _ in 0..3 {
-                        let (w0, w1, w2) =
-                            (F32x4::load(weights), F32x4::load(weights.add(4)), F32x4::load(weights.add(8)));
-                        let x = |place: usize| F32x4::load(row.add(place * across));
-                        let sum = |sum: F32x4, first: usize| {
-                            sum.plus(x(first), w0).plus(x(first + 1), w1).plus(x(first + 2), w2)
-                        };
-                        s0 = sum(s0, 0);
-                        s1 = sum(s1, STRIDE);
-                        s2 = sum(s2, 2 * STRIDE);
-                        s3 = sum(s3, 3 * STRIDE);
-                        row = row.wrapping_add(down);
-                        weights = weights.add(12);
-                    }
-                    if let Some((scale, shift)) = self.affine(vector) {
-                        (s0, s1) = (shift.plus(s0, scale), shift.plus(s1, scale));
-                        (s2, s3) = (shift.plus(s2, scale), shift.plus(s3, scale));
-                    }
-                    if let Some((from, planes)) = addend.zip(self.addend) {
-                        let from = from.add(column * planes.pixel + 4 * vector);
-                        let added = |place: usize| F32x4::load(from.add(place * planes.pixel));
-                        (s0, s1, s2, s3) = (s0 + added(0), s1 + added(1), s2 + added(2), s3 + added(3));
-                    }
-                    let to = output.add(column * self.output.pixel + 4 * vector);
-                    let store = |place: usize, sum: F32x4| {
-                        (sum * slope).max(sum).min(high).store(to.add(place * self.output.pixel));
-                    };
-                    store(0, s0);
-                    store(1, s1);
-                    store(2, s2);
-                    store(3, s3);
+        let mut column = 0;
+        while column < width {
+            let together = if width - column > FEW && width >= MANY { MANY } else { FEW };
+            let first = column.min(width - together);
+            column += together;
+            // SAFETY: as the caller promises.
+            unsafe {
+                let input = input.add(first * STRIDE * self.input.pixel);
+                let output = output.add(first * self.output.pixel);
+                let addend =
+                    addend.zip(self.addend).map(|(from, planes)| (from.add(first * planes.pixel), planes.pixel));
+                match together {
+                    MANY => self.eight::<STRIDE>(input, output, addend),
+                    _ => self.four::<STRIDE>(input, output, addend),
                 }
             }
         }
     }
+
+    neighbours!(four: s0 0, s1 1, s2 2, s3 3);
+    neighbours!(eight: s0 0, s1 1, s2 2, s3 3, s4 4, s5 5, s6 6, s7 7);
 
     /// A row of outputs, all channels of one after the other, with a window of any shape.
     ///

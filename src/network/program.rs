@@ -163,8 +163,8 @@ impl Root {
     }
 
     fn size(&self) -> usize {
-        // A vector may reach beyond the last pixel.
-        (self.border[0].0 + self.form.height + self.border[0].1) * self.row() + 4
+        // A vector may reach beyond the last pixel; what comes behind begins with a whole one, too.
+        ((self.border[0].0 + self.form.height + self.border[0].1) * self.row() + 4).next_multiple_of(4)
     }
 
     fn planes(&self) -> Planes {
