@@ -16,12 +16,14 @@ mod elementwise;
 mod memory;
 mod pooling;
 mod simd;
+mod sums;
 mod winograd;
 
 pub(crate) use convolution::Convolution;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use elementwise::{Map, clear_border, combine, copy, fill, from_planes, shuffle, to_planes};
 pub(crate) use pooling::Pool;
+pub(crate) use sums::{add_scaled, sum};
 pub(crate) use winograd::{Tiling, Winograd};
 
 use crate::formula::{Finish, PoolKind, Window};

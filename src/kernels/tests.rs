@@ -327,3 +327,15 @@ fn a_shuffle_takes_the_first_of_each_group_first() {
     let expected = [0., 10., 3., 13., 1., 11., 4., 14., 2., 12., 5., 15.];
     assert_eq!(to_planes(&memory.numbers, output), expected);
 }
+
+#[test]
+fn sums_of_any_length() {
+    for length in [0, 1, 7, 8, 21] {
+        let (row, mut sums) = (numbers(length, 3), numbers(length, 5));
+        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
+        assert_close(&[sum(&row)], &[wide(&row).iter().sum()], 1e-6);
+        let expected: Vec<f64> = wide(&sums).iter().zip(wide(&row)).map(|(sum, number)| sum - 0.75 * number).collect();
+        add_scaled(&mut sums, &row, -0.75);
+        assert_close(&sums, &expected, 1e-6);
+    }
+}

@@ -4,6 +4,7 @@
 //! tape, and of a layer that gives one score a class only that class's row.
 
 use super::plan::{Binary, Op, Plan, Reduction, Source, Unary, ValueId};
+use crate::kernels::add_scaled;
 
 /// The steps from a layer to the scores, each of which takes the result of the one before.
 pub(super) struct Chain {
@@ -144,8 +145,7 @@ impl Link {
                 let mut out = vec![0.; inputs];
                 for (output, &slope) in gradient.iter().enumerate().take(outputs).filter(|(_, slope)| **slope != 0.) {
                     if transposed {
-                        let row = &matrix[output * inputs..][..inputs];
-                        out.iter_mut().zip(row).for_each(|(out, weight)| *out += slope * weight);
+                        add_scaled(&mut out, &matrix[output * inputs..][..inputs], slope);
                     } else {
                         let column = matrix[output..].iter().step_by(outputs);
                         out.iter_mut().zip(column).for_each(|(out, weight)| *out += slope * weight);
@@ -162,7 +162,7 @@ impl Link {
                         continue;
                     }
                     for (plane, &weight) in out.chunks_exact_mut(area).zip(&weights[output * inputs..][..inputs]) {
-                        plane.iter_mut().zip(slopes).for_each(|(out, slope)| *out += slope * weight);
+                        add_scaled(plane, slopes, weight);
                     }
                 }
                 out

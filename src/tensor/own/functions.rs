@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Tensor;
+use crate::kernels;
 
 impl<const D: usize> Tensor<D> {
     /// `slope` is given a number and the function's value there.
@@ -123,10 +124,10 @@ impl<const D: usize> Tensor<D> {
         let mut values = vec![0.; outer * inner];
         for (sums, block) in values.chunks_exact_mut(inner).zip(self.values.chunks_exact(size * inner)) {
             if inner == 1 {
-                sums[0] = total(block);
+                sums[0] = kernels::sum(block);
             } else {
                 for row in block.chunks_exact(inner) {
-                    sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+                    kernels::add_scaled(sums, row, 1.);
                 }
             }
         }
@@ -150,7 +151,7 @@ impl<const D: usize> Tensor<D> {
     pub fn sum(self) -> Tensor<1> {
         let numbers = self.values.len();
         let origin = self.origin(|| Box::new(move |gradient| vec![gradient[0]; numbers]));
-        Tensor::computed([1], vec![total(&self.values)], origin.into_iter().collect())
+        Tensor::computed([1], vec![kernels::sum(&self.values)], origin.into_iter().collect())
     }
 
     /// The least of all.
@@ -163,16 +164,6 @@ impl<const D: usize> Tensor<D> {
     pub(super) fn around(&self, axis: usize) -> (usize, usize, usize) {
         (self.shape[..axis].iter().product(), self.shape[axis], self.shape[axis + 1..].iter().product())
     }
-}
-
-/// In eight partial sums: faster, and more exact than one after the other.
-fn total(values: &[f32]) -> f32 {
-    let mut sums = [0_f32; 8];
-    let (blocks, rest) = values.as_chunks::<8>();
-    for block in blocks {
-        sums.iter_mut().zip(block).for_each(|(sum, value)| *sum += value);
-    }
-    sums.iter().sum::<f32>() + rest.iter().sum::<f32>()
 }
 
 /// Functions that networks name.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Tensor;
 use crate::formula::{Finish, Window};
-use crate::kernels::{After, Convolution, Depthwise, Planes, from_planes, to_planes};
+use crate::kernels::{After, Convolution, Depthwise, Planes, add_scaled, from_planes, to_planes};
 
 /// How a convolution moves.
 #[derive(Clone, Copy, Debug)]
@@ -305,8 +305,8 @@ fn product(a: &[f32], b: &[f32], length: usize) -> Vec<f32> {
 /// The sum of the rows of a matrix, each times its weight.
 fn weighted_sum(weights: &[f32], matrix: &[f32]) -> Vec<f32> {
     let mut sums = vec![0.; matrix.len() / weights.len()];
-    for (weight, row) in weights.iter().zip(matrix.chunks_exact(sums.len())) {
-        sums.iter_mut().zip(row).for_each(|(sum, number)| *sum += weight * number);
+    for (&weight, row) in weights.iter().zip(matrix.chunks_exact(sums.len())) {
+        add_scaled(&mut sums, row, weight);
     }
     sums
 }
