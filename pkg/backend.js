@@ -2,7 +2,10 @@ import { EngineWorker } from "./engine.js";
 import { GradCamError } from "./errors.js";
 
 /** @typedef {"webgpu" | "cpu"} Backend */
-/** @typedef {{ worker: EngineWorker, backend: Backend, reason: string }} Engine */
+/**
+ * `better` opens the engine that is to take this one's place, or says by its error why there is none.
+ * @typedef {{ worker: EngineWorker, backend: Backend, reason: string, better?: () => Promise<Engine> }} Engine
+ */
 
 /** What `loadModel` and the element accept as `backend`. */
 export const BACKENDS = Object.freeze(["auto", "webgpu", "cpu"]);
@@ -12,6 +15,9 @@ const workers = new Map();
 
 /** Why `auto` no longer tries the GPU on this page, once that is known. @type {string | undefined} */
 let gpuRefused;
+
+/** Whether there is an engine on the GPU. */
+let gpuRuns = false;
 
 /**
  * The page's running worker for the wanted backend, started if need be.
@@ -24,22 +30,27 @@ let gpuRefused;
 export async function openEngine(wanted, onProgress) {
   if (wanted === "cpu") return openOn("cpu", "asked for", onProgress);
   if (wanted === "auto" && gpuRefused) return openOn("cpu", gpuRefused, onProgress);
-  // Where there is a graphics card the fetch is broken off as soon as that is known.
+  // With a graphics card the CPU answers first, too.
   if (wanted === "auto" && !workers.has("webgpu") && !workers.has("cpu")) EngineWorker.expect("cpu");
   const { obstacle, adapter } = await probe();
   if (wanted === "webgpu") {
     if (obstacle && obstacle !== SOFTWARE) throw new GradCamError("DeviceError", `WebGPU can't be had here: ${obstacle}. The backend "cpu" works everywhere.`);
     return openOn("webgpu", `asked for; ${adapter}`, onProgress);
   }
-  if (!obstacle) {
-    try {
-      return await openOn("webgpu", adapter, onProgress);
-    } catch (error) {
-      gpuRefused ??= `the GPU failed its start: ${error.message}`;
-    }
+  if (!obstacle && gpuRuns) return openOn("webgpu", adapter, onProgress);
+  if (obstacle) return openOn("cpu", (gpuRefused ??= obstacle), onProgress);
+  // Device and shaders take several times as long to get ready as the CPU to answer.
+  return { ...(await openOn("cpu", `until ${adapter} is ready`, onProgress)), better: () => openGpu(adapter) };
+}
+
+/** @returns {Promise<Engine>} */
+async function openGpu(adapter) {
+  try {
+    return await openOn("webgpu", adapter);
+  } catch (cause) {
+    gpuRefused ??= `the GPU failed its start: ${cause.message}`;
+    throw new GradCamError("DeviceError", gpuRefused, { cause });
   }
-  gpuRefused ??= obstacle;
-  return openOn("cpu", gpuRefused, onProgress);
 }
 
 /** @returns {Promise<Engine>} */
@@ -48,13 +59,15 @@ async function openOn(backend, reason, onProgress) {
   if (!starting) {
     starting = EngineWorker.start(backend, (crash) => {
       workers.delete(backend);
-      if (backend === "webgpu") gpuRefused = `the GPU failed: ${crash}`;
+      if (backend === "webgpu") [gpuRuns, gpuRefused] = [false, `the GPU failed: ${crash}`];
     });
     workers.set(backend, starting);
     starting.catch(() => workers.delete(backend));
   }
   if (onProgress) EngineWorker.watchDownload(backend, onProgress);
-  return { worker: await starting, backend, reason };
+  const worker = await starting;
+  if (backend === "webgpu") gpuRuns = worker.alive;
+  return { worker, backend, reason };
 }
 
 const SOFTWARE = "software adapter";

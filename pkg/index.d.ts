@@ -55,7 +55,10 @@ export type ImageSource =
 export function loadModel(
   source: string | URL | Blob | ArrayBuffer | Uint8Array,
   options?: {
-    /** Default `auto`: WebGPU where a real GPU computes rightly, else the CPU. */
+    /**
+     * Default `auto`: WebGPU where a real GPU computes rightly, else the CPU. The CPU answers first in any case, as a GPU
+     * takes longer to get ready: it takes over once it has run the network.
+     */
     backend?: "auto" | Backend;
     /** Override the manifest or the file's metadata. */
     preprocess?: Preprocess;
@@ -69,10 +72,12 @@ export function loadModel(
 export interface Model {
   /** From the manifest or the file's name. */
   readonly name: string | undefined;
-  /** Where it runs now: after a failure of the GPU that may be the CPU. */
+  /** Where it runs now: before the GPU is ready, and after a failure, that may be the CPU. */
   readonly backend: Backend;
   /** Why it runs there, in a few words, such as "no WebGPU adapter". */
   readonly backendReason: string;
+  /** Fulfilled when `backend` changes no more, short of a failure: with `auto` and a GPU some time after the first answer, or after nobody asked for one. */
+  readonly settled: Promise<void>;
   readonly input: { readonly width: number; readonly height: number; readonly channels: number };
   readonly labels: readonly string[];
   /** Every value with a spatial map, in order. */

@@ -12,6 +12,9 @@ import { conceptColors, draw, drawConcepts, heatmapAt, heatmapOf, loadView, sent
 
 const construct = Symbol("constructed by loadModel");
 
+/** How long a loaded model waits for a first image before a better engine gets ready: in milliseconds. */
+const SOON = 1_000;
+
 /** See `loadModel` in index.d.ts. */
 export async function loadModel(source, options = {}) {
   const { backend = "auto", preprocess, labels, onProgress, signal } = options;
@@ -64,6 +67,9 @@ export class Model {
   #info;
   #prepared;
   #disposed = false;
+  /** Whether a better engine is getting ready for this model. */
+  #isImproving = false;
+  #settle;
   #stats = { stepsRun: 0, memory: 0 };
 
   constructor(key, file, { backend = "auto", preprocess, labels }) {
@@ -71,6 +77,7 @@ export class Model {
     this.#file = file;
     this.#wanted = backend;
     this.#options = { preprocess, labels };
+    this.settled = new Promise((resolve) => (this.#settle = resolve));
   }
 
   get name() {
@@ -124,12 +131,16 @@ export class Model {
 
   dispose() {
     this.#disposed = true;
-    this.#seat?.network.then((network) => this.#seat.worker.tell("forget", { network })).catch(() => {});
+    this.#settle();
+    this.#leave();
     this.#file = undefined;
   }
 
-  [prepare](signal) {
-    return survive(() => this.#seated(signal));
+  async [prepare](signal) {
+    await survive(() => this.#seated(signal));
+    // The first answer comes first, if it is asked for at once.
+    if (this.#engine.better) setTimeout(() => this.#improve(), SOON);
+    else this.#settle();
   }
 
   /** Runs the image through the network, on whatever worker there is, and explains it at once if there is a question. */
@@ -145,6 +156,7 @@ export class Model {
       const { tensor, ...answer } = await answering;
       if (tensor) giveBack(tensor);
       this[count](answer);
+      void this.#improve();
       return { worker, ...answer };
     });
   }
@@ -177,7 +189,9 @@ export class Model {
     if (this.#disposed) throw new GradCamError("ModelError", "The model was disposed of; load it again.");
     const engine = await openEngine(this.#wanted);
     throwIfAborted(signal);
-    if (this.#seat?.worker !== engine.worker) {
+    // An engine that still answers is not left before the better one is ready.
+    const stays = this.#engine?.better && this.#seat?.worker.alive;
+    if (this.#seat?.worker !== engine.worker && !stays) {
       this.#engine = engine;
       this.#seat = { worker: engine.worker, network: this.#load(engine.worker) };
     }
@@ -189,6 +203,35 @@ export class Model {
       if (this.#seat === seat) this.#seat = undefined;
       throw error;
     }
+  }
+
+  /** Has a better engine get ready, if there is one, and take over: its first run of a network takes long. */
+  async #improve() {
+    const { better } = this.#engine;
+    if (!better || this.#isImproving || this.#disposed) return;
+    this.#isImproving = true;
+    try {
+      const engine = await better();
+      const network = await this.#load(engine.worker);
+      const { width, height, channels } = this.input;
+      const image = { tensor: new Float32Array(channels * height * width), shape: [1, channels, height, width] };
+      await engine.worker.request("classify", { network, image });
+      this.#leave();
+      [this.#engine, this.#seat] = [engine, { worker: engine.worker, network: Promise.resolve(network) }];
+      if (this.#disposed) this.#leave();
+    } catch (error) {
+      // The CPU goes on.
+      this.#wanted = "cpu";
+      this.#engine = { ...this.#engine, reason: error.message, better: undefined };
+    }
+    this.#isImproving = false;
+    this.#settle();
+  }
+
+  /** Frees the network where it is. */
+  #leave() {
+    const seat = this.#seat;
+    seat?.network.then((network) => seat.worker.tell("forget", { network })).catch(() => {});
   }
 
   async #load(worker) {

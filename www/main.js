@@ -149,6 +149,9 @@ async function startModel(before = {}) {
       previous.dispose();
     }
     showModel();
+    // By then the GPU may have taken over.
+    // By then the GPU may have taken over.
+    void loaded.settled.then(() => model === loaded && showEngine(picture.prediction?.model === loaded ? picture.explanation : undefined));
     if (!state.src) hideProgress();
   } catch (error) {
     if (signal.aborted) return;

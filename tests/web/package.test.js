@@ -304,6 +304,60 @@ test("auto refuses a GPU made of software, and says so", async (t) => {
   assert.deepEqual(found, { backend: "cpu", backendReason: "software adapter" });
 });
 
+/** Opens a page on which the adapter made of software looks like a graphics card. */
+async function openWithCard(t) {
+  const browser = await chromium({ webgpu: true });
+  t.after(() => browser.close());
+  const page = await browser.open(site.blank, t);
+  await page.evaluate(() => {
+    const card = { vendor: "some", architecture: "card", device: "", description: "", isFallbackAdapter: false };
+    for (const [name, value] of Object.entries(card)) Object.defineProperty(GPUAdapterInfo.prototype, name, { get: () => value });
+  });
+  return page;
+}
+
+test("with a GPU, auto answers on the CPU until the GPU has run the network once", async (t) => {
+  const page = await openWithCard(t);
+  await page.evaluate(async (address, model, photo) => {
+    const { loadModel } = await import(address);
+    const loaded = await loadModel(model);
+    const prediction = await loaded.classify(photo);
+    const { map } = await prediction.explain({ targetClass: "dark" });
+    const { backend, backendReason } = loaded;
+    Object.assign(globalThis, { loaded, prediction, first: { map: map.values, backend, backendReason } });
+  }, PACKAGE, site.material("data/bright.onnx"), site.material("data/images/photo.jpg"));
+  await page.evaluate(() => globalThis.loaded.settled);
+  const found = await page.evaluate(async (photo) => {
+    const { loaded, prediction, first } = globalThis;
+    const { stepsRun } = loaded.stats;
+    const next = await loaded.explain(photo, { targetClass: "dark" });
+    const kept = await prediction.explain({ targetClass: "dark" });
+    return { first, reason: loaded.backendReason, next: next.map.values, kept: kept.map.values, scores: [prediction.scores, next.prediction.scores], ran: loaded.stats.stepsRun !== stepsRun };
+  }, site.material("data/images/photo.jpg"));
+  assert.deepEqual([found.first.backend, found.first.backendReason], ["cpu", "until WebGPU on some card is ready"]);
+  assert.deepEqual([found.reason, found.ran], ["WebGPU on some card", true]);
+  for (const map of [found.next, found.kept]) assert.ok(relativeDifference(map, found.first.map) < 1e-3);
+  assert.ok(relativeDifference(found.scores[1], found.scores[0]) < 1e-3);
+});
+
+test("where the GPU does not start, auto stays on the CPU and says why", async (t) => {
+  const page = await openWithCard(t);
+  await page.evaluate(async (address, model, photo) => {
+    const { fetch } = globalThis;
+    globalThis.fetch = (file, ...rest) => (String(file).includes("/gpu/") ? Promise.reject(new Error("it is lost")) : fetch(file, ...rest));
+    const { loadModel } = await import(address);
+    globalThis.loaded = await loadModel(model);
+    await globalThis.loaded.classify(photo);
+  }, PACKAGE, site.material("data/bright.onnx"), site.material("data/images/photo.jpg"));
+  await page.evaluate(() => globalThis.loaded.settled);
+  const found = await page.evaluate(async (photo) => {
+    const { backend } = (await globalThis.loaded.classify(photo)).model;
+    return { backend, reason: globalThis.loaded.backendReason };
+  }, site.material("data/images/photo.jpg"));
+  assert.equal(found.backend, "cpu");
+  assert.match(found.reason, /^the GPU failed its start: .*it is lost$/);
+});
+
 test("the tables in JavaScript are those in Rust", async (t) => {
   const browser = await chromium();
   t.after(() => browser.close());
