@@ -23,7 +23,10 @@ pub(crate) use convolution::Convolution;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use elementwise::{Map, clear_border, combine, copy, fill, from_planes, shuffle, to_planes};
 pub(crate) use pooling::Pool;
-pub(crate) use sums::{add_scaled, sum};
+pub(crate) use sums::add_scaled;
+// burn's tensors have their own.
+#[cfg(any(test, not(feature = "burn")))]
+pub(crate) use sums::sum;
 pub(crate) use winograd::{Tiling, Winograd};
 
 use crate::formula::{Finish, PoolKind, Window};
