@@ -11,6 +11,7 @@ use std::cell::Cell;
 use crate::cam::Prediction;
 use crate::heatmap::{Grid, Heatmap};
 use crate::network::{Activation, Network};
+use crate::order::ordered;
 use crate::random::Random;
 use crate::tensor::{Tensor, numbers};
 use crate::{Error, ErrorKind, Result};
@@ -255,8 +256,7 @@ impl<'a> Judge<'a> {
     async fn watched_curves(&self, watch: &Watch<'_>) -> Result<(Curve, Curve)> {
         let heat = self.heatmap.grid().values();
         // The hottest first; of equal ones those that come first on the picture.
-        let mut order: Vec<usize> = (0..heat.len()).collect();
-        order.sort_by(|&a, &b| heat[b].total_cmp(&heat[a]));
+        let order = ordered(heat.len(), &|a, b| heat[b].total_cmp(&heat[a]));
         let counts = self.counts();
         let inner = &counts[1..counts.len() - 1];
         // Everything removed is the last point of one curve and the first of the other.
@@ -292,9 +292,8 @@ impl<'a> Judge<'a> {
         let heat = self.heatmap.grid().values();
         let coolness: Vec<f32> = heat.iter().map(|value| 1. - value).collect();
         let orders = [heat, &coolness[..]].map(|kept| {
-            let mut sorted = kept.to_vec();
-            sorted.sort_by(f32::total_cmp);
-            (kept, sorted)
+            let order = ordered(kept.len(), &|a, b| kept[a].total_cmp(&kept[b]));
+            (kept, order.into_iter().map(|place| kept[place]).collect::<Vec<f32>>())
         });
         let mut random = Random::new(self.options.seed);
         let outcomes = self.outcomes(self.road_passes(), watch, |job, input| {
@@ -384,8 +383,7 @@ pub fn rank_correlation(a: &Grid, b: &Grid) -> f32 {
 
 /// 1 for the least.
 fn ranks(values: &[f32]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let order = ordered(values.len(), &|a, b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.; values.len()];
     let mut first = 0;
     for equal in order.chunk_by(|&a, &b| values[a] == values[b]) {

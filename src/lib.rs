@@ -20,6 +20,8 @@ mod kernels;
 pub mod network;
 #[cfg(feature = "cpu")]
 pub mod onnx;
+#[cfg(feature = "cpu")]
+mod order;
 pub mod overlay;
 pub mod preprocess;
 #[cfg(feature = "cpu")]

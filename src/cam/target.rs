@@ -1,6 +1,6 @@
 //! Which number of the network is explained: a function of its scores.
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, order};
 
 /// What is explained about a target class c, whose score is y_c.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Objective {
             ));
         }
         let distance = |other: usize| (scores[other] - scores[class]).abs();
-        rivals.sort_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+        order::sort(&mut rivals, &|a, b| distance(a).total_cmp(&distance(b)));
         rivals.truncate(RIVALS);
         Ok(Objective::Rivals { class, rivals })
     }

@@ -4,6 +4,7 @@ use super::methods::{mean, sum};
 use super::{ExplainOptions, Prediction, check_running};
 use crate::heatmap::Grid;
 use crate::network::LayerId;
+use crate::order::{arranged, ordered};
 use crate::tensor::{Tensor, numbers};
 use crate::{Error, ErrorKind, Result};
 
@@ -42,9 +43,8 @@ impl Prediction {
         let (activations, gradients) = self.network.activations_and_gradients(&cut, class).await?;
         let [_, channels, height, width] = activations.dims();
         let contributions = numbers(sum(gradients).mul(mean(activations.clone())));
-        let mut order: Vec<usize> = (0..channels).collect();
         // Of equal channels the first comes first; adding 0 makes -0 equal to 0.
-        order.sort_by(|&a, &b| (contributions[b] + 0.).total_cmp(&(contributions[a] + 0.)));
+        let mut order = ordered(channels, &|a, b| (contributions[b] + 0.).total_cmp(&(contributions[a] + 0.)));
         order.truncate(count);
         if order.is_empty() {
             return Ok(Vec::new());
@@ -88,7 +88,7 @@ impl Prediction {
             ));
         }
         let all = self.network.pooled_layer().is_ok_and(|pooled| pooled == layer);
-        let mut classes = if all {
+        let classes = if all {
             // The head is linear, so an image that is this place all over has the place's class activations as scores,
             // but for the bias, which an image without any activation has alone.
             let place = cut.activations().narrow(2, row, 1).narrow(3, column, 1).expand(dims);
@@ -106,14 +106,12 @@ impl Prediction {
             }
             classes
         };
-        classes.sort_by(|(_, a), (_, b)| (b + 0.).total_cmp(&(a + 0.)));
-        Ok(Evidence { classes, all })
+        Ok(Evidence { classes: arranged(classes, &|(_, a), (_, b)| (b + 0.).total_cmp(&(a + 0.))), all })
     }
 
     /// The `count` classes with the highest scores.
     fn likeliest(&self, count: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.scores.len()).collect();
-        order.sort_by(|&a, &b| self.scores[b].total_cmp(&self.scores[a]));
+        let mut order = ordered(self.scores.len(), &|a, b| self.scores[b].total_cmp(&self.scores[a]));
         order.truncate(count);
         order
     }

@@ -244,16 +244,13 @@ impl Network {
             return programs.clone();
         }
         let behind = self.behind(layer);
-        let mut kept: Vec<ValueId> = self
-            .plan
-            .steps
-            .iter()
-            .filter(|step| behind[step.output.0])
-            .flat_map(|step| step.inputs.iter().filter_map(Source::value))
-            .filter(|value| !behind[value.0] && *value != layer.0)
-            .collect();
-        kept.sort_unstable();
-        kept.dedup();
+        let mut is_kept = vec![false; self.plan.values.len()];
+        for step in self.plan.steps.iter().filter(|step| behind[step.output.0]) {
+            step.inputs.iter().filter_map(Source::value).for_each(|value| is_kept[value.0] = true);
+        }
+        let values = (0..is_kept.len()).map(ValueId);
+        let kept: Vec<ValueId> =
+            values.filter(|&value| is_kept[value.0] && !behind[value.0] && value != layer.0).collect();
         // Packed parameters take memory: no more layers than an explanation needs at a time.
         cuts.retain(|programs| Some(&programs.layer) == self.layer_ids.last());
         let programs = Rc::new(Programs {

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 use super::plan::{Binary, Constant, Op, Plan, Reduction, Source, Unary, ValueId};
 use crate::formula::{Combine, Finish, Function, PoolKind, Window};
+use crate::order::arranged;
 
 /// What a group of steps computes.
 pub(super) enum Kind {
@@ -204,8 +205,7 @@ pub(super) fn groups(plan: &Plan, chosen: &[usize], outputs: &[ValueId], most: u
         groups.push(group);
     }
     // A group runs where its last step stood: by then all its operands are there.
-    groups.sort_by_key(|group| group.last);
-    groups
+    arranged(groups, &|a, b| a.last.cmp(&b.last))
 }
 
 /// What one step does.

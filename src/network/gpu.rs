@@ -19,6 +19,7 @@ use crate::Result;
 use crate::formula::{Function, PoolKind, Window};
 use crate::gpu::{Bound, Buffer, Gpu};
 use crate::kernels::Planes;
+use crate::order;
 use crate::shaders::{self, Input, Last, Operand, Shader, Shared, Sizes, Strides};
 use crate::tensor::{Tensor, numbers, tensor};
 
@@ -402,7 +403,7 @@ impl Numbers<'_> {
 /// Lets slots that are not in use at the same time be one buffer, the largest first: the buffer of each slot, and the sizes.
 fn share(sizes: &[usize], lives: &[Option<(usize, usize)>]) -> (Vec<usize>, Vec<usize>) {
     let mut order: Vec<usize> = (0..sizes.len()).filter(|&slot| lives[slot].is_some()).collect();
-    order.sort_by_key(|&slot| std::cmp::Reverse(sizes[slot]));
+    order::sort(&mut order, &|a, b| sizes[b].cmp(&sizes[a]));
     let mut buffers: Vec<(usize, Vec<(usize, usize)>)> = Vec::new();
     let mut of_slot = vec![0; sizes.len()];
     for slot in order {

@@ -14,6 +14,7 @@ use super::plan::{Plan, Source, ValueId, rank4};
 use super::run;
 use crate::formula::{Combine, Finish, Function, Window};
 use crate::kernels::{self, After, Convolution, Depthwise, Map, Planes, Pool, Tiling, Winograd};
+use crate::order::arranged;
 use crate::tensor::{Tensor, numbers, tensor};
 
 /// Compiled steps.
@@ -275,7 +276,7 @@ impl<'a> Layout<'a> {
                 wanted.push((size, index + 1, index + 1, Of::Scratch(index)));
             }
         }
-        wanted.sort_by_key(|(size, first, ..)| (std::cmp::Reverse(*size), *first));
+        wanted = arranged(wanted, &|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut placed: Vec<(usize, usize, usize, usize)> = Vec::new();
         for (size, first, last, of) in wanted {
             let mut address = 0;

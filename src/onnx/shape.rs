@@ -221,9 +221,7 @@ fn transpose(node: &Node) -> Result<Built> {
         Some(axes) => node.axes(&axes, rank)?,
         None => (0..rank).rev().collect(),
     };
-    let mut sorted = permutation.clone();
-    sorted.sort_unstable();
-    if !sorted.iter().copied().eq(0..rank) {
+    if permutation.len() != rank || !(0..rank).all(|axis| permutation.contains(&axis)) {
         return Err(node.refuse(format!("perm {permutation:?} of a value with {rank} axes")));
     }
     match node.inputs.first() {

@@ -12,6 +12,8 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::rc::Rc;
 
+use crate::order::arranged;
+
 mod broadcast;
 mod functions;
 mod places;
@@ -163,7 +165,7 @@ impl<const D: usize> Tensor<D> {
             seen += 1;
         }
         // Whatever a mark contributes to is later than itself.
-        marks.sort_by_key(|mark| std::cmp::Reverse(mark.index));
+        let marks = arranged(marks, &|a, b| b.index.cmp(&a.index));
         for mark in marks.iter().filter(|mark| !mark.origins.is_empty()) {
             let Some(gradient) = found.remove(&mark.index) else { continue };
             for origin in &mark.origins {
