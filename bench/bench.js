@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { brotliCompressSync, constants } from "node:zlib";
+import { brotliLength } from "../tests/web/brotli.js";
 import { chromium, firefox, webkit } from "../tests/web/browsers.js";
 import { ROOT, serveSite } from "../tests/web/site.js";
 import { readOnnx } from "./onnx.js";
@@ -187,7 +187,7 @@ function sizes(files) {
   for (const file of new Set(files)) {
     const bytes = readFileSync(file);
     const hash = createHash("sha256").update(bytes).digest("hex");
-    known[hash] ??= brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_LGWIN]: 24, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } }).length;
+    known[hash] ??= brotliLength(bytes);
     sum.raw += bytes.length;
     sum.brotli += known[hash];
   }
