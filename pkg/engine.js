@@ -157,6 +157,11 @@ export class EngineWorker {
     });
   }
 
+  /** Ends the worker, whose memory is wanted back. What is under way moves to another one. */
+  end() {
+    this.#die("it was no longer needed", null);
+  }
+
   /** Tells the worker something that has no answer. */
   tell(op, args) {
     if (this.alive) this.#worker.postMessage({ op, args });
@@ -181,7 +186,7 @@ export class EngineWorker {
     navigator.locks?.request(lock, () => this.#die("the worker was ended from outside")).catch(() => {});
   }
 
-  /** @param {number} [running] the request it was working on; if it could not say, the oldest */
+  /** @param {number | null} [running] the request it was working on, null for none; if it could not say, the oldest */
   #die(message, running = this.#pending.keys().next().value) {
     if (!this.alive) return;
     this.#crash = message;

@@ -216,7 +216,7 @@ export class Model {
       const { width, height, channels } = this.input;
       const image = { tensor: new Float32Array(channels * height * width), shape: [1, channels, height, width] };
       await engine.worker.request("classify", { network, image });
-      this.#leave();
+      void vacate(this.#seat);
       [this.#engine, this.#seat] = [engine, { worker: engine.worker, network: Promise.resolve(network) }];
       if (this.#disposed) this.#leave();
     } catch (error) {
@@ -281,6 +281,16 @@ function describe(info, file, labelsFromOptions) {
     layers: Object.freeze(info.layers.map((layer) => Object.freeze({ ...layer, shape: Object.freeze(layer.shape) }))),
     defaultLayer,
   });
+}
+
+/** Frees a network after what is under way there, and its worker's memory if it was the last one. */
+async function vacate({ worker, network }) {
+  try {
+    const { networks } = await worker.request("forget", { network: await network });
+    if (networks === 0) worker.end();
+  } catch {
+    // A worker that died has freed everything.
+  }
 }
 
 /** A copy of the source that can be handed over: the original stays here, to be used again after a crash. */

@@ -207,6 +207,7 @@ const operations = {
     }
     seat?.preparation?.free();
     seat?.network.free();
+    return { networks: networks.size };
   },
 };
 

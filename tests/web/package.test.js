@@ -319,6 +319,17 @@ async function openWithCard(t) {
 test("with a GPU, auto answers on the CPU until the GPU has run the network once", async (t) => {
   const page = await openWithCard(t);
   await page.evaluate(async (address, model, photo) => {
+    globalThis.workers = [];
+    globalThis.Worker = class extends Worker {
+      constructor(...args) {
+        super(...args);
+        globalThis.workers.push(this);
+      }
+      terminate() {
+        this.ended = true;
+        super.terminate();
+      }
+    };
     const { loadModel } = await import(address);
     const loaded = await loadModel(model);
     const prediction = await loaded.classify(photo);
@@ -327,15 +338,27 @@ test("with a GPU, auto answers on the CPU until the GPU has run the network once
     Object.assign(globalThis, { loaded, prediction, first: { map: map.values, backend, backendReason } });
   }, PACKAGE, site.material("data/bright.onnx"), site.material("data/images/photo.jpg"));
   await page.evaluate(() => globalThis.loaded.settled);
+  await page.waitFor(() => globalThis.workers[0].ended);
   const found = await page.evaluate(async (photo) => {
     const { loaded, prediction, first } = globalThis;
     const { stepsRun } = loaded.stats;
     const next = await loaded.explain(photo, { targetClass: "dark" });
     const kept = await prediction.explain({ targetClass: "dark" });
-    return { first, reason: loaded.backendReason, next: next.map.values, kept: kept.map.values, scores: [prediction.scores, next.prediction.scores], ran: loaded.stats.stepsRun !== stepsRun };
+    return { first, workers: globalThis.workers.length, reason: loaded.backendReason, next: next.map.values, kept: kept.map.values, scores: [prediction.scores, next.prediction.scores], ran: loaded.stats.stepsRun !== stepsRun };
   }, site.material("data/images/photo.jpg"));
   assert.deepEqual([found.first.backend, found.first.backendReason], ["cpu", "until WebGPU on some card is ready"]);
   assert.deepEqual([found.reason, found.ran], ["WebGPU on some card", true]);
+  // The CPU's memory is free again.
+  assert.equal(found.workers, 2);
+  const after = await page.evaluate(async () => {
+    globalThis.workers.at(-1).postMessage({ op: "panic", args: {} });
+    const { map } = await globalThis.prediction.explain({ targetClass: "dark" });
+    const { backend, backendReason } = globalThis.loaded;
+    return { map: map.values, backend, backendReason };
+  });
+  assert.ok(relativeDifference(after.map, found.first.map) < 1e-3);
+  assert.equal(after.backend, "cpu");
+  assert.match(after.backendReason, /^the GPU failed: /);
   for (const map of [found.next, found.kept]) assert.ok(relativeDifference(map, found.first.map) < 1e-3);
   assert.ok(relativeDifference(found.scores[1], found.scores[0]) < 1e-3);
 });
