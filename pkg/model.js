@@ -1,5 +1,5 @@
 import { BACKENDS, openEngine } from "./backend.js";
-import { survive } from "./engine.js";
+import { WorkerCrash, survive } from "./engine.js";
 import { GradCamError, throwIfAborted } from "./errors.js";
 import { readSource } from "./image-source.js";
 import { checkLabels, checkPreprocess, readModel } from "./manifest.js";
@@ -153,7 +153,9 @@ export class Model {
       const answering = worker.request("classify", args, { transfer: transferOf(image), onProgress, signal });
       // For the next one, as the page has nothing to do meanwhile.
       if (source.tensor) makeReady(source.tensor.length);
-      const { tensor, ...answer } = await answering;
+      const { tensor, forgotten, ...answer } = await answering;
+      // It moved to another engine after this request had been given its place.
+      if (forgotten) throw new WorkerCrash("the network is no longer there", false);
       if (tensor) giveBack(tensor);
       this[count](answer);
       void this.#improve();
@@ -216,7 +218,7 @@ export class Model {
       const { width, height, channels } = this.input;
       const image = { tensor: new Float32Array(channels * height * width), shape: [1, channels, height, width] };
       await engine.worker.request("classify", { network, image });
-      void vacate(this.#seat);
+      if (this.#seat) void vacate(this.#seat);
       [this.#engine, this.#seat] = [engine, { worker: engine.worker, network: Promise.resolve(network) }];
       if (this.#disposed) this.#leave();
     } catch (error) {

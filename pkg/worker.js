@@ -88,6 +88,7 @@ const operations = {
 
   async classify({ network: id, image, pixelRatio, question }, hooks) {
     const seat = networks.get(id);
+    if (!seat) return { forgotten: true };
     const { network } = seat;
     const started = performance.now();
     const { values, rect, shown } = image.tensor

@@ -363,6 +363,30 @@ test("with a GPU, auto answers on the CPU until the GPU has run the network once
   assert.ok(relativeDifference(found.scores[1], found.scores[0]) < 1e-3);
 });
 
+test("what is under way when the GPU takes over is answered", async (t) => {
+  const page = await openWithCard(t);
+  const found = await page.evaluate(async (address, file, photo) => {
+    const { loadModel } = await import(address);
+    // Another network keeps the CPU's worker going.
+    const [beside, model] = [await loadModel(file, { backend: "cpu" }), await loadModel(file)];
+    const image = await (await fetch(photo)).blob();
+    const backends = new Set();
+    let isSettled = false;
+    const askOnAndOn = async () => {
+      while (!isSettled || !backends.has("webgpu")) {
+        await (await model.classify(image)).explain();
+        backends.add(model.backend);
+      }
+    };
+    const asked = Promise.all([askOnAndOn(), askOnAndOn(), askOnAndOn()]);
+    await model.settled;
+    isSettled = true;
+    await asked;
+    return { backends: [...backends], beside: (await beside.classify(image)).scores.length };
+  }, PACKAGE, site.material("data/bright.onnx"), site.material("data/images/photo.jpg"));
+  assert.deepEqual(found, { backends: ["cpu", "webgpu"], beside: 2 });
+});
+
 test("where the GPU does not start, auto stays on the CPU and says why", async (t) => {
   const page = await openWithCard(t);
   await page.evaluate(async (address, model, photo) => {
