@@ -86,9 +86,11 @@ export async function chromium({ webgpu = false, flags = [] } = {}) {
 
 /** Firefox over WebDriver BiDi. @returns {Promise<Browser>} */
 export async function firefox() {
-  const browser = await puppeteer.launch({
-    browser: "firefox", executablePath: process.env.FIREFOX, headless: true, protocolTimeout: PATIENCE,
+  const launch = () => puppeteer.launch({
+    browser: "firefox", executablePath: process.env.FIREFOX, headless: true, protocolTimeout: PATIENCE, timeout: PATIENCE / 4,
   });
+  // On a busy machine a start may get stuck: then there is another.
+  const browser = await launch().catch(launch);
   return {
     name: "firefox",
     close: () => browser.close(),
