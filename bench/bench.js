@@ -6,9 +6,9 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { brotliLength } from "../tests/web/brotli.js";
 import { chromium, firefox, webkit } from "../tests/web/browsers.js";
 import { ROOT, serveSite } from "../tests/web/site.js";
+import { brotli } from "../xtask/brotli.js";
 import { readOnnx } from "./onnx.js";
 import { memoryOf } from "./memory.js";
 import { MADE, networksNamed } from "./networks.js";
@@ -187,7 +187,7 @@ function sizes(files) {
   for (const file of new Set(files)) {
     const bytes = readFileSync(file);
     const hash = createHash("sha256").update(bytes).digest("hex");
-    known[hash] ??= brotliLength(bytes);
+    known[hash] ??= brotli(bytes).length;
     sum.raw += bytes.length;
     sum.brotli += known[hash];
   }

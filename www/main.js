@@ -150,7 +150,6 @@ async function startModel(before = {}) {
     }
     showModel();
     // By then the GPU may have taken over.
-    // By then the GPU may have taken over.
     void loaded.settled.then(() => model === loaded && showEngine(picture.prediction?.model === loaded ? picture.explanation : undefined));
     if (!state.src) hideProgress();
   } catch (error) {

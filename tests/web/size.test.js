@@ -4,9 +4,11 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { after } from "node:test";
-import { brotliLength } from "./brotli.js";
+import { brotli } from "../../xtask/brotli.js";
 import { chromium } from "./browsers.js";
 import { ROOT, serveSite } from "./site.js";
+
+const sizeOf = (file) => brotli(readFileSync(file)).length;
 
 const site = await serveSite();
 after(() => site.close());
@@ -23,14 +25,14 @@ test("all code of a figure takes 450 kB at most", async (t) => {
     await explained;
   }, `${site.url}gradcam-web/index.js`, site.material("data/images/photo.jpg"));
   const code = [...new Set(site.requests.filter((path) => /\.(js|wasm)$/.test(path)))];
-  const bytes = code.map((path) => brotliLength(readFileSync(site.file(path))));
+  const bytes = code.map((path) => sizeOf(site.file(path)));
   assert.ok(code.some((path) => path.includes("/decode/")) && code.some((path) => path.endsWith("element-controls.js")), `${code}`);
   assert.ok(bytes.reduce((sum, length) => sum + length) <= 450_000, code.map((path, i) => `${path} ${bytes[i]}`).join("\n"));
 });
 
 for (const [build, limit] of [["cpu", 350_000], ["relaxed", 350_000], ["gpu", 800_000]]) {
   test(`the ${build} build takes ${limit / 1000} kB at most`, () => {
-    const bytes = brotliLength(readFileSync(join(ROOT, `pkg/${build}/gradcam_web_bg.wasm`)));
+    const bytes = sizeOf(join(ROOT, `pkg/${build}/gradcam_web_bg.wasm`));
     assert.ok(bytes <= limit, `${bytes} bytes`);
   });
 }

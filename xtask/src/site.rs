@@ -227,12 +227,9 @@ fn brotli_size(files: &[PathBuf]) -> Result<u64> {
 fn node(arguments: &[&str]) -> std::process::Command {
     const SCRIPT: &str = r#"
         import { readFileSync, writeFileSync } from "node:fs";
-        import { brotliCompressSync, constants } from "node:zlib";
+        import { brotli } from "./xtask/brotli.js";
         const [task, ...files] = process.argv.slice(1);
-        const compressed = (file) => {
-          const bytes = readFileSync(file);
-          return brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_LGWIN]: 24, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } });
-        };
+        const compressed = (file) => brotli(readFileSync(file));
         if (task === "compress") writeFileSync(`${files[0]}.br`, compressed(files[0]));
         else console.log(files.reduce((sum, file) => sum + compressed(file).length, 0));"#;
     let mut node = command("node", &["--input-type=module", "--eval", SCRIPT, "--"]);
