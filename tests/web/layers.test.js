@@ -24,7 +24,7 @@ const slide = (page, name) => page.evaluate((name) => {
 const click = (page, selector) => page.evaluate((selector) => document.querySelector(selector).click(), selector);
 const shownAt = (page, layers) => page.waitFor((layers) => {
   const { explanation } = document.querySelector("grad-cam");
-  return document.querySelector("#progress").hidden && String(explanation.targetLayers) === String(layers) && {
+  return document.querySelector("#progress").hidden && explanation && String(explanation.targetLayers) === String(layers) && {
     map: explanation.map,
     query: location.search,
     shape: document.querySelector("#layer-shape").textContent,
