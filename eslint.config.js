@@ -2,7 +2,22 @@ import js from "@eslint/js";
 import globals from "globals";
 
 export default [
-  { ignores: ["dist/", "target/", "pkg/view/", "pkg/decode/", "pkg/formats/", "pkg/cpu/", "pkg/relaxed/", "pkg/gpu/", "pkg/sizes.js", ".venv/"] },
+  {
+    ignores: [
+      "dist/",
+      "target/",
+      "pkg/view/",
+      "pkg/decode/",
+      "pkg/formats/",
+      "pkg/cpu/",
+      "pkg/relaxed/",
+      "pkg/gpu/",
+      "pkg/models.js",
+      "pkg/sizes.js",
+      "pkg/worker.js",
+      ".venv/",
+    ],
+  },
   js.configs.recommended,
   {
     rules: {
@@ -13,9 +28,17 @@ export default [
       "no-eval": "error",
       "no-implied-eval": "error",
       // Text goes through textContent: what comes from a model or an image is never markup.
-      "no-restricted-properties": ["error", { property: "innerHTML" }, { property: "outerHTML" }, { property: "insertAdjacentHTML" }],
+      "no-restricted-properties": [
+        "error",
+        { property: "innerHTML" },
+        { property: "outerHTML" },
+        { property: "insertAdjacentHTML" },
+      ],
     },
   },
   { files: ["pkg/**", "www/**"], languageOptions: { globals: { ...globals.browser, ...globals.worker } } },
-  { files: ["tests/**", "bench/**", "*.js"], languageOptions: { globals: { ...globals.node, ...globals.browser } } },
+  {
+    files: ["tests/**", "bench/**", "docs/**", "xtask/**", "*.js"],
+    languageOptions: { globals: { ...globals.node, ...globals.browser } },
+  },
 ];

@@ -1,6 +1,7 @@
-//! The engine alone, without a browser: milliseconds of a forward pass and of a Grad-CAM.
+//! The engine alone, without a browser: milliseconds of a forward pass, of a Grad-CAM, and of the ways back.
 //!
-//! `native FILE RUNS` prints the median and the minimum of each; `cargo xtask bench --native` calls it.
+//! `native FILE RUNS` prints the median and the minimum of each; `cargo xtask bench --native` calls it. The ways back are
+//! those of another class of the same image, at a middle layer (half of them follow) and an early one (four fifths follow).
 
 use std::{env, fs, process::ExitCode, rc::Rc, time::Instant};
 
@@ -17,19 +18,42 @@ fn main() -> ExitCode {
     };
     let runs = runs.parse().expect("RUNS is a number");
     let bytes = fs::read(file).expect("FILE can be read");
-    let network = onnx::load(&bytes, &LoadOptions { input_size: None }, &Device::cpu());
+    let network = onnx::load(&bytes, &LoadOptions::default(), &Device::cpu());
     let network = Rc::new(network.expect("FILE is a classifier in ONNX"));
 
     let mut forward = Vec::new();
     let mut grad_cam = Vec::new();
+    let milliseconds = |start: Instant| start.elapsed().as_secs_f64() * 1000.;
     for _ in 0..runs {
         let start = Instant::now();
         let prediction = predict(&network);
-        forward.push(start.elapsed().as_secs_f64() * 1000.);
-        explain(&prediction);
-        grad_cam.push(start.elapsed().as_secs_f64() * 1000.);
+        forward.push(milliseconds(start));
+        explain(&prediction, Method::GradCam, network.default_layer(), None);
+        grad_cam.push(milliseconds(start));
     }
+    let own = forward.iter().copied().fold(f64::INFINITY, f64::min);
     println!("forward {}, Grad-CAM {}", summary(forward), summary(grad_cam));
+
+    let names: Vec<&str> = network.layers().iter().map(|layer| layer.name.as_str()).collect();
+    let (middle, early) = (names[names.len() / 2], names[names.len() / 5]);
+    let prediction = predict(&network);
+    for (what, method, layer) in [
+        ("Grad-CAM in the middle", Method::GradCam, middle),
+        ("Grad-CAM early", Method::GradCam, early),
+        ("FullGrad", Method::FullGrad, middle),
+        ("guided backpropagation", Method::GuidedBackprop, middle),
+    ] {
+        // The first run compiles, and cuts at the layer.
+        explain(&prediction, method, layer, None);
+        let mut times = Vec::new();
+        for run in 0..runs {
+            let start = Instant::now();
+            explain(&prediction, method, layer, Some(run % network.classes()));
+            times.push(milliseconds(start));
+        }
+        let least = times.iter().copied().fold(f64::INFINITY, f64::min);
+        println!("{what} {}: {:.2} of a forward pass", summary(times), least / own);
+    }
     ExitCode::SUCCESS
 }
 
@@ -39,18 +63,14 @@ fn predict(network: &Rc<Network>) -> Prediction {
     // The formula's numbers in -1..1, which every contestant gets.
     let value = |i: usize| (f64::from((i as u32).wrapping_mul(2_654_435_761)) / 4_294_967_296. - 0.5) * 2.;
     let values: Vec<f32> = (0..length).map(|i| value(i) as f32).collect();
-    let input = network.input_tensor(&values).expect("as long as the network's input");
-    pollster::block_on(Prediction::new(Rc::clone(network), input)).expect("the CPU does not fail")
+    pollster::block_on(Prediction::new(Rc::clone(network), &values)).expect("as long as the network's input")
 }
 
-fn explain(prediction: &Prediction) {
-    let options = ExplainOptions {
-        method: Method::GradCam,
-        layers: vec![prediction.network().default_layer_id()],
-        ..ExplainOptions::default()
-    };
+fn explain(prediction: &Prediction, method: Method, layer: &str, target_class: Option<usize>) {
+    let layer = prediction.network().layer(layer).expect("it is one of the network's");
+    let options = ExplainOptions { method, target_class, layers: vec![layer], ..ExplainOptions::default() };
     pollster::block_on(prediction.explain(&options, &|_| {}, &|| false))
-        .expect("Grad-CAM is defined for every network");
+        .expect("these methods are defined for every network");
 }
 
 fn summary(mut times: Vec<f64>) -> String {

@@ -33,7 +33,14 @@ export function networksNamed(names) {
     if (!network) throw new Error(`There is no network ${name}; there are ${Object.keys(NETWORKS).join(", ")}.`);
     const { folder, make, preprocess } = network;
     const file = make ? made(name, make) : network.file;
-    const path = join({ made: MADE, "shared/models": join(ROOT, "../shared/models"), "models/everyday": join(ROOT, "www/models/everyday") }[folder], file);
+    const path = join(
+      {
+        made: MADE,
+        "shared/models": join(ROOT, "../shared/models"),
+        "models/everyday": join(ROOT, "www/models/everyday"),
+      }[folder],
+      file,
+    );
     if (!existsSync(path)) {
       process.stderr.write(`skipped: ${name} needs ../${folder}\n`);
       return [];

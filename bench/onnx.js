@@ -21,7 +21,9 @@ export function readOnnx(file) {
       attributes: Object.fromEntries(all(node, 5).map((bytes) => readAttribute(message(bytes)))),
     };
   });
-  const input = all(graph, 11).map(message).find((value) => !constants.has(text(one(value, 1))));
+  const input = all(graph, 11)
+    .map(message)
+    .find((value) => !constants.has(text(one(value, 1))));
   const tensorType = message(one(message(one(input, 2)), 1));
   const inputShape = all(message(one(tensorType, 2)), 1).map((bytes) => one(message(bytes), 1) || 1);
   return { input: text(one(input, 1)), inputShape, output: text(one(message(one(graph, 12)), 1)), nodes, constants };
@@ -31,13 +33,21 @@ export function readOnnx(file) {
 function message(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const fields = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     let key, value;
     [key, at] = varint(bytes, at);
     switch (key & 7) {
-      case 0: [value, at] = varint(bytes, at); break;
-      case 1: value = view.getFloat64(at, true); at += 8; break;
-      case 5: value = view.getFloat32(at, true); at += 4; break;
+      case 0:
+        [value, at] = varint(bytes, at);
+        break;
+      case 1:
+        value = view.getFloat64(at, true);
+        at += 8;
+        break;
+      case 5:
+        value = view.getFloat32(at, true);
+        at += 4;
+        break;
       default: {
         const [length, start] = varint(bytes, at);
         value = bytes.subarray(start, (at = start + length));
@@ -65,7 +75,10 @@ const text = (bytes) => new TextDecoder().decode(bytes);
 function numbers(fields, number, size, read) {
   return all(fields, number).flatMap((value) => {
     if (typeof value === "number") return [value];
-    if (size) return Array.from({ length: value.length / size }, (_, i) => read(new DataView(value.buffer, value.byteOffset), i * size));
+    if (size)
+      return Array.from({ length: value.length / size }, (_, i) =>
+        read(new DataView(value.buffer, value.byteOffset), i * size),
+      );
     const values = [];
     for (let at = 0, next; at < value.length; values.push(next)) [next, at] = varint(value, at);
     return values;
@@ -77,12 +90,18 @@ const float = (view, at) => view.getFloat32(at, true);
 function readAttribute(fields) {
   const name = text(one(fields, 1));
   switch (one(fields, 20)) {
-    case 1: return [name, one(fields, 2)];
-    case 2: return [name, one(fields, 3) ?? 0];
-    case 3: return [name, text(one(fields, 4))];
-    case 6: return [name, numbers(fields, 7, 4, float)];
-    case 7: return [name, numbers(fields, 8)];
-    default: return [name, undefined];
+    case 1:
+      return [name, one(fields, 2)];
+    case 2:
+      return [name, one(fields, 3) ?? 0];
+    case 3:
+      return [name, text(one(fields, 4))];
+    case 6:
+      return [name, numbers(fields, 7, 4, float)];
+    case 7:
+      return [name, numbers(fields, 8)];
+    default:
+      return [name, undefined];
   }
 }
 
@@ -103,7 +122,8 @@ function readTensor(fields) {
   if (!TYPES[type]) throw new Error(`${name} has ONNX's data type ${type}, which the comparison does not read`);
   const [size, read] = TYPES[type];
   const raw = one(fields, 9);
-  if (!raw) return [name, { shape, values: type === 1 ? numbers(fields, 4, 4, float) : numbers(fields, type === 7 ? 7 : 5) }];
+  if (!raw)
+    return [name, { shape, values: type === 1 ? numbers(fields, 4, 4, float) : numbers(fields, type === 7 ? 7 : 5) }];
   const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
   return [name, { shape, values: Float32Array.from({ length: raw.length / size }, (_, i) => read(view, i * size)) }];
 }
@@ -121,25 +141,35 @@ function half(bits) {
  */
 export function writeOnnx({ input, inputShape, output, outputShape, nodes, constants }) {
   const dims = (shape) => shape.map((side) => bytesField(1, varintField(1, side)));
-  const value = (name, shape) => [bytesField(1, name), bytesField(2, bytesField(1, [varintField(1, 1), bytesField(2, dims(shape))]))];
-  const attribute = ([name, content]) => bytesField(5, [
+  const value = (name, shape) => [
     bytesField(1, name),
-    ...(Array.isArray(content) ? [...content.map((number) => varintField(8, number)), varintField(20, 7)] : [varintField(3, content), varintField(20, 2)]),
-  ]);
+    bytesField(2, bytesField(1, [varintField(1, 1), bytesField(2, dims(shape))])),
+  ];
+  const attribute = ([name, content]) =>
+    bytesField(5, [
+      bytesField(1, name),
+      ...(Array.isArray(content)
+        ? [...content.map((number) => varintField(8, number)), varintField(20, 7)]
+        : [varintField(3, content), varintField(20, 2)]),
+    ]);
   const graph = [
-    ...nodes.map(({ operator, inputs, outputs, attributes }) => bytesField(1, [
-      ...inputs.map((name) => bytesField(1, name)),
-      ...outputs.map((name) => bytesField(2, name)),
-      bytesField(4, operator),
-      ...Object.entries(attributes).map(attribute),
-    ])),
+    ...nodes.map(({ operator, inputs, outputs, attributes }) =>
+      bytesField(1, [
+        ...inputs.map((name) => bytesField(1, name)),
+        ...outputs.map((name) => bytesField(2, name)),
+        bytesField(4, operator),
+        ...Object.entries(attributes).map(attribute),
+      ]),
+    ),
     bytesField(2, "comparison"),
-    ...[...constants].map(([name, { shape, values }]) => bytesField(5, [
-      ...shape.map((side) => varintField(1, side)),
-      varintField(2, 1),
-      bytesField(8, name),
-      bytesField(9, new Uint8Array(values.buffer, values.byteOffset, values.byteLength)),
-    ])),
+    ...[...constants].map(([name, { shape, values }]) =>
+      bytesField(5, [
+        ...shape.map((side) => varintField(1, side)),
+        varintField(2, 1),
+        bytesField(8, name),
+        bytesField(9, new Uint8Array(values.buffer, values.byteOffset, values.byteLength)),
+      ]),
+    ),
     bytesField(11, value(input, inputShape)),
     bytesField(12, value(output, outputShape)),
   ];

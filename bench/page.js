@@ -17,7 +17,7 @@ import { networkOf } from "./tfjs-network.js";
  * @property {(targetClass: number) => Promise<Float32Array>} [anotherClass] of the image seen last
  * @property {(targetClass: number) => Promise<Float32Array>} [anotherMethod] HiResCAM of the image seen last
  * @property {(opacity: number) => void} [opacity] draws the last heatmap over a picture of 2 megapixels again
- * @property {(camera: HTMLCanvasElement, screen: HTMLCanvasElement) => Promise<void>} frame from a camera's frame to a
+ * @property {(camera: HTMLCanvasElement, screen: HTMLCanvasElement) => Promise<void>} [frame] from a camera's frame to a
  *   picture on the screen: with a heatmap where there is one
  */
 
@@ -38,7 +38,10 @@ const CONTESTANTS = {
 async function ours({ model: address, shape, preprocess, layer }, backend, site = "/") {
   const { loadModel } = await import(`${site}gradcam-web/index.js`);
   const [, , height, width] = shape;
-  const model = await loadModel(address, { backend, preprocess: { width, height, resize: "stretch", order: "RGB", ...preprocess } });
+  const model = await loadModel(address, {
+    backend,
+    preprocess: { width, height, resize: "stretch", order: "RGB", ...preprocess },
+  });
   let prediction;
   const explain = async (options) => (await prediction.explain({ targetLayer: layer, ...options })).heatmap.values;
   const forward = async (tensor) => {
@@ -71,7 +74,10 @@ async function ours({ model: address, shape, preprocess, layer }, backend, site 
 async function onnxruntime({ model: address, shape, preprocess }, file, provider) {
   const ort = await import(`${MODULES}onnxruntime-web/dist/${file}`);
   ort.env.wasm.numThreads = 1;
-  const session = await ort.InferenceSession.create(address, { executionProviders: [provider], graphOptimizationLevel: "all" });
+  const session = await ort.InferenceSession.create(address, {
+    executionProviders: [provider],
+    graphOptimizationLevel: "all",
+  });
   const [name] = session.inputNames;
   const forward = async (input) => {
     const output = await session.run({ [name]: new ort.Tensor("float32", input, shape) });
@@ -98,7 +104,7 @@ async function tensorflow({ model: address, shape, preprocess, layer }, backend)
   await tf.ready();
   const network = networkOf(tf, new Uint8Array(await (await fetch(address)).arrayBuffer()), layer);
   const [, channels, height, width] = shape;
-  let activations;
+  let activations, beside;
   const channelsLast = (input) => {
     const values = new Float32Array(input.length);
     const plane = height * width;
@@ -112,13 +118,13 @@ async function tensorflow({ model: address, shape, preprocess, layer }, backend)
     return tf.tensor4d(known.values, [1, height, width, channels]);
   };
   const see = (input) => {
-    activations?.dispose();
-    activations = network.to(input);
+    tf.dispose([activations, beside]);
+    ({ activations, beside } = network.to(input));
     input.dispose();
   };
   const forward = async (input) => {
     see(input);
-    const scores = tf.tidy(() => network.from(activations));
+    const scores = tf.tidy(() => network.from(activations, beside));
     const values = await scores.data();
     scores.dispose();
     return values;
@@ -126,7 +132,7 @@ async function tensorflow({ model: address, shape, preprocess, layer }, backend)
   /** `weigh` turns gradients into what each activation counts for. */
   const explain = async (targetClass, weigh) => {
     const heatmap = tf.tidy(() => {
-      const score = (activations) => tf.sum(tf.slice(network.from(activations), [0, targetClass], [1, 1]));
+      const score = (activations) => tf.sum(tf.slice(network.from(activations, beside), [0, targetClass], [1, 1]));
       const gradients = tf.grad(score)(activations);
       const map = tf.relu(tf.sum(tf.mul(weigh(gradients), activations), 3));
       const [low, high] = [tf.min(map), tf.max(map)];
@@ -147,11 +153,13 @@ async function tensorflow({ model: address, shape, preprocess, layer }, backend)
     anotherMethod: (targetClass) => explain(targetClass, (gradients) => gradients),
     async frame(camera, screen) {
       const { mean, std } = preprocess;
-      see(tf.tidy(() => {
-        const pixels = tf.image.resizeBilinear(tf.browser.fromPixels(camera), [height, width], false, true);
-        return tf.div(tf.sub(tf.div(pixels, 255), mean), std).expandDims(0);
-      }));
-      const scores = tf.tidy(() => network.from(activations));
+      see(
+        tf.tidy(() => {
+          const pixels = tf.image.resizeBilinear(tf.browser.fromPixels(camera), [height, width], false, true);
+          return tf.div(tf.sub(tf.div(pixels, 255), mean), std).expandDims(0);
+        }),
+      );
+      const scores = tf.tidy(() => network.from(activations, beside));
       const best = argmax(await scores.data());
       scores.dispose();
       const [, h, w] = activations.shape;
@@ -162,7 +170,11 @@ async function tensorflow({ model: address, shape, preprocess, layer }, backend)
 
 function script(src) {
   return new Promise((resolve, reject) => {
-    const element = Object.assign(document.createElement("script"), { src, onload: resolve, onerror: () => reject(new Error(`${src} can't be loaded`)) });
+    const element = Object.assign(document.createElement("script"), {
+      src,
+      onload: resolve,
+      onerror: () => reject(new Error(`${src} can't be loaded`)),
+    });
     document.head.append(element);
   });
 }
@@ -174,7 +186,8 @@ function inputFromCamera(camera, [, channels, height, width], { mean, std }) {
   const { data } = small.getImageData(0, 0, width, height);
   const plane = width * height;
   const input = new Float32Array(channels * plane);
-  for (let i = 0; i < plane; i++) for (let c = 0; c < channels; c++) input[c * plane + i] = (data[4 * i + c] / 255 - mean[c]) / std[c];
+  for (let i = 0; i < plane; i++)
+    for (let c = 0; c < channels; c++) input[c * plane + i] = (data[4 * i + c] / 255 - mean[c]) / std[c];
   return input;
 }
 
@@ -198,7 +211,8 @@ function testPicture(width, height, canvas = document.createElement("canvas"), s
   Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d");
   const gradient = context.createLinearGradient(0, 0, width, height);
-  for (let stop = 0; stop <= 8; stop++) gradient.addColorStop(stop / 8, `hsl(${(47 * (stop + step)) % 360} 80% ${30 + 5 * (stop % 6)}%)`);
+  for (let stop = 0; stop <= 8; stop++)
+    gradient.addColorStop(stop / 8, `hsl(${(47 * (stop + step)) % 360} 80% ${30 + 5 * (stop % 6)}%)`);
   context.fillStyle = gradient;
   context.fillRect(0, 0, width, height);
   return canvas;
@@ -234,10 +248,26 @@ export async function start(name, task) {
   return { ready, first, scores };
 }
 
-/** The heatmap by which contestants are compared: of the best class, where there is one. */
+/**
+ * The heatmap by which contestants are compared: of the best class, where there is one. Who has no gradient for what follows the
+ * layer goes on without.
+ *
+ * @returns {Promise<{ values?: Float32Array, refused?: string }>}
+ */
 export async function heatmap(name) {
   const { contestant, input, classes } = started.get(name);
-  return contestant.gradCam?.(input, classes[0]);
+  try {
+    return { values: await contestant.gradCam?.(input, classes[0]) };
+  } catch ({ message }) {
+    leaveOutHeatmaps(name);
+    return { refused: message };
+  }
+}
+
+/** Has a contestant take part with the forward pass alone. */
+export function leaveOutHeatmaps(name) {
+  const { contestant } = started.get(name);
+  for (const way of ["gradCam", "anotherClass", "anotherMethod", "frame"]) delete contestant[way];
 }
 
 /** What there is to be timed, by the name under which it is reported. */
@@ -250,7 +280,7 @@ const EVENTS = {
   frame: ({ contestant }, turn) => {
     camera = testPicture(640, 480, camera, turn);
     screen ??= document.createElement("canvas");
-    return contestant.frame(camera, screen);
+    return contestant.frame?.(camera, screen);
   },
 };
 
@@ -264,7 +294,7 @@ let camera, screen;
 export async function time(name, event, budget) {
   const entry = started.get(name);
   const times = [];
-  for (const end = performance.now() + budget; times.length === 0 || performance.now() < end; ) {
+  for (const end = performance.now() + budget; times.length === 0 || performance.now() < end;) {
     const before = performance.now();
     const result = EVENTS[event](entry, entry.calls++);
     if (result === undefined) return undefined;

@@ -28,20 +28,45 @@ export function resnet18() {
     const weight = parameter(`${name}.weight`, [to, from, size, size], gain * Math.sqrt(2 / (from * size * size)));
     const pad = (size - 1) / 2;
     return add("Conv", [x, weight, parameter(`${name}.bias`, [to], 0.05)], {
-      dilations: [1, 1], group: 1, kernel_shape: [size, size], pads: [pad, pad, pad, pad], strides: [stride, stride],
+      dilations: [1, 1],
+      group: 1,
+      kernel_shape: [size, size],
+      pads: [pad, pad, pad, pad],
+      strides: [stride, stride],
     });
   };
   let x = add("Relu", [convolution("input", 3, 64, 7, 2)]);
   x = add("MaxPool", [x], { ceil_mode: 0, kernel_shape: [3, 3], pads: [1, 1, 1, 1], strides: [2, 2] });
-  for (const [from, to, stride] of [[64, 64, 1], [64, 64, 1], [64, 128, 2], [128, 128, 1], [128, 256, 2], [256, 256, 1], [256, 512, 2], [512, 512, 1]]) {
+  for (const [from, to, stride] of [
+    [64, 64, 1],
+    [64, 64, 1],
+    [64, 128, 2],
+    [128, 128, 1],
+    [128, 256, 2],
+    [256, 256, 1],
+    [256, 512, 2],
+    [512, 512, 1],
+  ]) {
     const inner = convolution(add("Relu", [convolution(x, from, to, 3, stride)]), to, to, 3, 1, 0.5);
     const shortcut = stride === 1 ? x : convolution(x, from, to, 1, stride, 0.7);
     x = add("Relu", [add("Add", [inner, shortcut])]);
   }
   x = add("Flatten", [add("GlobalAveragePool", [x])], { axis: 1 });
   const weight = parameter("fc.weight", [1000, 512], 0.05);
-  nodes.push({ operator: "Gemm", inputs: [x, weight, parameter("fc.bias", [1000], 0.05)], outputs: ["logits"], attributes: { transB: 1 } });
-  return writeOnnx({ input: "input", inputShape: [1, 3, 224, 224], output: "logits", outputShape: [1, 1000], nodes, constants });
+  nodes.push({
+    operator: "Gemm",
+    inputs: [x, weight, parameter("fc.bias", [1000], 0.05)],
+    outputs: ["logits"],
+    attributes: { transB: 1 },
+  });
+  return writeOnnx({
+    input: "input",
+    inputShape: [1, 3, 224, 224],
+    output: "logits",
+    outputShape: [1, 1000],
+    nodes,
+    constants,
+  });
 }
 
 /** Evenly distributed numbers of variance 1, by a linear congruential generator (Numerical Recipes). */

@@ -19,11 +19,17 @@ for (let round = 0; round < rounds; round++) {
   await page.driver.waitForTimeout(SETTLING);
   await page.driver.addInitScript(() => {
     globalThis.tasks = [];
-    new PerformanceObserver((list) => globalThis.tasks.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: "longtask", buffered: true });
+    new PerformanceObserver((list) =>
+      globalThis.tasks.push(...list.getEntries().map((entry) => entry.duration)),
+    ).observe({ type: "longtask", buffered: true });
     document.addEventListener("explain", () => (globalThis.explained ??= performance.now()), true);
   });
   await page.driver.goto(`${site.url}?src=samples/barn.jpg&backend=cpu`);
-  starts.push(await page.waitFor(() => globalThis.explained && { first: globalThis.explained, longest: Math.max(0, ...globalThis.tasks) }));
+  starts.push(
+    await page.waitFor(
+      () => globalThis.explained && { first: globalThis.explained, longest: Math.max(0, ...globalThis.tasks) },
+    ),
+  );
   if (round === rounds - 1) opacity = await page.evaluate(opacities);
   await browser.close();
 }
@@ -31,10 +37,17 @@ await site.close();
 
 const sorted = (numbers) => [...numbers].sort((a, b) => a - b);
 const middle = (numbers) => sorted(numbers)[numbers.length >> 1].toFixed(1);
-const line = (what, numbers) => console.log(`${what.padEnd(58)}${middle(numbers).padStart(8)} (${sorted(numbers)[0].toFixed(1)})`);
+const line = (what, numbers) =>
+  console.log(`${what.padEnd(58)}${middle(numbers).padStart(8)} (${sorted(numbers)[0].toFixed(1)})`);
 console.log("CPU, default model, ms: median (minimum)");
-line("from opening the page to the first heatmap", starts.map((start) => start.first));
-line("the longest task of the page until then, 0 if none over 50", starts.map((start) => start.longest));
+line(
+  "from opening the page to the first heatmap",
+  starts.map((start) => start.first),
+);
+line(
+  "the longest task of the page until then, 0 if none over 50",
+  starts.map((start) => start.longest),
+);
 line("another opacity on 2 megapixels", opacity);
 
 /** Draws the same explanation with other opacities. */

@@ -26,24 +26,45 @@ export function median(values) {
 /** Prints one network's rows: median and minimum of each contestant, and ours divided by the fastest peer's. */
 export function printNetwork({ network, backend, browser, layer, rounds, agreement, contestants }) {
   const names = Object.keys(contestants);
-  console.log(`\n${network}, ${backend}, ${browser}, one thread, target layer ${layer}, ${rounds} rounds: median (minimum)`);
+  console.log(
+    `\n${network}, ${backend}, ${browser}, one thread, target layer ${layer}, ${rounds} rounds: median (minimum)`,
+  );
   printRow("", names, "ours / fastest peer");
   for (const [title, key, unit] of ROWS) {
     const figures = names.map((name) => contestants[name][key]);
     if (!figures[0]) continue;
     // Of frames the time was taken, as of everything; a second is divided by it.
     const shown = (value) => (unit === "1/s" ? 1000 / value : value);
-    const cells = figures.map((values) => (values ? `${shown(median(values)).toFixed(1)} (${shown(Math.min(...values)).toFixed(1)})` : "-"));
-    printRow(`${title}, ${unit}`, cells, ratios(names, (name) => contestants[name][key] && median(contestants[name][key]), unit));
+    const cells = figures.map((values) =>
+      values ? `${shown(median(values)).toFixed(1)} (${shown(Math.min(...values)).toFixed(1)})` : "-",
+    );
+    printRow(
+      `${title}, ${unit}`,
+      cells,
+      ratios(names, (name) => contestants[name][key] && median(contestants[name][key]), unit),
+    );
   }
   const compared = (name) => median(contestants[name][OURS.includes(name) ? "gradCam" : "forward"]);
-  printRow("Grad-CAM / a peer's forward", names.map(() => ""), ratios(names, compared, "ms"));
+  printRow(
+    "Grad-CAM / a peer's forward",
+    names.map(() => ""),
+    ratios(names, compared, "ms"),
+  );
   for (const kind of ["raw", "brotli"]) {
     const bytes = names.map((name) => contestants[name].bytes?.[kind]);
     const sizeOf = (name) => contestants[name].bytes?.[kind];
-    if (bytes[0]) printRow(`code ${kind}, kB`, bytes.map((size) => (size / 1000).toFixed(0)), ratios(names, sizeOf, "kB"));
+    if (bytes[0])
+      printRow(
+        `code ${kind}, kB`,
+        bytes.map((size) => (size / 1000).toFixed(0)),
+        ratios(names, sizeOf, "kB"),
+      );
   }
-  console.log(`largest differences: ${Object.entries(agreement).map(([what, distance]) => `${what} ${distance.toExponential(0)}`).join("; ")}`);
+  console.log(
+    `largest differences: ${Object.entries(agreement)
+      .map(([what, distance]) => `${what} ${distance.toExponential(0)}`)
+      .join("; ")}`,
+  );
 }
 
 function printRow(title, cells, ratio) {
@@ -52,7 +73,10 @@ function printRow(title, cells, ratio) {
 
 /** Of each of our own contestants, what it has divided by what the best peer has. */
 function ratios(names, figure, unit) {
-  const others = names.filter((name) => !OURS.includes(name)).map(figure).filter((value) => value !== undefined);
+  const others = names
+    .filter((name) => !OURS.includes(name))
+    .map(figure)
+    .filter((value) => value !== undefined);
   if (others.length === 0) return "-";
   const fastest = Math.min(...others);
   const own = names.filter((name) => OURS.includes(name)).map(figure);

@@ -20,11 +20,20 @@ export function networkOf(tf, file, layer) {
     }
     return values;
   };
+  // What comes from before the layer and is used behind it, by a skip connection or another branch.
+  const kept = [...new Set(steps.filter(({ output }) => behind.has(output)).flatMap(({ inputs }) => inputs))].filter(
+    (name) => name !== layer && !behind.has(name),
+  );
   return {
-    /** The layer's activations of an input `[1, H, W, C]`. */
-    to: (input) => tf.tidy(() => run(new Map([[graph.input, input]]), false).get(layer)),
-    /** The scores from the layer's activations. */
-    from: (activations) => run(new Map([[layer, activations]]), true).get(graph.output),
+    /** The layer's activations of an input `[1, H, W, C]`, and what else is used behind it. */
+    to: (input) =>
+      tf.tidy(() => {
+        const values = run(new Map([[graph.input, input]]), false);
+        return { activations: values.get(layer), beside: kept.map((name) => tf.clone(values.get(name))) };
+      }),
+    /** The scores from the layer's activations and what else there is. */
+    from: (activations, beside) =>
+      run(new Map([[layer, activations], ...kept.map((name, i) => [name, beside[i]])]), true).get(graph.output),
   };
 }
 
@@ -44,7 +53,8 @@ function stepsOf(tf, { nodes, constants, output: scores }, layer) {
   const users = new Map();
   for (const node of nodes) for (const name of node.inputs) users.set(name, [...(users.get(name) ?? []), node]);
   /** The one node that takes this value, if nothing else needs it. */
-  const soleUser = (name) => (name !== layer && name !== scores && users.get(name)?.length === 1 ? users.get(name)[0] : undefined);
+  const soleUser = (name) =>
+    name !== layer && name !== scores && users.get(name)?.length === 1 ? users.get(name)[0] : undefined;
   const steps = [];
   const merged = new Set();
   const behind = behindOf(nodes, layer);
@@ -67,7 +77,12 @@ function stepsOf(tf, { nodes, constants, output: scores }, layer) {
         let [weight, bias] = [number(1), inputs[2] ? number(2).values : new Float32Array(number(1).shape[0])];
         let next = soleUser(output);
         if (next?.operator === "BatchNormalization") {
-          [weight, bias] = folded(weight, bias, next.inputs.slice(1).map((name) => numbersOf.get(name).values), next.attributes.epsilon ?? 1e-5);
+          [weight, bias] = folded(
+            weight,
+            bias,
+            next.inputs.slice(1).map((name) => numbersOf.get(name).values),
+            next.attributes.epsilon ?? 1e-5,
+          );
           merged.add(next);
           [output] = next.outputs;
           next = soleUser(output);
@@ -79,7 +94,15 @@ function stepsOf(tf, { nodes, constants, output: scores }, layer) {
           [output] = next.outputs;
         }
         // The fused operators' gradient asks for the filter's gradient too, which the wasm backend does not have.
-        add([x], convolution(behind.has(x) || x === layer ? unfused(tf) : tf.fused, tf, weight, bias, activation, attributes));
+        add(
+          [x],
+          convolution(behind.has(x) || x === layer ? unfused(tf) : tf.fused, tf, weight, bias, activation, attributes),
+        );
+        break;
+      }
+      case "BatchNormalization": {
+        const [scale, shift, mean, variance] = [1, 2, 3, 4].map((i) => tf.tensor1d(values(i)));
+        add([x], (x) => tf.batchNorm(x, mean, variance, shift, scale, attributes.epsilon ?? 1e-5));
         break;
       }
       case "Relu":
@@ -97,11 +120,29 @@ function stepsOf(tf, { nodes, constants, output: scores }, layer) {
       case "MaxPool": {
         const { kernel_shape: size, strides, pads, ceil_mode: ceiling } = attributes;
         // What sticks out past the last window is padded where windows may stick out.
-        const rest = (side, axis) => (ceiling ? (strides[axis] - ((side + pads[axis] + pads[axis + 2] - size[axis]) % strides[axis])) % strides[axis] : 0);
+        const rest = (side, axis) =>
+          ceiling
+            ? (strides[axis] - ((side + pads[axis] + pads[axis + 2] - size[axis]) % strides[axis])) % strides[axis]
+            : 0;
         add([x], (x) => {
-          const [top, left, bottom, right] = [pads[0], pads[1], pads[2] + rest(x.shape[1], 0), pads[3] + rest(x.shape[2], 1)];
+          const [top, left, bottom, right] = [
+            pads[0],
+            pads[1],
+            pads[2] + rest(x.shape[1], 0),
+            pads[3] + rest(x.shape[2], 1),
+          ];
           // Behind a ReLU nothing is below the padding of 0.
-          return tf.maxPool(tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]]), size, strides, "valid");
+          return tf.maxPool(
+            tf.pad(x, [
+              [0, 0],
+              [top, bottom],
+              [left, right],
+              [0, 0],
+            ]),
+            size,
+            strides,
+            "valid",
+          );
         });
         break;
       }
@@ -134,7 +175,12 @@ function stepsOf(tf, { nodes, constants, output: scores }, layer) {
       }
       case "Pad": {
         const pads = values(1);
-        add([x], (x) => tf.pad(x, [0, 2, 3, 1].map((axis) => [pads[axis], pads[axis + 4]])));
+        add([x], (x) =>
+          tf.pad(
+            x,
+            [0, 2, 3, 1].map((axis) => [pads[axis], pads[axis + 4]]),
+          ),
+        );
         break;
       }
       default:
@@ -163,15 +209,30 @@ function folded({ shape, values }, bias, [scale, shift, mean, variance], epsilon
   ];
 }
 
-function convolution({ conv2d, depthwiseConv2d }, tf, { shape, values }, biasValues, activation, { group = 1, strides, pads, dilations }) {
+function convolution(
+  { conv2d, depthwiseConv2d },
+  tf,
+  { shape, values },
+  biasValues,
+  activation,
+  { group = 1, strides, pads, dilations },
+) {
   const bias = tf.tensor1d(biasValues);
-  const pad = pads.every((pad) => pad === 0) ? "valid" : [[0, 0], [pads[0], pads[2]], [pads[1], pads[3]], [0, 0]];
+  const pad = pads.every((pad) => pad === 0)
+    ? "valid"
+    : [
+        [0, 0],
+        [pads[0], pads[2]],
+        [pads[1], pads[3]],
+        [0, 0],
+      ];
   const options = { strides, pad, dilations, bias, activation };
   if (group === 1) {
     const filter = tf.tidy(() => tf.transpose(tf.tensor(values, shape), [2, 3, 1, 0]));
     return (x) => conv2d({ x, filter, ...options });
   }
-  if (shape[1] !== 1) throw new Error("the comparison has grouped convolutions for TensorFlow.js only with one channel a group");
+  if (shape[1] !== 1)
+    throw new Error("the comparison has grouped convolutions for TensorFlow.js only with one channel a group");
   const filter = tf.tidy(() => tf.transpose(tf.tensor(values, shape), [2, 3, 0, 1]));
   return (x) => depthwiseConv2d({ x, filter, ...options });
 }

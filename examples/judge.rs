@@ -484,7 +484,7 @@ fn measure(
         let (width, height) = (image.width(), image.height());
         let (values, _) = input_from_image(&image, &judged.preprocess, network.input().channels)?;
         let class = sample.class;
-        let prediction = pollster::block_on(Prediction::new(network.clone(), network.input_tensor(&values)?))?;
+        let prediction = pollster::block_on(Prediction::new(network.clone(), &values))?;
         let explain = |method| {
             let layers = layers.clone();
             let options = ExplainOptions { method, target_class: Some(class), layers, ..ExplainOptions::default() };

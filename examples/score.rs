@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
         let image = Image::decode(&fs::read(path)?)?;
         let (input, _) = input_from_image(&image, &preprocess, network.input().channels)?;
-        let prediction = pollster::block_on(Prediction::new(network.clone(), network.input_tensor(&input)?))?;
+        let prediction = pollster::block_on(Prediction::new(network.clone(), &input))?;
         let options = ExplainOptions { method: Method::Cam, target_class: Some(class), ..ExplainOptions::default() };
         let explanation = pollster::block_on(prediction.explain(&options, &|_| {}, &|| false))?;
 

@@ -1,3 +1,4 @@
+// @ts-check
 import { GradCamError, aborted, throwIfAborted } from "./errors.js";
 
 /** Up to here bytes are held as they came, until they are first used: a Blob takes some milliseconds to make and to read. */
@@ -6,32 +7,35 @@ const AT_HAND = 16e6;
 /** A file's bytes, to be had again and again: the first time as they came, then from a Blob, which browsers may keep out of memory. */
 export class Bytes {
   /** @type {ArrayBuffer | undefined} */ #fresh;
-  /** @type {Blob | undefined} */ #kept;
-  #type;
+  /** There where no fresh bytes are. @type {Blob | undefined} */ #kept;
+  /** @type {string | undefined} */ #type;
 
   /** @param {Blob | ArrayBuffer} source nobody else's to change @param {string} [type] of what is in an ArrayBuffer */
   constructor(source, type) {
     if (source instanceof Blob) this.#kept = source;
-    else [this.#fresh, this.#type] = [source, type];
+    else {
+      this.#fresh = source;
+      this.#type = type;
+    }
   }
 
   get blob() {
-    return (this.#kept ??= new Blob([this.#fresh], { type: this.#type }));
+    return (this.#kept ??= new Blob(this.#fresh && [this.#fresh], { type: this.#type }));
   }
 
   get size() {
-    return this.#fresh?.byteLength ?? this.#kept.size;
+    return this.#fresh?.byteLength ?? this.blob.size;
   }
 
-  /** The first bytes, `length` of them if there are as many. @returns {Promise<Uint8Array>} */
+  /** The first bytes, `length` of them if there are as many. @param {number} length @returns {Promise<Uint8Array>} */
   async head(length) {
     if (this.#fresh) return new Uint8Array(this.#fresh, 0, Math.min(length, this.#fresh.byteLength));
-    return new Uint8Array(await this.#kept.slice(0, length).arrayBuffer());
+    return new Uint8Array(await this.blob.slice(0, length).arrayBuffer());
   }
 
   /** All of them, to be looked at. @returns {Promise<ArrayBuffer>} */
   async all() {
-    return this.#fresh ?? this.#kept.arrayBuffer();
+    return this.#fresh ?? this.blob.arrayBuffer();
   }
 
   async text() {
@@ -66,13 +70,20 @@ export async function download(url, { kind, what, bytes, signal, onProgress }) {
   try {
     const response = await fetch(address, { signal });
     if (!response.ok) {
-      throw new GradCamError(kind, `Can't fetch ${what}: ${shown} answered ${response.status} ${response.statusText}`.trim() + ".");
+      throw new GradCamError(
+        kind,
+        `Can't fetch ${what}: ${shown} answered ${response.status} ${response.statusText}`.trim() + ".",
+      );
     }
     const total = bytes ?? plainLength(response);
     const type = response.headers.get("content-type") ?? "";
-    if (total <= AT_HAND) return new Bytes(await read(response, total, onProgress), type);
+    if (total !== undefined && total <= AT_HAND) return new Bytes(await read(response, total, onProgress), type);
     if (!onProgress || !response.body) return new Bytes(await response.blob());
-    return new Bytes(await new Response(response.body.pipeThrough(counter(total, onProgress)), { headers: { "content-type": type } }).blob());
+    return new Bytes(
+      await new Response(response.body.pipeThrough(counter(total, onProgress)), {
+        headers: { "content-type": type },
+      }).blob(),
+    );
   } catch (error) {
     if (signal?.aborted) throw aborted();
     if (error instanceof GradCamError) throw error;
@@ -81,31 +92,41 @@ export async function download(url, { kind, what, bytes, signal, onProgress }) {
   }
 }
 
-/** @param {Response} response @param {number} total @returns {Promise<ArrayBuffer>} */
+/**
+ * @param {Response} response @param {number} total @param {(fraction: number) => void} [onProgress]
+ * @returns {Promise<ArrayBuffer>}
+ */
 async function read(response, total, onProgress) {
   if (!onProgress || !response.body) return response.arrayBuffer();
-  const [reader, chunks] = [response.body.getReader(), []];
+  const reader = response.body.getReader();
+  /** @type {Uint8Array[]} */
+  const chunks = [];
   let seen = 0;
-  for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
+  for (let { value } = await reader.read(); value; { value } = await reader.read()) {
     chunks.push(value);
     seen += value.byteLength;
     if (seen <= total) onProgress(seen / total);
   }
   const all = new Uint8Array(seen);
-  for (let i = chunks.length; i-- > 0; ) all.set(chunks[i], (seen -= chunks[i].byteLength));
+  for (let i = chunks.length; i-- > 0;) all.set(chunks[i], (seen -= chunks[i].byteLength));
   return all.buffer;
 }
 
 /**
  * The number of bytes that will come out of `response`, if it says so: with a content encoding,
  * Content-Length counts the compressed bytes instead.
+ * @param {Response} response
  */
 function plainLength(response) {
   if (response.headers.get("content-encoding")) return undefined;
   return Number(response.headers.get("content-length")) || undefined;
 }
 
-/** A stream that passes everything on and reports the fraction of `total` that went through. */
+/**
+ * A stream that passes everything on and reports the fraction of `total` that went through.
+ * @param {number | undefined} total @param {(fraction: number) => void} onProgress
+ * @returns {TransformStream<Uint8Array, Uint8Array>}
+ */
 export function counter(total, onProgress) {
   let seen = 0;
   return new TransformStream({
@@ -117,6 +138,7 @@ export function counter(total, onProgress) {
   });
 }
 
+/** @param {string} address */
 function isForeign(address) {
   try {
     const { protocol, origin } = new URL(address, globalThis.location?.href);

@@ -1,10 +1,11 @@
+// @ts-check
 /** The element's own style. Everything that shows has a `part`; the custom properties are listed in custom-elements.json. */
 export const STYLE = `
 :host {
   --_accent: var(--grad-cam-accent, #2f6fed);
-  --_surface: var(--grad-cam-surface, Canvas);
+  --_surface: var(--grad-cam-surface, color-mix(in srgb, currentColor 5%, transparent));
   --_text: var(--grad-cam-text, inherit);
-  --_muted: color-mix(in srgb, currentColor 62%, transparent);
+  --_muted: color-mix(in srgb, currentColor 72%, transparent);
   --_line: color-mix(in srgb, currentColor 18%, transparent);
   --_radius: var(--grad-cam-radius, 0);
   --_gap: var(--grad-cam-gap, 0.75rem);
@@ -15,9 +16,11 @@ export const STYLE = `
 * { box-sizing: border-box; }
 [hidden] { display: none !important; }
 
-[part~="figure"] { margin: 0; display: grid; gap: var(--_gap); }
+[part~="figure"] { margin: 0; display: grid; grid-template-columns: minmax(0, 1fr); gap: var(--_gap); }
 [part~="stage"] { position: relative; width: fit-content; max-width: 100%; border-radius: var(--_radius); overflow: clip; }
 [part~="canvas"], [part~="image"], ::slotted(img) { display: block; max-width: 100%; height: auto; }
+[part~="stage"][data-slotted] { width: auto; }
+[part~="stage"][data-sized] ::slotted(img) { width: 100%; }
 [part~="canvas"] { touch-action: pan-x pan-y pinch-zoom; user-select: none; -webkit-user-select: none; -webkit-touch-callout: none; }
 
 [part~="progress"] {
@@ -37,8 +40,12 @@ export const STYLE = `
   border-inline-start: 4px solid var(--grad-cam-error, #c62828);
 }
 
-[part~="controls"] { display: grid; gap: var(--_gap); font-size: 0.9em; max-width: 36rem; }
-[part~="classes"] { list-style: none; margin: 0; padding: 0; display: grid; gap: 2px; }
+[part~="caption"] { font-size: 0.9em; color: var(--_muted); overflow-wrap: anywhere; }
+[part~="caption"][data-print] { display: none; }
+
+[part~="controls"] { display: grid; grid-template-columns: minmax(0, 1fr); gap: var(--_gap); font-size: 0.9em; max-width: 36rem; }
+[part~="classes"] { list-style: none; margin: 0; padding: 0; display: grid; grid-template-columns: minmax(0, 1fr); gap: 2px; }
+[part~="classes"][inert] { visibility: hidden; }
 [part~="class"] {
   display: grid; grid-template-columns: minmax(0, 1fr) auto; align-items: baseline; gap: 0.15em 1em; width: 100%;
   padding: 0.35em 0.6em 0.45em; border: 0; border-radius: 0.4em; background: none; color: inherit; font: inherit; text-align: start; cursor: pointer;
@@ -46,22 +53,29 @@ export const STYLE = `
 [part~="class"]:hover { background: color-mix(in srgb, currentColor 7%, transparent); }
 [part~="class"][aria-pressed="true"] { background: color-mix(in srgb, var(--_accent) 16%, transparent); font-weight: 600; }
 [part~="class-label"] { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-[part~="class-probability"] { font-variant-numeric: tabular-nums; color: var(--_muted); }
+[part~="class-probability"] { direction: ltr; unicode-bidi: isolate; font-variant-numeric: tabular-nums; color: var(--_muted); }
 [part~="class-bar"] { grid-column: 1 / -1; height: 4px; border-radius: 2px; background: var(--_line); overflow: hidden; }
 [part~="class-bar"]::before {
   content: ""; display: block; height: 100%; background: var(--_accent);
   transform-origin: 0 50%; transform: scaleX(var(--_probability, 0)); transition: transform 0.2s;
 }
 [part~="settings"] { display: flex; flex-wrap: wrap; gap: var(--_gap) 1.25em; align-items: center; }
-label { display: inline-flex; align-items: center; gap: 0.5em; }
+label { display: inline-flex; flex-wrap: wrap; align-items: center; gap: 0.5em; min-width: 0; max-width: 100%; }
 select, [part~="peek"] {
   font: inherit; color: inherit; padding: 0.3em 0.6em; border: 1px solid var(--_line); border-radius: 0.4em;
   background: var(--_surface); cursor: pointer; user-select: none; -webkit-user-select: none;
 }
-input[type="range"] { accent-color: var(--_accent); width: 8rem; }
+select { min-width: 0; max-width: 100%; }
+option { color: CanvasText; background: Canvas; }
+input[type="range"] { accent-color: var(--_accent); width: 8rem; min-width: 0; max-width: 100%; }
 :focus-visible { outline: 2px solid var(--_accent); outline-offset: 2px; }
 
 .announcer { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 
+@media print {
+  [part~="controls"], [part~="value"], [part~="progress"] { display: none !important; }
+  [part~="caption"][data-print] { display: block; }
+  [part~="canvas"] { print-color-adjust: exact; -webkit-print-color-adjust: exact; break-inside: avoid; }
+}
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
 `;

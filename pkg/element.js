@@ -1,41 +1,43 @@
+import { ElementWithProperties } from "./attribute-properties.js";
+import { ATTRIBUTES } from "./attributes.js";
 import { BACKENDS } from "./backend.js";
-import { Controls, create, holdable, percent } from "./element-controls.js";
+import { COLORMAPS, METHODS } from "./catalog.js";
+import { Controls, create, holdable } from "./element-controls.js";
 import { STYLE } from "./element-style.js";
 import { GradCamError, asGradCamError } from "./errors.js";
 import { expectImage } from "./image-source.js";
-import { DEFAULT_MODEL } from "./manifest.js";
-import { drawForScreen } from "./model.js";
+import { DEFAULT_MODEL, addressOfModel } from "./manifest.js";
+import { explain } from "./model.js";
+import { drawForScreen } from "./results.js";
 import { borrowModel } from "./shared-models.js";
-import { METHODS } from "./tables.js";
+import { FIRST_FRAME, languageOf, percent, say } from "./words.js";
 
 /** What is done one after the other. A change repeats its own stage and those that follow. */
 const STAGE = { model: 0, image: 1, explain: 2, done: 3 };
 
-/** Which stage an attribute concerns; those without one only change how things look. */
-const STAGE_OF = {
-  model: STAGE.model, backend: STAGE.model, src: STAGE.image,
-  method: STAGE.explain, "target-class": STAGE.explain, "target-layer": STAGE.explain,
-  target: STAGE.explain, "rather-than": STAGE.explain, "aug-smooth": STAGE.explain, "eigen-smooth": STAGE.explain,
-};
-
 /** How much of the whole each stage is, as far as progress goes. */
-const PROGRESS = [[0, 0.7], [0.7, 0.85], [0.85, 1]];
+const PROGRESS = [
+  [0, 0.7],
+  [0.7, 0.85],
+  [0.85, 1],
+];
 
 /** How long a press on the picture is a click, which is the page's to use, and does not show the original. In milliseconds. */
 const CLICK = 250;
 
-/** Modules are also loaded where there is no DOM. */
-const Base = globalThis.HTMLElement ?? class {};
+/** Elements that are in a document. @type {Set<GradCamElement>} */
+const living = new Set();
 
-/** @type {CSSStyleSheet | undefined} */
-let sheet;
+const hurry = Symbol("hurry");
+
+/** The style of the elements of each document: a sheet can't be taken into another one. @type {WeakMap<Document, CSSStyleSheet>} */
+const sheets = new WeakMap();
+
+/** The stage that an attribute concerns; without one it only changes how things look. */
+const STAGE_OF = Object.fromEntries(ATTRIBUTES.map(({ name, stage }) => [name, STAGE[stage]]));
 
 /** `<grad-cam>`: an image, and over it the heatmap that explains a class. Attributes in, events out. */
-export class GradCamElement extends Base {
-  static observedAttributes = [...Object.keys(STAGE_OF), "alt", "colormap", "opacity", "loading", "controls"];
-
-  /** Values of properties that no attribute can hold: an image, a model, several layers. */
-  #objects = { src: undefined, model: undefined, "target-layer": undefined };
+export class GradCamElement extends ElementWithProperties {
   /** The first stage whose result does not fit the attributes. */
   #dirty = STAGE.model;
   /** Ends the run under way. @type {AbortController | undefined} */ #run;
@@ -44,14 +46,21 @@ export class GradCamElement extends Base {
   #observer;
   /** @type {{ model: Promise<import("./model.js").Model>, release: () => void } | undefined} */ #borrowed;
   #model;
+  /** What was asked for along with the prediction. @type {{ explanation?: Promise<any>, onProgress?: (fraction: number) => void } | undefined} */
+  #asked;
   #prediction;
   #explanation;
-  /** What is drawn: the explanation, or another map over the same image. @type {import("./model.js").Explanation | import("./model.js").Unit | undefined} */
+  /** What is drawn: the explanation, or another map over the same image. @type {import("./results.js").Explanation | import("./results.js").Unit | undefined} */
   #shown;
   #original = false;
+  /** Where the pointer was last over the picture. @type {PointerEvent | undefined} */ #pointer;
   /** @type {{ src: unknown, made?: string, address?: string, failed: boolean } | undefined} */ #poster;
   #parts;
   #internals;
+  /** Tells of changes of the slotted picture. @type {MutationObserver | undefined} */ #slotted;
+  /** The slotted picture's address, while there is no `src`. @type {string | null} */ #slottedSrc = null;
+  /** Cosmetic values that were told to be wrong already. */
+  #warned = new Set();
 
   constructor() {
     super();
@@ -59,48 +68,34 @@ export class GradCamElement extends Base {
     this.#build();
   }
 
-  // Properties.
+  // A wrong value of what only changes how things look is no reason to show nothing.
 
-  get src() { return this.#objects.src ?? this.getAttribute("src"); }
-  set src(value) { this.#set("src", value); }
-  get model() { return this.#objects.model ?? this.getAttribute("model"); }
-  set model(value) { this.#set("model", value); }
-  get targetLayer() { return this.#objects["target-layer"] ?? this.getAttribute("target-layer"); }
-  set targetLayer(value) { this.#set("target-layer", value); }
-  get alt() { return this.getAttribute("alt") ?? ""; }
-  set alt(value) { this.#set("alt", value); }
-  get method() { return this.getAttribute("method") ?? "grad-cam"; }
-  set method(value) { this.#set("method", value); }
-  get targetClass() { return this.getAttribute("target-class"); }
-  set targetClass(value) { this.#set("target-class", value); }
-  get target() { return this.getAttribute("target") ?? "score"; }
-  set target(value) { this.#set("target", value); }
-  get ratherThan() { return this.getAttribute("rather-than"); }
-  set ratherThan(value) { this.#set("rather-than", value); }
-  get augSmooth() { return this.hasAttribute("aug-smooth"); }
-  set augSmooth(value) { this.toggleAttribute("aug-smooth", Boolean(value)); }
-  get eigenSmooth() { return this.hasAttribute("eigen-smooth"); }
-  set eigenSmooth(value) { this.toggleAttribute("eigen-smooth", Boolean(value)); }
-  get colormap() { return this.getAttribute("colormap") ?? "turbo"; }
-  set colormap(value) { this.#set("colormap", value); }
-  get opacity() { return this.hasAttribute("opacity") ? Number(this.getAttribute("opacity")) : 0.5; }
-  set opacity(value) { this.#set("opacity", value); }
-  get backend() { return this.getAttribute("backend") ?? "auto"; }
-  set backend(value) { this.#set("backend", value); }
-  get loading() { return this.getAttribute("loading") === "eager" ? "eager" : "lazy"; }
-  set loading(value) { this.#set("loading", value); }
-  get controls() { return this.hasAttribute("controls"); }
-  set controls(value) { this.toggleAttribute("controls", Boolean(value)); }
+  get opacity() {
+    return this.#within("opacity", super.opacity);
+  }
+  set opacity(value) {
+    super.opacity = value;
+  }
+  get threshold() {
+    return this.#within("threshold", super.threshold);
+  }
+  set threshold(value) {
+    super.threshold = value;
+  }
 
   /** What the network said of the image, once `load` was dispatched. */
-  get prediction() { return this.#prediction; }
+  get prediction() {
+    return this.#prediction;
+  }
   /** What the attributes ask for, once `explain` was dispatched. */
-  get explanation() { return this.#explanation; }
+  get explanation() {
+    return this.#explanation;
+  }
 
   /** What is drawn, as PNG at the image's size. */
   async toBlob() {
     if (!this.#shown) throw new GradCamError("ImageError", "There is no heatmap yet: wait for the event `explain`.");
-    return this.#shown.toBlob({ colormap: this.colormap, opacity: this.opacity });
+    return this.#shown.toBlob({ ...this.#style(), opacity: this.opacity });
   }
 
   /**
@@ -125,6 +120,7 @@ export class GradCamElement extends Base {
   showOriginal(on) {
     this.#original = Boolean(on);
     this.#draw();
+    this.#hover(this.#pointer);
   }
 
   /** The heatmap's number under a point of the window, if there is one. */
@@ -153,9 +149,10 @@ export class GradCamElement extends Base {
   // Life in the document.
 
   connectedCallback() {
-    for (const name of ["src", "model", "alt", "method", "targetClass", "targetLayer", "target", "ratherThan", "augSmooth", "eigenSmooth", "colormap", "opacity", "backend", "loading", "controls"]) {
-      this.#upgrade(name);
-    }
+    super.connectedCallback();
+    this.#dress();
+    this.#followSlotted();
+    living.add(this);
     this.#observe();
     this.#show();
     this.#schedule(this.#dirty);
@@ -165,6 +162,9 @@ export class GradCamElement extends Base {
     // An element that only moves is connected again before this turn ends.
     queueMicrotask(() => {
       if (this.isConnected) return;
+      living.delete(this);
+      this.#slotted?.disconnect();
+      this.#slotted = undefined;
       this.#observer?.disconnect();
       this.#observer = undefined;
       this.#wanted = false;
@@ -174,38 +174,80 @@ export class GradCamElement extends Base {
     });
   }
 
-  attributeChangedCallback(name, old, value) {
-    if (old === value) return;
-    if (name in this.#objects) this.#objects[name] = undefined;
-    this.#changed(name);
+  adoptedCallback() {
+    this.#dress();
   }
 
-  #set(name, value) {
-    const isObject = typeof value === "object" && value !== null && !(value instanceof URL);
-    if (isObject && name in this.#objects) {
-      this.removeAttribute(name);
-      this.#objects[name] = value;
-      this.#changed(name);
-    } else if (value === null || value === undefined) {
-      const had = this.#objects[name] !== undefined;
-      if (had) this.#objects[name] = undefined;
-      this.removeAttribute(name);
-      if (had) this.#changed(name);
-    } else {
-      this.setAttribute(name, String(value));
-    }
+  /** Has the work begun although the element is not near the window. */
+  [hurry]() {
+    if (this.#wanted || !this.isConnected) return;
+    this.#observer?.disconnect();
+    this.#wanted = true;
+    this.#schedule(this.#dirty);
   }
 
-  /** A property that was set before this class was defined lies in the way of its accessor. */
-  #upgrade(name) {
-    if (!Object.hasOwn(this, name)) return;
-    const value = this[name];
-    delete this[name];
-    this[name] = value;
+  /** A cosmetic number, brought to 0 to 1. @param {string} name @param {number} number as the attribute has it */
+  #within(name, number) {
+    if (number >= 0 && number <= 1) return number;
+    const standard = ATTRIBUTES.find((attribute) => attribute.name === name).default;
+    const taken = Number.isNaN(number) ? standard : Math.min(1, Math.max(0, number));
+    this.#warn(name, this.getAttribute(name), `a number from 0 to 1 is accepted; ${taken} is taken`);
+    return taken;
   }
 
-  #changed(name) {
-    if (name in STAGE_OF) {
+  /** A cosmetic value from a list. */
+  #oneOf(name, value, accepted) {
+    if (accepted.includes(value)) return value;
+    this.#warn(name, value, `${accepted.join(", ")} are accepted; ${accepted[0]} is taken`);
+    return accepted[0];
+  }
+
+  #warn(name, value, sentence) {
+    if (this.#warned.has(`${name} ${value}`)) return;
+    this.#warned.add(`${name} ${value}`);
+    console.warn(`<grad-cam>: ${name}="${value}": ${sentence}.`);
+  }
+
+  /** What is explained: what `src` says, else the slotted picture. */
+  #source() {
+    return this.src ?? this.#slottedSrc;
+  }
+
+  #picture() {
+    return this.querySelector("img");
+  }
+
+  /** Follows the slotted picture, wherever in the content it is: generators wrap it, and `srcset` changes what it shows. */
+  #followSlotted() {
+    this.#slottedSrc = this.#slottedAddress();
+    if (this.#slotted || typeof MutationObserver === "undefined") return;
+    this.#slotted = new MutationObserver(() => this.#slottedChanged());
+    const attributeFilter = ["src", "srcset", "sizes", "media", "alt", "width", "height"];
+    this.#slotted.observe(this, { subtree: true, childList: true, attributes: true, attributeFilter });
+  }
+
+  #slottedAddress() {
+    const image = this.#picture();
+    if (!image) return null;
+    // Which of several files is shown is known once it is fetched; it is fetched once it is near the window.
+    const isChoice = image.hasAttribute("srcset") || image.parentElement?.localName === "picture";
+    if (isChoice && !image.complete) return image.currentSrc || null;
+    return (isChoice && image.currentSrc) || image.src || null;
+  }
+
+  #slottedChanged() {
+    const address = this.#slottedAddress();
+    if (address === this.#slottedSrc) return this.#show();
+    this.#slottedSrc = address;
+    if (this.src === null) {
+      this.#forgetImage();
+      this.#schedule(STAGE.image);
+    } else this.#show();
+  }
+
+  /** What shows and what is computed follow an attribute or its property. @param {string} name */
+  changed(name) {
+    if (STAGE_OF[name] !== undefined) {
       if (name === "src") this.#forgetImage();
       this.#schedule(STAGE_OF[name]);
     } else if (name === "loading") {
@@ -225,12 +267,15 @@ export class GradCamElement extends Base {
       this.#wanted = true;
       return this.#schedule(this.#dirty);
     }
-    this.#observer = new IntersectionObserver((entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      this.#observer.disconnect();
-      this.#wanted = true;
-      this.#schedule(this.#dirty);
-    }, { rootMargin: "200px" });
+    this.#observer = new IntersectionObserver(
+      (entries) => {
+        if (!entries.some((entry) => entry.isIntersecting)) return;
+        this.#observer.disconnect();
+        this.#wanted = true;
+        this.#schedule(this.#dirty);
+      },
+      { rootMargin: "200px" },
+    );
     this.#observer.observe(this);
   }
 
@@ -245,17 +290,19 @@ export class GradCamElement extends Base {
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
-      if (this.isConnected && this.#wanted && this.src !== null && this.#dirty < STAGE.done) void this.#work();
+      if (this.isConnected && this.#wanted && this.#source() !== null && this.#dirty < STAGE.done) void this.#work();
     });
   }
 
   async #work() {
     const run = (this.#run = new AbortController());
     const { signal } = run;
+    this.#asked = undefined;
     const stages = [this.#loadModel, this.#classify, this.#explain];
-    const begin = (stage) => stages[stage].call(this, signal, (fraction) => {
-      if (!signal.aborted) this.#progress(PROGRESS[stage], fraction);
-    });
+    const begin = (stage) =>
+      stages[stage].call(this, signal, (fraction) => {
+        if (!signal.aborted) this.#progress(PROGRESS[stage], fraction);
+      });
     this.#setState("loading");
     try {
       let result = begin(this.#dirty);
@@ -284,18 +331,31 @@ export class GradCamElement extends Base {
     }
     this.#release();
     // Its address says nothing of the model's, so that both can come at once.
-    expectImage(this.src, signal);
-    let model = await this.#objects.model;
+    expectImage(this.#source(), signal);
+    let model = typeof this.model === "string" ? undefined : await this.model;
     if (!model) {
-      const address = new URL(this.model ?? DEFAULT_MODEL, this.ownerDocument.baseURI).href;
-      this.#borrowed = borrowModel(address, this.backend, onProgress);
+      const base = this.ownerDocument.baseURI;
+      const labels = this.labels === null ? undefined : new URL(this.labels, base).href;
+      this.#borrowed = borrowModel(
+        addressOfModel(this.model ?? DEFAULT_MODEL, base),
+        { backend: this.backend, labels },
+        onProgress,
+      );
       model = await this.#borrowed.model;
     }
     if (!signal.aborted) this.#model = model;
   }
 
+  /** Asks for both at once, which is one trip to the worker: the prediction comes first, the explanation is the next stage's. */
   async #classify(signal) {
-    const prediction = await this.#model.classify(this.src, { signal });
+    const asked = (this.#asked = {});
+    const prediction = await new Promise((resolve, reject) => {
+      const onProgress = (fraction) => asked.onProgress?.(fraction);
+      const urgency = () => this.#urgency();
+      const options = { ...this.#question(), signal, onProgress, urgency, onPrediction: resolve };
+      asked.explanation = this.#model[explain](this.#source(), options);
+      asked.explanation.catch(reject);
+    });
     if (signal.aborted) return undefined;
     this.#prediction = prediction;
     return () => {
@@ -305,10 +365,11 @@ export class GradCamElement extends Base {
   }
 
   async #explain(signal, onProgress) {
-    const { method, target, augSmooth, eigenSmooth } = this;
-    const given = { targetClass: this.targetClass ?? undefined, targetLayer: this.targetLayer ?? undefined, ratherThan: this.ratherThan ?? undefined };
-    const options = { method, target, augSmooth, eigenSmooth, ...given };
-    const explanation = await this.#prediction.explain({ ...options, signal, onProgress });
+    const asked = this.#asked;
+    this.#asked = undefined;
+    if (asked) asked.onProgress = onProgress;
+    const explanation = await (asked?.explanation ??
+      this.#prediction.explain({ ...this.#question(), signal, onProgress }));
     if (signal.aborted) return undefined;
     // Drawing also proves colormap and opacity.
     explanation[drawForScreen](this.#parts.canvas, this.#style());
@@ -319,6 +380,24 @@ export class GradCamElement extends Base {
       this.#announce();
       this.#emit("explain", explanation);
     };
+  }
+
+  /** What the attributes ask for. */
+  #question() {
+    const { method, target, augSmooth, eigenSmooth } = this;
+    const given = {
+      targetClass: asClass(this.targetClass),
+      targetLayer: this.targetLayer ?? undefined,
+      ratherThan: asClass(this.ratherThan),
+    };
+    return { method, target, augSmooth, eigenSmooth, ...given };
+  }
+
+  /** How soon it is wanted: 1 if it is in the window, less the further away it is. */
+  #urgency() {
+    const { top, bottom } = this.getBoundingClientRect();
+    const away = Math.max(-bottom, top - innerHeight, 0);
+    return 1 / (1 + away / innerHeight);
   }
 
   #release() {
@@ -333,7 +412,14 @@ export class GradCamElement extends Base {
   }
 
   #style() {
-    return { colormap: this.colormap, opacity: this.#original ? 0 : this.opacity };
+    return {
+      colormap: this.#oneOf("colormap", this.colormap, COLORMAPS),
+      opacity: this.#original ? 0 : this.opacity,
+      opacityBy: this.#oneOf("opacity-by", this.opacityBy, ["uniform", "value"]),
+      threshold: this.threshold,
+      contours: this.contours && !this.#original,
+      boxes: this.boxes && !this.#original,
+    };
   }
 
   #draw() {
@@ -370,42 +456,140 @@ export class GradCamElement extends Base {
   #build() {
     if (typeof document === "undefined") return;
     const root = this.attachShadow({ mode: "open" });
-    sheet ??= createSheet();
-    root.adoptedStyleSheets = [sheet];
     const parts = {
       slot: create("slot"),
       image: create("img", { part: "image", hidden: true }),
       canvas: create("canvas", { part: "canvas", hidden: true, attributes: { role: "img" } }),
       value: create("span", { part: "value", hidden: true, attributes: { "aria-hidden": "true" } }),
-      progress: create("div", { part: "progress", attributes: { role: "progressbar", "aria-label": "Explaining the image", "aria-valuemin": "0", "aria-valuemax": "100" } },
-        create("div", { part: "progress-bar" })),
+      progress: create(
+        "div",
+        { part: "progress", attributes: { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" } },
+        create("div", { part: "progress-bar" }),
+      ),
+      caption: create("figcaption", { part: "caption", hidden: true }),
       message: create("p", { part: "message", hidden: true, attributes: { role: "alert" } }),
       announcer: create("p", { className: "announcer", attributes: { role: "status" } }),
     };
     parts.stage = create("div", { part: "stage" }, parts.slot, parts.image, parts.canvas, parts.value, parts.progress);
-    parts.figure = create("figure", { part: "figure" }, parts.stage, parts.message, parts.announcer);
+    parts.figure = create("figure", { part: "figure" }, parts.stage, parts.caption, parts.message, parts.announcer);
     parts.image.addEventListener("error", () => {
       this.#poster.failed = parts.image.hidden = true;
     });
-    parts.slot.addEventListener("slotchange", () => this.#show());
+    parts.slot.addEventListener("slotchange", () => this.#slottedChanged());
+    // Loads of slotted pictures do not bubble. The element's own event of that name is meant for others.
+    this.addEventListener("load", (event) => event.target !== this && this.#slottedChanged(), true);
     holdable(parts.canvas, (held) => this.showOriginal(held), CLICK);
     parts.canvas.addEventListener("pointermove", (event) => this.#hover(event));
-    parts.canvas.addEventListener("pointerleave", () => (parts.value.hidden = true));
+    parts.canvas.addEventListener("pointerleave", () => this.#hover(undefined));
     root.append(parts.figure);
     this.#parts = parts;
   }
 
   /** Shows what there is: the heatmap, else the page's own fallback, else the image alone. */
   #show() {
-    const { slot, canvas, message } = this.#parts;
+    const { slot, stage, canvas, message } = this.#parts;
     const failed = !message.hidden;
     const drawn = Boolean(this.#shown) && !failed;
-    const hasFallback = slot.assignedElements().length > 0;
+    const hasFallback = (slot.assignedElements?.() ?? []).length > 0;
+    if (drawn && canvas.hidden) this.#takeSize();
     canvas.hidden = !drawn;
     slot.hidden = drawn || (!failed && !hasFallback);
+    stage.toggleAttribute("data-slotted", !slot.hidden);
     this.#showPoster(!drawn && !hasFallback);
     if (drawn) canvas.setAttribute("aria-label", this.#describe());
+    this.#reserve();
+    this.#showCaption(drawn);
+    this.#parts.progress.setAttribute("aria-label", this.say("Explaining the image"));
+    // Another map has another number at the same place.
+    this.#hover(this.#pointer);
     this.#updateControls();
+  }
+
+  /** The style, in whichever document the element is now. */
+  #dress() {
+    const root = this.shadowRoot;
+    const { ownerDocument } = this;
+    if (!root || root.querySelector("style")) return;
+    try {
+      let sheet = sheets.get(ownerDocument);
+      if (!sheet) {
+        sheet = new ownerDocument.defaultView.CSSStyleSheet();
+        sheet.replaceSync(STYLE);
+        sheets.set(ownerDocument, sheet);
+      }
+      root.adoptedStyleSheets = [sheet];
+    } catch {
+      // Documents without a window, and browsers without such sheets.
+      if (ownerDocument.defaultView) root.prepend(create("style", { textContent: STYLE }));
+    }
+  }
+
+  /** Gives the picture the size that the author asked for, and its shape before it is there. */
+  #reserve() {
+    const { canvas, image, stage } = this.#parts;
+    const slotted = this.#picture();
+    const asked = (name, node) => {
+      const number = parseFloat(node?.getAttribute(name) ?? "");
+      return number > 0 ? number : undefined;
+    };
+    const own = asked("width", this);
+    stage.toggleAttribute("data-sized", own !== undefined);
+    if (own) stage.style.width = `${own}px`;
+    else if (!this.#taken) stage.style.removeProperty("width");
+    const width = own ?? asked("width", slotted);
+    const height = asked("height", this) ?? asked("height", slotted);
+    for (const node of [canvas, image]) {
+      if (own) node.style.width = "100%";
+      // Styles of the page had the last word on the slotted picture.
+      else if (node === canvas && this.#taken) continue;
+      else if (width) node.style.width = `${width}px`;
+      else node.style.removeProperty("width");
+    }
+    // Of a picture that is there, its own shape counts.
+    image.style.aspectRatio = width && height && !image.naturalWidth ? `${width} / ${height}` : "";
+  }
+
+  /** The width that styles of the page gave the slotted picture, in CSS pixels, if it is not the picture's own or all there is. */
+  #taken;
+
+  /** Before the heatmap takes the place of the slotted picture: it is to be as wide. */
+  #takeSize() {
+    const picture = this.#picture();
+    const { canvas, stage, figure } = this.#parts;
+    this.#taken = undefined;
+    canvas.style.removeProperty("width");
+    stage.style.removeProperty("width");
+    if (!picture || this.#parts.slot.hidden || !picture.complete || !picture.naturalWidth) return;
+    const { width } = picture.getBoundingClientRect();
+    const room = figure.getBoundingClientRect().width;
+    const own = Math.min(canvas.width, room);
+    if (!(width > 0) || Math.abs(width - own) < 1.5) return;
+    this.#taken = width;
+    canvas.style.width = Math.abs(width - room) < 1.5 ? "100%" : `${width}px`;
+    if (canvas.style.width === "100%") stage.style.width = "100%";
+  }
+
+  #showCaption(drawn) {
+    const { caption } = this.#parts;
+    caption.hidden = !this.caption && !(drawn && this.controls);
+    // With controls the line is there for paper alone, which has none.
+    caption.toggleAttribute("data-print", !this.caption);
+    const isExplained = drawn && this.#shown.method !== undefined;
+    caption.textContent = isExplained
+      ? this.say("{label}, {percent} · {method}", this.#named())
+      : drawn
+        ? this.#what()
+        : "\u00a0";
+  }
+
+  /** What is shown in the language of the page. */
+  say(words, parts) {
+    return say(languageOf(this), words, parts);
+  }
+
+  /** A probability in the language of the page. */
+  percent(probability) {
+    return percent(probability, languageOf(this));
   }
 
   /** The image itself, until there is more to show. */
@@ -413,13 +597,14 @@ export class GradCamElement extends Base {
     const { image } = this.#parts;
     const { src } = this;
     if (this.#poster?.src !== src) {
-      URL.revokeObjectURL(this.#poster?.made);
-      const made = src instanceof Blob ? URL.createObjectURL(src) : undefined;
+      if (this.#poster?.made) URL.revokeObjectURL(this.#poster.made);
+      // A simulated document has no addresses of its own making.
+      const made = src instanceof Blob ? URL.createObjectURL?.(src) : undefined;
       this.#poster = { src, made, address: made ?? (typeof src === "string" ? src : undefined), failed: false };
       image.removeAttribute("src");
     }
     const { address, failed } = this.#poster;
-    image.alt = this.alt;
+    image.alt = this.#alt();
     image.loading = this.loading;
     if (wanted && address && !image.hasAttribute("src")) image.src = address;
     image.hidden = !wanted || !address || failed;
@@ -450,28 +635,60 @@ export class GradCamElement extends Base {
     }
   }
 
+  #alt() {
+    return this.getAttribute("alt") ?? this.#picture()?.alt ?? "";
+  }
+
   #describe() {
-    const what = this.#what();
-    return this.alt ? `${this.alt}. ${what}` : what;
+    const alt = this.#alt();
+    return alt ? `${alt}. ${this.#what()}` : this.#what();
+  }
+
+  /** The names of what is shown. */
+  #named() {
+    const { targetClass, method, ratherThan } = this.#shown;
+    const { model, probabilities } = this.#prediction;
+    return {
+      method: METHODS.find(({ name }) => name === method)?.title ?? method,
+      label: model.labels[targetClass],
+      rival: ratherThan === undefined ? undefined : model.labels[ratherThan],
+      // Kept together and left to right, whatever is around it.
+      percent: `\u2066${this.percent(probabilities[targetClass])}\u2069`,
+    };
   }
 
   /** What is over the image, in words. */
   #what() {
-    const { targetClass, method, channel, target, ratherThan } = this.#shown;
-    if (method === undefined) return channel === undefined ? "A concept of a layer" : `Activations of channel ${channel}`;
-    const { labels } = this.#prediction.model;
-    const title = METHODS.find(({ name }) => name === method)?.title ?? method;
-    const rival = ratherThan === undefined ? "" : ` rather than ${labels[ratherThan]}`;
-    return `${title} heatmap ${target === "against" ? "against" : "for"} ${labels[targetClass]}${rival}, ${percent(this.#prediction.probabilities[targetClass])}`;
+    const { method, channel, target, ratherThan } = this.#shown;
+    if (method === undefined)
+      return channel === undefined
+        ? this.say("A concept of a layer")
+        : this.say("Activations of channel {channel}", { channel });
+    const { percent, ...named } = this.#named();
+    const toward = target === "against" ? "against" : "for";
+    const rival = ratherThan === undefined ? "" : " rather than {rival}";
+    return this.say(`{method} heatmap ${toward} {label}${rival}, {percent}`, {
+      ...named,
+      percent: percent.slice(1, -1),
+    });
   }
 
   #announce() {
-    this.#parts.announcer.textContent = `${this.#describe()}. ${this.#explanation.note}`;
+    const { note } = this.#explanation;
+    const [seen, ...frame] = note.endsWith(FIRST_FRAME)
+      ? [note.slice(0, -FIRST_FRAME.length - 1), FIRST_FRAME]
+      : [note];
+    const sentences = [seen, ...frame].map((sentence) => this.say(sentence)).join(" ");
+    this.#parts.announcer.textContent = `${this.#describe()}. ${sentences}`;
   }
 
-  #hover({ clientX, clientY, pointerType }) {
+  /** Shows the number under the pointer. @param {PointerEvent} [pointer] none: it left */
+  #hover(pointer) {
+    this.#pointer = pointer;
     const { value, stage } = this.#parts;
-    const number = pointerType === "touch" || this.#original ? undefined : this.valueAt(clientX, clientY);
+    const { clientX, clientY, pointerType } = pointer ?? {};
+    const isShown = pointer && pointerType !== "touch" && !this.#original;
+    const number = isShown ? this.valueAt(clientX, clientY) : undefined;
     value.hidden = number === undefined;
     if (number === undefined) return;
     const box = stage.getBoundingClientRect();
@@ -482,11 +699,16 @@ export class GradCamElement extends Base {
   }
 }
 
-function createSheet() {
-  const sheet = new CSSStyleSheet();
-  sheet.replaceSync(STYLE);
-  return sheet;
+/** An attribute's class: digits are an index, whatever the labels say. */
+function asClass(text) {
+  if (text === null) return undefined;
+  return /^\s*\d+\s*$/.test(text) ? Number(text) : text;
 }
+
+// On paper there is no scrolling: whatever was far from the window is explained now.
+globalThis.addEventListener?.("beforeprint", () => {
+  for (const element of living) element[hurry]();
+});
 
 // Two copies of the package on one page share the name; the first one keeps it.
 if (globalThis.customElements && !customElements.get("grad-cam")) customElements.define("grad-cam", GradCamElement);

@@ -1,19 +1,24 @@
+import { FILES } from "./catalog.js";
 import { Bytes, download } from "./download.js";
 import { GradCamError, throwIfAborted } from "./errors.js";
-import { copyOf } from "./spare.js";
+import { copyOf } from "./buffer-pool.js";
 
 /**
  * An image as the engine takes it, kept so that it can be handed over again after a crash.
  *
  * `bytes` is an encoded file that the engine decodes, so that every browser sees the same pixels; `rgba` are pixels
  * that only the browser could give; `tensor` is the network's input as it is.
- * @typedef {{ bytes: Bytes } | { width: number, height: number, rgba: Blob | Uint8ClampedArray } | { tensor: Float32Array, shape: number[] }} Source
+ * @typedef {{ bytes: Bytes, isRare?: boolean } | { width: number, height: number, rgba: Blob | Uint8ClampedArray } | { tensor: Float32Array, shape: number[] }} Source
  */
 
 /** Pictures with more pixels are refused: two copies of one would fill a phone's memory. */
 const MAX_PIXELS = 64e6;
 
-/** Images under way before anybody can use them. @type {Map<string, Promise<Bytes>>} */
+/**
+ * Images under way before anybody can use them, each with the signals of those who want it.
+ * @typedef {{ bytes: Promise<Bytes>, stop: AbortController, wanting: Set<AbortSignal | undefined> }} Fetch
+ * @type {Map<string, Fetch>}
+ */
 const expected = new Map();
 
 /**
@@ -22,12 +27,33 @@ const expected = new Map();
  * @param {unknown} image @param {AbortSignal} signal
  */
 export function expectImage(image, signal) {
-  if (typeof image !== "string" || expected.has(image)) return;
-  const bytes = fetchImage(image, signal);
-  expected.set(image, bytes);
-  const forget = () => expected.get(image) === bytes && expected.delete(image);
-  signal.addEventListener("abort", forget, { once: true });
-  bytes.catch(forget);
+  if (typeof image !== "string" || signal.aborted) return;
+  if (!expected.has(image)) {
+    const stop = new AbortController();
+    const bytes = fetchImage(image, stop.signal);
+    expected.set(image, { bytes, stop, wanting: new Set() });
+    bytes.catch(() => forget(image, bytes));
+  }
+  want(image, signal);
+}
+
+/** Takes part in a fetch, which ends early only if nobody wants it any more. @param {string} image @param {AbortSignal} [signal] */
+function want(image, signal) {
+  const fetched = expected.get(image);
+  fetched?.wanting.add(signal);
+  const leave = () => {
+    fetched.wanting.delete(signal);
+    if (fetched.wanting.size > 0) return;
+    forget(image, fetched.bytes);
+    fetched.stop.abort();
+  };
+  if (fetched) signal?.addEventListener("abort", leave, { once: true });
+  return fetched?.bytes;
+}
+
+/** @param {string} image @param {Promise<Bytes>} bytes */
+function forget(image, bytes) {
+  if (expected.get(image)?.bytes === bytes) expected.delete(image);
 }
 
 function fetchImage(address, signal) {
@@ -45,7 +71,8 @@ const FRAME_BYTES = 4 * 1920 * 1080;
  */
 export async function readSource(image, signal) {
   if (typeof image === "string" || image instanceof URL) {
-    const early = expected.get(image);
+    throwIfAborted(signal);
+    const early = want(image, signal);
     expected.delete(image);
     return fromFile(await (early ?? fetchImage(image, signal)));
   }
@@ -78,30 +105,50 @@ function isTensor(image) {
 
 function describe(value) {
   if (value === null || value === undefined) return String(value);
-  return typeof value === "object" ? `A value of type ${value.constructor?.name ?? "object"}` : `The ${typeof value} ${String(value)}`;
+  return typeof value === "object"
+    ? `A value of type ${value.constructor?.name ?? "object"}`
+    : `The ${typeof value} ${String(value)}`;
 }
+
+/** How far into a file to look for what it is: drawings may begin with a long comment. */
+const HEAD_BYTES = 1 << 16;
 
 /** @param {Bytes} bytes @returns {Promise<Source>} */
 async function fromFile(bytes) {
-  const head = await bytes.head(512).catch((cause) => {
+  const head = await bytes.head(HEAD_BYTES).catch((cause) => {
     throw new GradCamError("ImageError", "The image file can't be read.", { cause });
   });
-  if (engineDecodes(head)) return { bytes };
+  const kind = kindOf(head);
+  if (kind) return { bytes, isRare: kind.isRare };
   const decoded = await decodeInBrowser(bytes.blob, head);
   // What the browser can't read either, the engine refuses with its reason.
   return decoded ?? { bytes };
 }
 
-/** Whether the file begins like PNG, JPEG, GIF, BMP or WebP. @param {Uint8Array} head */
-function engineDecodes(head) {
-  const text = String.fromCharCode(...head.subarray(0, 12));
-  return /^(\x89PNG|\xff\xd8\xff|GIF8|BM|RIFF[^]{4}WEBP)/.test(text);
+/** Which of the files it is that the engine decodes. @param {Uint8Array} head */
+function kindOf(head) {
+  return FILES.find(({ magic }) => [...magic].every((mark, at) => mark === "?" || mark.charCodeAt(0) === head[at]));
+}
+
+/** Whether the file is XML whose first element is `svg`, behind comments and declarations of any length. @param {Uint8Array} head */
+function isDrawing(head) {
+  const text = new TextDecoder().decode(head).replace(/^\ufeff/, "");
+  let at = 0;
+  for (;;) {
+    while (/\s/.test(text.charAt(at))) at++;
+    const pairs = { "<!--": "-->", "<?": "?>", "<!": ">" };
+    const open = Object.keys(pairs).find((mark) => text.startsWith(mark, at));
+    if (!open) return /^<(\w+:)?svg[\s>/]/.test(text.slice(at, at + 64));
+    const close = text.indexOf(pairs[open], at + open.length);
+    if (close < 0) return false;
+    at = close + pairs[open].length;
+  }
 }
 
 /** @returns {Promise<Source | undefined>} */
 async function decodeInBrowser(blob, head) {
   if (typeof document === "undefined") return undefined;
-  const isSvg = /<svg[\s>]/.test(new TextDecoder().decode(head)) || blob.type === "image/svg+xml";
+  const isSvg = isDrawing(head) || blob.type === "image/svg+xml";
   const typed = isSvg && blob.type !== "image/svg+xml" ? new Blob([blob], { type: "image/svg+xml" }) : blob;
   const address = URL.createObjectURL(typed);
   try {
@@ -137,7 +184,8 @@ async function fromImageElement(image, signal) {
 async function fromDrawable(drawable, width, height) {
   if (!(width > 0 && height > 0)) throw new GradCamError("ImageError", "The image has no pixels.");
   refuseLarge(width, height);
-  const canvas = typeof OffscreenCanvas === "undefined" ? document.createElement("canvas") : new OffscreenCanvas(width, height);
+  const canvas =
+    typeof OffscreenCanvas === "undefined" ? document.createElement("canvas") : new OffscreenCanvas(width, height);
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -145,7 +193,10 @@ async function fromDrawable(drawable, width, height) {
     context.drawImage(drawable, 0, 0, width, height);
     return fromPixels(width, height, context.getImageData(0, 0, width, height).data);
   } catch (cause) {
-    const reason = cause.name === "SecurityError" ? "it comes from another site, which does not allow reading it (CORS)" : cause.message;
+    const reason =
+      cause.name === "SecurityError"
+        ? "it comes from another site, which does not allow reading it (CORS)"
+        : cause.message;
     throw new GradCamError("ImageError", `The image's pixels can't be read: ${reason}.`, { cause });
   }
 }
@@ -158,6 +209,9 @@ function fromPixels(width, height, rgba) {
 
 function refuseLarge(width, height) {
   if (width * height > MAX_PIXELS) {
-    throw new GradCamError("ImageError", `The image has ${width} × ${height} pixels; up to ${MAX_PIXELS / 1e6} million can be handled.`);
+    throw new GradCamError(
+      "ImageError",
+      `The image has ${width} × ${height} pixels; up to ${MAX_PIXELS / 1e6} million can be handled.`,
+    );
   }
 }

@@ -1,11 +1,17 @@
+import { assetUrl } from "./assets.js";
+import { PREPROCESS } from "./catalog.js";
 import { Bytes, download } from "./download.js";
 import { GradCamError, throwIfAborted } from "./errors.js";
+import { refuseForeign } from "./foreign.js";
+import { MODELS, PACKED } from "./models.js";
 
 /** @typedef {import("./index.js").Preprocess} Preprocess */
-/** @typedef {{ name?: string, bytes: Bytes, preprocess?: Preprocess, labels?: string[], targetLayer?: string }} ModelFile */
+/** @typedef {{ name?: string, address?: string, bytes: Bytes, parts?: { name: string, bytes: Bytes }[], beside?: any[], preprocess?: Preprocess, labels?: string[], targetLayer?: string, certainty?: import("./certainty.js").Rule }} ModelFile */
 
-/** The model that comes with the package. */
-export const DEFAULT_MODEL = new URL("./models/everyday/model.json", import.meta.url).href;
+export { MODELS };
+
+/** The model that is taken where none is named. */
+export const DEFAULT_MODEL = MODELS[0].url;
 
 /**
  * Fetches what `source` stands for: a manifest with its file and labels, or an ONNX file alone.
@@ -16,17 +22,116 @@ export const DEFAULT_MODEL = new URL("./models/everyday/model.json", import.meta
  * @throws {GradCamError} `ModelError`
  */
 export async function readModel(source, { signal, onProgress }) {
-  if (source instanceof Blob) return { bytes: new Bytes(source), name: source.name };
+  if (Array.isArray(source) || (globalThis.FileList && source instanceof FileList)) {
+    return readTogether([...source], { signal, onProgress });
+  }
+  if (source instanceof Blob) return { bytes: await onnx(new Bytes(source), source.name), name: source.name };
   if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) return { bytes: new Bytes(new Blob([source])) };
   if (typeof source !== "string" && !(source instanceof URL)) {
     throw new GradCamError("ModelError", "A model is an address, a Blob, an ArrayBuffer or a Uint8Array.");
   }
-  const address = absolute(source, globalThis.document?.baseURI ?? globalThis.location?.href);
+  const address = addressOfModel(source, base());
+  // Some bundlers give addresses without their host.
+  const packed = MODELS.find(({ url }) => absolute(url, base()) === address);
+  if (packed) {
+    const { MANIFEST, FILE } = await PACKED[packed.name]();
+    const file = assetUrl(`models/${packed.name}/${MANIFEST.file}`, FILE).href;
+    return readManifest({ ...MANIFEST, file }, address, { signal, onProgress });
+  }
   const looksLikeManifest = new URL(address).pathname.endsWith(".json");
-  const bytes = await download(address, { kind: "ModelError", what: "the model", signal, onProgress: looksLikeManifest ? undefined : onProgress });
+  const bytes = await download(address, {
+    kind: "ModelError",
+    what: "the model",
+    signal,
+    onProgress: looksLikeManifest ? undefined : onProgress,
+  });
   // An ONNX file begins with the byte 8, a manifest with a brace.
-  if (!/^[\s\ufeff]*\{/.test(new TextDecoder().decode(await bytes.head(64)))) return { bytes, name: fileName(address) };
+  if (!/^[\s\ufeff]*\{/.test(new TextDecoder().decode(await bytes.head(64)))) {
+    return { bytes: await onnx(bytes, fileName(address)), name: fileName(address), address };
+  }
   return readManifest(parseManifest(await bytes.text(), address), address, { signal, onProgress });
+}
+
+/** The bytes, unless they are those of something else. @param {Bytes} bytes @param {string | undefined} name */
+async function onnx(bytes, name) {
+  await refuseForeign(bytes, name);
+  return bytes;
+}
+
+/** An ONNX file with what lies beside it: files of parameters, a manifest, names of classes. Each is a file or an address. */
+async function readTogether(sources, options) {
+  let manifest, names;
+  for (const note of sources.filter((source) => source instanceof Blob && /\.(json|txt)$/i.test(nameOf(source)))) {
+    const text = await note.text();
+    if (!/^\s*\{/.test(text)) names = parseLabels(text);
+    // Other programs have JSON files of their own there.
+    else if (/"file"\s*:/.test(text)) manifest = parseManifest(text, nameOf(note));
+  }
+  const model = [
+    (name) => name === lastOf(manifest?.file ?? ""),
+    (name) => /\.onnx$/i.test(name),
+    (name) => /\.json$/i.test(name),
+  ]
+    .map((fits) => sources.find((source) => fits(nameOf(source))))
+    .find(Boolean);
+  if (!model) {
+    const listed = sources.map(nameOf).join(", ") || "nothing";
+    throw new GradCamError("ModelError", `Of the files of a model one is the .onnx file; these are ${listed}.`);
+  }
+  const file = await readModel(model, options);
+  const labels = Array.isArray(manifest?.labels) ? manifest.labels : names;
+  if (labels) checkLabels(labels, "ModelError", "What lies beside the model");
+  if (manifest) await check(file.bytes, manifest, nameOf(model));
+  return { ...file, ...(labels && { labels }), ...described(manifest), beside: sources };
+}
+
+/** What a manifest says beside the file and the names. */
+function described({ name, preprocess, targetLayer, certainty } = {}) {
+  return Object.fromEntries(Object.entries({ name, preprocess, targetLayer, certainty }).filter(([, value]) => value));
+}
+
+/** @param {any} source a file or an address */
+function nameOf(source) {
+  return (source instanceof Blob ? /** @type {File} */ (source).name : fileName(absolute(source, base()))) ?? "";
+}
+
+/** @param {string} path */
+function lastOf(path) {
+  return path.split(/[\\/]/).pop();
+}
+
+/**
+ * The files in which a model's parameters lie: those that came with it, else those beside its address.
+ *
+ * @param {string[]} names as the model's file has them
+ * @param {ModelFile} file
+ * @param {AbortSignal} [signal]
+ */
+export async function readParts(names, { address, beside = [] }, signal) {
+  const read = async (name) => {
+    const given = beside.find((source) => nameOf(source) === lastOf(name));
+    if (given instanceof Blob) return { name, bytes: new Bytes(given) };
+    // Beside it, whatever the file says: no model sends requests elsewhere.
+    const found = given ? absolute(given, base()) : address && absolute(encodeURIComponent(lastOf(name)), address);
+    return found && { name, bytes: await partAt(found, signal) };
+  };
+  // What is nowhere the engine misses, and says how to write one file.
+  return (await Promise.all(names.map(read))).filter(Boolean);
+}
+
+/** @param {string} address @param {AbortSignal} [signal] */
+function partAt(address, signal) {
+  return download(address, { kind: "ModelError", what: "the model's parameters", signal });
+}
+
+/** What addresses are relative to. */
+function base() {
+  return globalThis.document?.baseURI ?? globalThis.location?.href;
+}
+
+/** What a model's name or address stands for, as an address. @param {string | URL} source @param {string} base */
+export function addressOfModel(source, base) {
+  return absolute(MODELS.find(({ name }) => name === source)?.url ?? source, base);
 }
 
 /** @param {string} text @param {string} address for the error's sentence */
@@ -38,9 +143,36 @@ export function parseManifest(text, address) {
     throw new GradCamError("ModelError", `The manifest ${address} is not JSON: ${cause.message}.`, { cause });
   }
   if (typeof manifest.file !== "string") {
-    throw new GradCamError("ModelError", `The manifest ${address} names no "file": the ONNX file's address, relative to its own.`);
+    throw new GradCamError(
+      "ModelError",
+      `The manifest ${address} names no "file": the ONNX file's address, relative to its own.`,
+    );
+  }
+  for (const [field, type] of Object.entries({
+    name: "string",
+    sha256: "string",
+    bytes: "number",
+    targetLayer: "string",
+  })) {
+    const value = manifest[field];
+    if (value !== undefined && typeof value !== type)
+      throw new GradCamError("ModelError", `The manifest ${address} has a "${field}" that is no ${type}.`);
   }
   if (manifest.preprocess !== undefined) checkPreprocess(manifest.preprocess, "ModelError", `The manifest ${address}`);
+  for (const [field, highest] of [
+    ["probability", 1],
+    ["energy", Infinity],
+    ["rest", Infinity],
+  ]) {
+    const value = manifest.certainty?.[field];
+    if (value !== undefined && !(typeof value === "number" && value >= 0 && value <= highest)) {
+      const accepted = highest === 1 ? "a number from 0 to 1" : "a number above 0";
+      throw new GradCamError(
+        "ModelError",
+        `The manifest ${address} has a certainty with the ${field} ${value}: ${accepted} is accepted.`,
+      );
+    }
+  }
   return manifest;
 }
 
@@ -50,26 +182,39 @@ async function readManifest(manifest, address, { signal, onProgress }) {
     download(file, { kind: "ModelError", what: "the model", bytes: manifest.bytes, signal, onProgress }),
     readLabels(manifest.labels, address, signal),
   ]);
+  await refuseForeign(bytes, fileName(file));
   await check(bytes, manifest, file);
   throwIfAborted(signal);
-  return { name: manifest.name ?? fileName(file), bytes, labels, preprocess: manifest.preprocess, targetLayer: manifest.targetLayer };
+  return { name: fileName(file), bytes, address: file, labels, ...described(manifest) };
 }
 
-async function readLabels(labels, address, signal) {
+/**
+ * Names of classes, or what their address, relative to `address`, leads to.
+ * @param {unknown} labels @param {string | undefined} address @param {AbortSignal | undefined} signal @param {string} [who] for errors
+ */
+export async function readLabels(labels, address, signal, who = `The manifest ${address}`) {
   if (labels === undefined) return undefined;
   if (typeof labels === "string") {
     const file = absolute(labels, address);
     const text = await (await download(file, { kind: "ModelError", what: "the labels", signal })).text();
     labels = parseLabels(text);
-    if (!labels) throw new GradCamError("ModelError", `The labels in ${file} are neither a JSON list of names nor one name a line.`);
+    if (!labels)
+      throw new GradCamError(
+        "ModelError",
+        `The labels in ${file} are neither a JSON list of names nor one name a line.`,
+      );
   }
-  checkLabels(labels, "ModelError", `The manifest ${address}`);
+  checkLabels(labels, "ModelError", who);
   return labels;
 }
 
 /** A JSON list of names, or one name a line. @param {string} text @returns {string[] | undefined} */
 export function parseLabels(text) {
-  if (!/^\s*[[{]/.test(text)) return text.trim().split(/\r?\n/).map((line) => line.trim());
+  if (!/^\s*[[{]/.test(text))
+    return text
+      .trim()
+      .split(/\r?\n/)
+      .map((line) => line.trim());
   try {
     const labels = JSON.parse(text);
     return Array.isArray(labels) ? labels : undefined;
@@ -87,7 +232,10 @@ async function check(bytes, { sha256, bytes: length }, file) {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await bytes.all()));
   const actual = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (actual !== String(sha256).toLowerCase()) {
-    throw new GradCamError("ModelError", `${file} does not match its manifest: its SHA-256 is ${actual}, not ${sha256}.`);
+    throw new GradCamError(
+      "ModelError",
+      `${file} does not match its manifest: its SHA-256 is ${actual}, not ${sha256}.`,
+    );
   }
 }
 
@@ -106,15 +254,25 @@ export function checkPreprocess(preprocess, name, who) {
   if (typeof preprocess !== "object" || preprocess === null) refuse("no fields");
   const { width, height, resize, mean, std, order } = preprocess;
   for (const [field, size] of Object.entries({ width, height })) {
-    if (size !== undefined && !(Number.isInteger(size) && size > 0 && size <= 8192)) refuse(`the ${field} ${size}: whole pixels from 1 to 8192 are accepted`);
+    if (size !== undefined && !(Number.isInteger(size) && size > 0 && size <= PREPROCESS.maxSide))
+      refuse(`the ${field} ${size}: whole pixels from 1 to ${PREPROCESS.maxSide} are accepted`);
   }
-  if (![undefined, "stretch", "crop", "letterbox"].includes(resize)) refuse(`the resize "${resize}": stretch, crop and letterbox are accepted`);
-  if (![undefined, "RGB", "BGR"].includes(order)) refuse(`the order "${order}": RGB and BGR are accepted`);
+  for (const [field, value] of Object.entries({ resize, order })) {
+    const accepted = PREPROCESS[field];
+    if (value !== undefined && !accepted.includes(value))
+      refuse(`the ${field} "${value}": ${new Intl.ListFormat("en-GB").format(accepted)} are accepted`);
+  }
   for (const [field, values] of Object.entries({ mean, std })) {
-    const numbers = values === undefined || (Array.isArray(values) && values.length > 0 && values.every(Number.isFinite));
+    const numbers =
+      values === undefined ||
+      (Array.isArray(values) &&
+        values.length > 0 &&
+        values.length <= PREPROCESS.maxChannels &&
+        values.every(Number.isFinite));
     if (!numbers) refuse(`a ${field} that is no list of numbers, one for each channel`);
   }
-  if (std?.includes(0)) refuse("a std of 0");
+  const wrong = std?.find((value) => value <= 0);
+  if (wrong !== undefined) refuse(`a std of ${wrong}: numbers over 0 are accepted`);
 }
 
 function absolute(address, base) {
@@ -126,5 +284,12 @@ function absolute(address, base) {
 }
 
 function fileName(address) {
-  return /^https?:/.test(address) ? decodeURIComponent(new URL(address).pathname.split("/").pop()) : undefined;
+  if (!/^https?:/.test(address)) return undefined;
+  const name = new URL(address).pathname.split("/").pop();
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    // A % that stands for itself.
+    return name;
+  }
 }

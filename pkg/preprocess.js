@@ -1,5 +1,8 @@
 // What a bare ONNX file leaves open: how to prepare an image for it, and what its classes are called.
 
+import { PREPROCESS } from "./catalog.js";
+import { checkPreprocess } from "./manifest.js";
+
 /** @typedef {import("./index.js").Preprocess} Preprocess */
 /** @typedef {{ input: { width: number, height: number, channels: number }, classes: number, metadata: Map<string, string> }} NetworkInfo */
 
@@ -12,15 +15,23 @@ const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
  * @param {Preprocess | undefined} fromOptions
  * @param {Preprocess | undefined} fromManifest
  * @returns {{ preprocess: Required<Preprocess>, reason: string, guessed: boolean }}
+ * @throws {GradCamError} `ModelError` if the file says something that can't be
  */
 export function choosePreprocess(info, fromOptions, fromManifest) {
   const guess = guessFor(info);
   if (fromOptions) return { preprocess: complete(fromOptions, guess, info), reason: "as given", guessed: false };
-  if (fromManifest) return { preprocess: complete(fromManifest, guess, info), reason: "from the model's manifest", guessed: false };
+  if (fromManifest)
+    return { preprocess: complete(fromManifest, guess, info), reason: "from the model's manifest", guessed: false };
   const fromFile = readMetadata(info);
-  if (fromFile) return { preprocess: complete(fromFile, guess, info), reason: "from the file's metadata", guessed: false };
+  if (fromFile) checkPreprocess(fromFile, "ModelError", "The file's metadata");
+  if (fromFile)
+    return { preprocess: complete(fromFile, guess, info), reason: "from the file's metadata", guessed: false };
   const shown = `mean ${guess.mean.join(", ")}; std ${guess.std.join(", ")}; ${guess.resize}`;
-  return { preprocess: complete({}, guess, info), reason: `a guess, because the file does not say: ${shown}`, guessed: true };
+  return {
+    preprocess: complete({}, guess, info),
+    reason: `a guess, because the file does not say: ${shown}`,
+    guessed: true,
+  };
 }
 
 /** What most files without a word about it were trained with. @param {NetworkInfo} info */
@@ -45,19 +56,26 @@ function complete({ width, height, resize, mean, std, order }, guess, { input })
 /** @param {NetworkInfo} info @returns {Preprocess | undefined} */
 function readMetadata({ metadata }) {
   const text = metadata.get("preprocess") ?? metadata.get("preprocessing");
+  // Ultralytics' classifiers: the middle square, samples in 0..=1.
+  if (text === undefined && metadata.get("task") === "classify" && metadata.has("imgsz")) {
+    return { mean: [0], std: [1], resize: "crop", order: "RGB" };
+  }
   if (text === undefined && !metadata.has("mean")) return undefined;
   const json = parseObject(text);
   if (json) return pickFields(json);
-  const prose = text ?? "";
+  const prose = (text ?? "").slice(0, MAX_PROSE);
   const mean = numbers(metadata.get("mean")) ?? numbers(/mean\b[\s:=[(]*([-\d.,\s]+)/i.exec(prose)?.[1]);
   const std = numbers(metadata.get("std")) ?? numbers(/std\b[\s:=[(]*([-\d.,\s]+)/i.exec(prose)?.[1]);
   const order = /\bBGR\b/.test(prose) ? "BGR" : "RGB";
-  const resize = /\b(stretch|crop|letterbox)\b/.exec(prose)?.[1];
+  const resize = PREPROCESS.resize.find((name) => new RegExp(`\\b${name}\\b`).test(prose));
   if (mean && std) return { mean, std, order, resize };
   if (/127\.5\s*-\s*1\b/.test(prose)) return { mean: [0.5], std: [0.5], order, resize };
   if (/\b0\s*(\.\.=?|-|to)\s*1\b/.test(prose)) return { mean: [0], std: [1], order, resize };
   return undefined;
 }
+
+/** The most characters of a description that are looked at. */
+const MAX_PROSE = 10_000;
 
 function pickFields({ width, height, resize, mean, std, order }) {
   return { width, height, resize, mean, std, order };
@@ -74,7 +92,7 @@ function parseObject(text) {
 
 /** The numbers in "0.485, 0.456 .406", if there is one or one for each colour. */
 function numbers(text) {
-  const found = (text?.match(/-?\d*\.?\d+/g) ?? []).map(Number);
+  const found = (text?.slice(0, MAX_PROSE).match(/-?\d*\.?\d+/g) ?? []).map(Number);
   return found.length === 1 || found.length === 3 ? found : undefined;
 }
 
@@ -83,19 +101,46 @@ export function labelsFromMetadata({ metadata, classes }) {
   for (const key of ["labels", "classes", "class_names", "names"]) {
     const text = metadata.get(key);
     if (!text) continue;
-    for (const names of readings(text)) if (names.length === classes) return names;
+    for (const names of readings(text, classes)) if (names.length === classes) return names;
   }
   return undefined;
 }
 
-/** The ways in which exporters write a list of names, the surest first. */
-function* readings(text) {
+/** The ways in which exporters write a list of `count` names, the surest first; none takes longer than the text. */
+function* readings(text, count) {
   try {
     const json = JSON.parse(text);
-    yield (Array.isArray(json) ? json : Object.values(json)).map(String);
+    yield (Array.isArray(json) ? json : inOrder(Object.entries(json))).map(String);
   } catch {
-    // Python's `{0: 'cat', 1: "dog's"}`.
-    yield Array.from(text.matchAll(/\d+\s*:\s*(['"])(.*?)\1\s*(?=[,}])/g), (match) => match[2]);
+    yield inOrder(pythonPairs(text, count));
   }
-  for (const separator of [/\r?\n/, /\s*[,;|]\s*/, /\s+/]) yield text.trim().split(separator);
+  // One more than is wanted tells that there are too many.
+  for (const separator of [/\r?\n/, /[,;|]/, /\s+/])
+    yield text
+      .trim()
+      .split(separator, count + 1)
+      .map((name) => name.trim());
+}
+
+/** Numbers and names in Python's `{0: 'cat', 1: "dog's"}`, up to one more than `count`: a name ends with its quote before a comma or the end. */
+function pythonPairs(text, count) {
+  const pairs = [];
+  const key = /[\s{,]*(\d+)\s*:\s*(['"])/y;
+  const end = /\s*[,}]/y;
+  for (let match; pairs.length <= count && (match = key.exec(text));) {
+    let close = key.lastIndex - 1;
+    do {
+      close = text.indexOf(match[2], close + 1);
+      end.lastIndex = close + 1;
+    } while (close >= 0 && !end.test(text));
+    if (close < 0) break;
+    pairs.push([match[1], text.slice(key.lastIndex, close)]);
+    key.lastIndex = close + 1;
+  }
+  return pairs;
+}
+
+/** Names by their numbers, which need not come in order. @param {[string, unknown][]} pairs */
+function inOrder(pairs) {
+  return [...pairs].sort(([a], [b]) => Number(a) - Number(b)).map(([, name]) => name);
 }

@@ -19,12 +19,12 @@ LARGEST = 80_000
 
 # Width, height, title, and the known objects by their class, nearer ones before those that they may hide.
 SCENES = {
-    "lighthouse": (420, 600, "A lighthouse on a rock", ["beacon"]),
+    "lighthouse": (420, 600, "A lighthouse on a rock", ["lighthouse"]),
     "coffee": (520, 520, "A cup of coffee", ["espresso"]),
     "barn": (640, 440, "A red barn", ["barn"]),
     "desk": (640, 520, "A cup of coffee and a keyboard", ["espresso", "computer keyboard"]),
     "lemons": (640, 440, "Lemons", ["lemon"]),
-    "coast": (560, 600, "A picket fence before a lighthouse", ["picket fence", "beacon"]),
+    "coast": (560, 600, "A picket fence before a lighthouse", ["picket fence", "lighthouse"]),
     "mushrooms": (500, 600, "Three mushrooms", ["mushroom"]),
     "breakfast": (640, 427, "A pretzel and a cup of coffee", ["pretzel", "espresso"]),
     "watertower": (460, 600, "A water tower", ["water tower"]),

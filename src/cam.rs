@@ -11,7 +11,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::heatmap::Grid;
-use crate::network::{Activation, Cut, LayerId, Network};
+use crate::network::runs::Watch;
+use crate::network::{Cut, LayerId, Network};
 use crate::tensor::{Tensor, numbers};
 use crate::{Error, ErrorKind, Result};
 
@@ -91,7 +92,7 @@ pub struct Prediction {
     network: Rc<Network>,
     input: Tensor<4>,
     scores: Vec<f32>,
-    /// At the default layer: another class or method need not run what lies before it again.
+    /// At the layer at which the network was run: another class or method need not run what lies before it again.
     cut: Rc<Cut>,
     /// At the layer that was asked for last, if another.
     other_cut: RefCell<Option<Rc<Cut>>>,
@@ -101,12 +102,27 @@ pub struct Prediction {
 const STRENGTHS: [f32; 3] = [0.9, 1., 1.1];
 
 impl Prediction {
-    /// Runs the network on one input `[1, C, H, W]`, as from [`Network::input_tensor`].
+    /// Runs the network on one preprocessed image: the numbers of `[1, C, H, W]`, row-major.
     ///
     /// # Errors
-    /// `DeviceError` if the device gives no result.
-    pub async fn new(network: Rc<Network>, input: Tensor<4>) -> Result<Prediction> {
-        let (cut, scores) = network.forward_through(input.clone(), network.default_layer_id()).await?;
+    /// `ImageError` if there are more or fewer numbers, `DeviceError` if the device gives no result.
+    pub async fn new(network: Rc<Network>, input: &[f32]) -> Result<Prediction> {
+        let layer = network.default_layer_id();
+        Prediction::ready_at(network, input, layer).await
+    }
+
+    /// The same, ready for explanations at another layer than the default one.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub async fn ready_at(network: Rc<Network>, input: &[f32], layer: LayerId) -> Result<Prediction> {
+        let input = network.input_of(input)?;
+        Prediction::of(network, input, Some(layer)).await
+    }
+
+    /// Runs the network on one input `[1, C, H, W]`, ready for explanations at a layer, by default at the default one.
+    pub(crate) async fn of(network: Rc<Network>, input: Tensor<4>, layer: Option<LayerId>) -> Result<Prediction> {
+        let (cut, scores) = network.run_through(&input, layer.unwrap_or(network.default_layer_id())).await?;
         let scores = numbers(scores);
         Ok(Prediction { network, input, scores, cut: Rc::new(cut), other_cut: RefCell::new(None) })
     }
@@ -118,13 +134,19 @@ impl Prediction {
 
     /// One number in 0..=1 a class.
     pub fn probabilities(&self) -> Vec<f32> {
-        probabilities(&self.network, &self.scores)
+        self.network.activation().probabilities(&self.scores)
     }
 
     /// The class with the highest score, the first if several have it.
     pub fn top_class(&self) -> usize {
         let scores = &self.scores;
         (1..scores.len()).fold(0, |top, class| if scores[class] > scores[top] { class } else { top })
+    }
+
+    /// How many bytes it takes: the input, and the activations kept for explanations.
+    pub fn memory(&self) -> usize {
+        let other = self.other_cut.borrow().as_ref().map_or(0, |cut| cut.memory());
+        size_of::<f32>() * self.input.dims().iter().product::<usize>() + self.cut.memory() + other
     }
 
     /// What was run: `[1, C, H, W]`.
@@ -154,7 +176,7 @@ impl Prediction {
             if other == target_class {
                 return Err(Error::new(
                     ErrorKind::Target,
-                    format!("class {other} can't be told from itself: another class to compare with is accepted"),
+                    format!("the class to compare with is the target class itself ({other}); choose a different class"),
                 ));
             }
         }
@@ -171,13 +193,13 @@ impl Prediction {
             }
         };
         let layers = match (options.layers.as_slice(), recipe.map, recipe.fuse) {
-            (_, Map::Input(InputMap::FullGrad | InputMap::Guided | InputMap::Occlusion), _) => vec![],
+            (_, Map::Input(map), _) if !matches!(map, InputMap::GuidedGradCam) => vec![],
             ([], Map::Layer(LayerMap::Pooling), _) => vec![self.network.pooled_layer()?],
             ([], _, Fuse::Product) => self.network.last_of_each_resolution(REFINED),
             ([], ..) => vec![self.network.default_layer_id()],
             (layers, ..) => layers.to_vec(),
         };
-        let watch = Watch { progress, stopped, from: 0., to: 1. };
+        let watch = Watch::new(progress, stopped);
         watch.at(0.)?;
         let task = Task { prediction: self, map: recipe.map, fuse: recipe.fuse, objective, layers: &layers, options };
         let map = if options.aug_smooth { task.augmented(watch).await? } else { task.run(watch).await? };
@@ -215,63 +237,14 @@ impl Prediction {
         if let Some(cut) = cached.filter(|cut| cut.layer() == layer) {
             return Ok(cut);
         }
-        let cut = Rc::new(self.network.forward_to(self.input.clone(), layer).await?);
+        let cut = Rc::new(self.network.run_to(&self.input, layer).await?);
         self.other_cut.replace(Some(cut.clone()));
         Ok(cut)
     }
 }
 
-fn probabilities(network: &Network, scores: &[f32]) -> Vec<f32> {
-    match network.activation() {
-        Activation::Softmax if scores.len() > 1 => {
-            target::softmax(&target::wide(scores)).into_iter().map(|p| p as f32).collect()
-        }
-        _ => scores.iter().map(|score| 1. / (1. + (-score).exp())).collect(),
-    }
-}
-
 /// How many layers RefineCAM multiplies if none are named.
 const REFINED: usize = 3;
-
-/// Who waits for a result: hears of progress and may stop it.
-#[derive(Clone, Copy)]
-struct Watch<'a> {
-    progress: &'a dyn Fn(f32),
-    stopped: &'a dyn Fn() -> bool,
-    /// The part of the whole that this is, as fractions.
-    from: f32,
-    to: f32,
-}
-
-impl Watch<'_> {
-    /// The watch over one of several equal parts.
-    fn part(self, index: usize, count: usize) -> Self {
-        let at = |index: usize| self.from + (self.to - self.from) * index as f32 / count as f32;
-        Watch { from: at(index), to: at(index + 1), ..self }
-    }
-
-    /// Reports a fraction of this part.
-    ///
-    /// # Errors
-    /// `AbortError` if the caller stopped it.
-    fn at(self, fraction: f32) -> Result<()> {
-        check_running(self.stopped)?;
-        (self.progress)(self.from + (self.to - self.from) * fraction);
-        Ok(())
-    }
-
-    /// The same between two runs of the network, where the caller's wish to stop may arrive.
-    async fn pause_at(self, fraction: f32) -> Result<()> {
-        // A message reaches a browser's worker only between two turns of its event loop.
-        #[cfg(target_family = "wasm")]
-        crate::web::next_turn().await;
-        self.at(fraction)
-    }
-}
-
-fn check_running(stopped: &dyn Fn() -> bool) -> Result<()> {
-    if stopped() { Err(Error::new(ErrorKind::Abort, "stopped by the caller")) } else { Ok(()) }
-}
 
 /// One explanation on its way: what is computed, of which input.
 struct Task<'a> {
@@ -293,12 +266,14 @@ impl Task<'_> {
         match self.map {
             Map::Layer(map) => self.layer_maps(map, watch).await,
             Map::Input(InputMap::FullGrad) => self.full_grad(watch).await,
-            Map::Input(InputMap::Guided) => Ok(self.guided_map()),
+            Map::Input(InputMap::Guided) => self.guided_map().await,
             Map::Input(InputMap::Occlusion) => self.occlusion(watch).await,
+            Map::Input(InputMap::Rollout) => self.rollout().await,
+            Map::Input(InputMap::LeGrad) => self.legrad(watch).await,
             Map::Input(InputMap::GuidedGradCam) => {
                 let grad_cam = LayerMap::Gradients(methods::grad_cam, Join::Sum);
                 let heatmap = self.finished(&self.layer_maps(grad_cam, watch).await?);
-                Ok(fused(&[self.guided_map(), heatmap], Fuse::Product))
+                Ok(fused(&[self.guided_map().await?, heatmap], Fuse::Product))
             }
         }
     }
@@ -331,7 +306,8 @@ impl Task<'_> {
                 watch.pause_at(0.).await?;
                 let input = self.prediction.input.clone().mul_scalar(strength);
                 let input = if mirrored { input.flip([3]) } else { input };
-                let prediction = Prediction::new(self.prediction.network.clone(), input).await?;
+                let prediction =
+                    Prediction::of(self.prediction.network.clone(), input, self.layers.first().copied()).await?;
                 let task = Task { prediction: &prediction, objective: self.objective.clone(), ..*self };
                 let map = self.finished(&task.run(watch).await?);
                 maps.push(if mirrored { map.mirrored() } else { map });
@@ -349,7 +325,7 @@ impl Task<'_> {
     /// The raw map of one layer.
     async fn layer_map(&self, map: LayerMap, layer: LayerId, watch: Watch<'_>) -> Result<Grid> {
         let cut = self.prediction.cut_at(layer).await?;
-        let activations = cut.activations();
+        let activations = cut.maps();
         let (weights, join) = match map {
             LayerMap::Pooling => (self.pooling_weights(layer)?, Join::Sum),
             LayerMap::Unweighted(join) => return self.joined(activations, join),

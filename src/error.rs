@@ -44,9 +44,9 @@ pub struct Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error of `kind` with a sentence for a person.
+    /// An error of `kind` with a sentence for a person, which a file's names can't make longer than a screen.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into() }
+        Error { kind, message: clipped(message.into(), MAX_MESSAGE) }
     }
 
     /// What kind of error this is.
@@ -58,6 +58,30 @@ impl Error {
     pub fn message(&self) -> &str {
         &self.message
     }
+}
+
+/// The most bytes of a sentence.
+const MAX_MESSAGE: usize = 4000;
+
+/// The most bytes of a name in a sentence.
+#[cfg(feature = "cpu")]
+const MAX_NAME: usize = 200;
+
+/// A name from a file, as it is shown in a sentence.
+#[cfg(feature = "cpu")]
+pub(crate) fn shortened(name: &str) -> String {
+    clipped(name.into(), MAX_NAME)
+}
+
+/// The beginning of a text, and how much is left out.
+fn clipped(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = text.floor_char_boundary(most);
+        let more = text.len() - end;
+        text.truncate(end);
+        text.push_str(&format!("… ({more} more bytes)"));
+    }
+    text
 }
 
 impl fmt::Display for Error {

@@ -48,6 +48,11 @@ impl Grid {
     ///
     /// # Panics
     /// If a side is zero. [`check_size`](crate::image::check_size) is for sizes that a user asked for.
+    ///
+    /// ```
+    /// use gradcam_web::heatmap::Grid;
+    /// assert_eq!(Grid::new(2, 1, vec![0., 4.]).resized(4, 1).values(), [0., 1., 3., 4.]);
+    /// ```
     pub fn resized(&self, width: u32, height: u32) -> Grid {
         assert!(width > 0 && height > 0, "a {width}×{height} grid");
         let columns = Axis::stretched(self.width, width);
@@ -70,6 +75,12 @@ impl Grid {
     /// The heatmap of a class activation map: negative numbers become 0, then the rest is stretched to 0..=1 by
     /// `(v - min) / (1e-7 + max - min)`, both at the map's own resolution, as in pytorch-grad-cam. A map that is not
     /// finite gives zeros; [`state`](Self::state) tells.
+    ///
+    /// ```
+    /// use gradcam_web::heatmap::Grid;
+    /// // What speaks against the class becomes 0, the rest is stretched to 0..=1.
+    /// assert_eq!(Grid::new(3, 1, vec![-2., 1., 4.]).heatmap().grid().values(), [0., 0.25, 1.]);
+    /// ```
     pub fn heatmap(&self) -> Heatmap {
         if self.values.iter().any(|value| !value.is_finite()) {
             return Heatmap(Grid { values: vec![0.; self.values.len()], ..*self });
@@ -216,11 +227,23 @@ impl Axis {
 
     /// The pixels `pixels` of an axis where the cells are spread evenly over `start..start + length`.
     pub(crate) fn new(cells: u32, start: f64, length: f64, pixels: Range<i64>) -> Axis {
+        Axis::at_positions(cells, pixels, |pixel| ((pixel as f64 + 0.5 - start) * f64::from(cells)) / length - 0.5)
+    }
+
+    /// All pixels of an axis whose first and last pixel are the centres of the first and last cell: PyTorch's `align_corners`.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn corner_to_corner(cells: u32, pixels: u32) -> Axis {
+        let scale = if pixels > 1 { f64::from(cells - 1) / f64::from(pixels - 1) } else { 0. };
+        Axis::at_positions(cells, 0..i64::from(pixels), |pixel| pixel as f64 * scale)
+    }
+
+    /// `position` is that of a pixel, in cells from the first one's centre.
+    fn at_positions(cells: u32, pixels: Range<i64>, position: impl Fn(i64) -> f64) -> Axis {
         let last = f64::from(cells - 1);
         let mut axis =
             Axis { runs: Vec::new(), weights: Vec::with_capacity((pixels.end - pixels.start).max(0) as usize) };
         for pixel in pixels {
-            let position = (((pixel as f64 + 0.5 - start) * f64::from(cells)) / length - 0.5).clamp(0., last);
+            let position = position(pixel).clamp(0., last);
             let first = position as usize;
             let cells = (first, (first + 1).min(last as usize));
             let at = axis.weights.len();
@@ -231,6 +254,18 @@ impl Axis {
             }
         }
         axis
+    }
+
+    /// The weight of each of so many cells for each pixel: `[pixels, cells]`.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn matrix(&self, cells: usize) -> Vec<f32> {
+        let mut weights = vec![0.; self.len() * cells];
+        for (pixel, row) in weights.chunks_exact_mut(cells).enumerate() {
+            let (first, second, share) = self.at(pixel);
+            row[first] += 1. - share;
+            row[second] += share;
+        }
+        weights
     }
 
     /// How many pixels.

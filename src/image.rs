@@ -7,8 +7,8 @@
 
 use crate::{Error, ErrorKind, Result};
 
-/// The longest side of an image, in pixels.
-pub const MAX_SIDE: u32 = 16_384;
+/// The longest side of an image, in pixels: that of JPEG.
+pub const MAX_SIDE: u32 = 65_535;
 
 /// The most pixels of an image: 64 megapixels, a quarter of a gigabyte as RGBA.
 pub const MAX_PIXELS: u64 = 64_000_000;
@@ -19,6 +19,7 @@ pub struct Image {
     width: u32,
     height: u32,
     rgba: Vec<u8>,
+    is_animated: bool,
 }
 
 impl Image {
@@ -36,7 +37,7 @@ impl Image {
                 rgba.len()
             )));
         }
-        Ok(Image { width, height, rgba })
+        Ok(Image { width, height, rgba, is_animated: false })
     }
 
     /// In pixels.
@@ -47,6 +48,11 @@ impl Image {
     /// In pixels.
     pub fn height(&self) -> u32 {
         self.height
+    }
+
+    /// Whether the file has more frames, of which this is the first.
+    pub fn is_animated(&self) -> bool {
+        self.is_animated
     }
 
     /// Row-major, four bytes a pixel.
@@ -80,6 +86,13 @@ fn refuse(message: impl Into<String>) -> Error {
 
 #[cfg(feature = "decode")]
 mod decode;
+#[cfg(feature = "decode")]
+mod headers;
+#[cfg(feature = "decode")]
+mod jpeg;
+
+#[cfg(feature = "decode")]
+pub use decode::FileKind;
 
 #[cfg(test)]
 mod tests {
@@ -97,8 +110,8 @@ mod tests {
     fn empty_and_huge_sizes_are_refused_with_size_and_limit() {
         assert_eq!(check_size("it", 0, 5).unwrap_err().message(), "it is empty (0 × 5 pixels)");
         assert_eq!(
-            check_size("it", 16_385, 1).unwrap_err().message(),
-            "it is too large: 16385 × 1 pixels; at most 16384 pixels a side and 64 megapixels are accepted"
+            check_size("it", 65_536, 1).unwrap_err().message(),
+            "it is too large: 65536 × 1 pixels; at most 65535 pixels a side and 64 megapixels are accepted"
         );
         assert!(check_size("it", 8_000, 8_001).is_err());
         assert!(check_size("it", 8_000, 8_000).is_ok());

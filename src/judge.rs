@@ -4,25 +4,21 @@
 //! pytorch-grad-cam, so that numbers can be compared. Everything happens on the network's input: a heatmap is resampled
 //! to its size first, and a removed pixel is one of the preprocessed picture.
 //!
-//! **Invariants.** No more than `BATCH` changed inputs exist at once, and the caller is asked between them.
+//! **Invariants.** No more changed inputs exist at once than the network runs at once, and the caller is asked between them.
 
-use std::cell::Cell;
-
-use crate::cam::Prediction;
+use crate::cam::{ExplainOptions, Prediction};
 use crate::heatmap::{Grid, Heatmap};
-use crate::network::{Activation, Network};
+use crate::network::Network;
+use crate::network::runs::Watch;
 use crate::order::ordered;
 use crate::random::Random;
-use crate::tensor::{Tensor, numbers};
+use crate::tensor::numbers;
 use crate::{Error, ErrorKind, Result};
 
 pub mod boxes;
 mod imputation;
 
 use imputation::Imputation;
-
-/// How many changed inputs are run at once.
-const BATCH: usize = 4;
 
 /// The percentiles of ROAD, of the pixels that stay.
 pub const PERCENTILES: [u8; 9] = [10, 20, 30, 40, 50, 60, 70, 80, 90];
@@ -72,8 +68,15 @@ pub struct Road {
 impl Road {
     /// Half of by how much the means of the two differ (`ROADCombined`); more is better.
     pub fn combined(&self) -> f32 {
-        let mean = |changes: &[f32]| changes.iter().sum::<f32>() / changes.len() as f32;
-        (mean(&self.least_relevant_first) - mean(&self.most_relevant_first)) / 2.
+        self.mean_difference(|_| true)
+    }
+
+    /// The same over some of the percentiles.
+    fn mean_difference(&self, counts: fn(usize) -> bool) -> f32 {
+        let points = self.least_relevant_first.iter().zip(&self.most_relevant_first).enumerate();
+        let halves: Vec<f32> =
+            points.filter(|(at, _)| counts(*at)).map(|(_, (least, most))| (least - most) / 2.).collect();
+        halves.iter().sum::<f32>() / halves.len() as f32
     }
 }
 
@@ -106,6 +109,21 @@ pub struct Measures {
     pub insertion: Curve,
     /// Of imputing pixels.
     pub road: Road,
+    /// How alike the heatmap and that of what it leaves of the input are: (1 + r) / 2 of Pearson's r, in 0..=1; more is
+    /// better. `Coherency` of pytorch-grad-cam.
+    pub coherency: f32,
+    /// The mean of the heatmap, in 0..=1; less is better. `Complexity` of pytorch-grad-cam.
+    pub complexity: f32,
+}
+
+impl Measures {
+    /// The harmonic mean of coherency, 1 - complexity and twice ROAD of 20, 40, 60 and 80 %, in 0..=1; more is better. `ARCC`
+    /// of pytorch-grad-cam, after Poppi et al. 2021, <https://arxiv.org/abs/2104.10252>.
+    pub fn arcc(&self) -> f32 {
+        let faithful = (2. * self.road.mean_difference(|index| index % 2 == 1)).clamp(0., 1.);
+        let inverse = |share: f32| 1. / (share + 1e-8);
+        3. / (inverse(self.coherency) + inverse(1. - self.complexity) + inverse(faithful))
+    }
 }
 
 /// A heatmap beside the prediction that it explains.
@@ -125,35 +143,6 @@ pub struct Judge<'a> {
 struct Outcome {
     score: f32,
     probability: f32,
-}
-
-/// Who waits for the measures: hears of progress and may stop it.
-struct Watch<'a> {
-    progress: &'a dyn Fn(f32),
-    stopped: &'a dyn Fn() -> bool,
-    /// Passes through the network.
-    done: Cell<usize>,
-    all: usize,
-}
-
-impl<'a> Watch<'a> {
-    fn new(progress: &'a dyn Fn(f32), stopped: &'a dyn Fn() -> bool, all: usize) -> Self {
-        Watch { progress, stopped, done: Cell::new(0), all }
-    }
-
-    fn add(&self, passes: usize) {
-        self.done.set(self.done.get() + passes);
-        (self.progress)(self.done.get() as f32 / self.all as f32);
-    }
-
-    /// # Errors
-    /// `AbortError` if the caller stopped it.
-    async fn check(&self) -> Result<()> {
-        // A message that stops the run reaches a browser's worker only between two turns of its event loop.
-        #[cfg(target_family = "wasm")]
-        crate::web::next_turn().await;
-        if (self.stopped)() { Err(Error::new(ErrorKind::Abort, "stopped by the caller")) } else { Ok(()) }
-    }
 }
 
 impl<'a> Judge<'a> {
@@ -193,17 +182,56 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// All measures. `progress` hears fractions in 0..=1; `stopped` is asked between batches.
+    /// All measures of a map that `explained` asked for. `progress` hears fractions in 0..=1; `stopped` is asked between
+    /// batches.
     ///
     /// # Errors
-    /// `DeviceError` if the device gives no result, `AbortError` if `stopped` says so.
-    pub async fn measure(&self, progress: &dyn Fn(f32), stopped: &dyn Fn() -> bool) -> Result<Measures> {
+    /// `DeviceError` if the device gives no result, `AbortError` if `stopped` says so, and those of
+    /// [`Prediction::explain`].
+    pub async fn measure(
+        &self,
+        explained: &ExplainOptions,
+        progress: &dyn Fn(f32),
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<Measures> {
+        let coherency = self.coherency(explained, stopped).await?;
         let all = 1 + self.curve_passes() + self.road_passes();
-        let watch = Watch::new(progress, stopped, all);
-        let confidence = self.watched_confidence(&watch).await?;
-        let (deletion, insertion) = self.watched_curves(&watch).await?;
-        let road = self.watched_road(&watch).await?;
-        Ok(Measures { confidence, deletion, insertion, road })
+        let watch = Watch::new(progress, stopped);
+        let confidence = self.watched_confidence(watch.part(0, all)).await?;
+        let (deletion, insertion) = self.watched_curves(watch.parts(1..1 + self.curve_passes(), all)).await?;
+        let road = self.watched_road(watch.parts(1 + self.curve_passes()..all, all)).await?;
+        Ok(Measures { confidence, deletion, insertion, road, coherency, complexity: self.complexity() })
+    }
+
+    /// The mean of the heatmap.
+    pub fn complexity(&self) -> f32 {
+        let heat = self.heatmap.grid().values();
+        heat.iter().sum::<f32>() / heat.len() as f32
+    }
+
+    /// How alike the heatmap is to that of the input times the heatmap: one more explanation.
+    ///
+    /// # Errors
+    /// As [`measure`](Self::measure).
+    pub async fn coherency(&self, explained: &ExplainOptions, stopped: &dyn Fn() -> bool) -> Result<f32> {
+        let network = self.prediction.network();
+        let mut input = self.input.clone();
+        self.mask(&mut input);
+        let masked = Prediction::new(network.clone(), &input).await?;
+        let explained = ExplainOptions { target_class: Some(self.target_class), ..explained.clone() };
+        let map = masked.explain(&explained, &|_| {}, stopped).await?.map;
+        let size = network.input();
+        let other = map.heatmap().resampled(size.width, size.height);
+        let [a, b] =
+            [&self.heatmap, &other].map(|map| map.grid().values().iter().map(|&v| f64::from(v)).collect::<Vec<_>>());
+        Ok((1. + correlation(&a, &b)) / 2.)
+    }
+
+    /// Leaves of each channel of an input what the heatmap marks.
+    fn mask(&self, input: &mut [f32]) {
+        for channel in input.chunks_exact_mut(self.pixels()) {
+            channel.iter_mut().zip(self.heatmap.grid().values()).for_each(|(pixel, weight)| *pixel *= weight);
+        }
     }
 
     /// One pass.
@@ -211,7 +239,7 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// As [`measure`](Self::measure).
     pub async fn confidence(&self, progress: &dyn Fn(f32), stopped: &dyn Fn() -> bool) -> Result<Confidence> {
-        self.watched_confidence(&Watch::new(progress, stopped, 1)).await
+        self.watched_confidence(Watch::new(progress, stopped)).await
     }
 
     /// Deletion and insertion, [`curve_passes`](Self::curve_passes) passes.
@@ -219,7 +247,7 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// As [`measure`](Self::measure).
     pub async fn curves(&self, progress: &dyn Fn(f32), stopped: &dyn Fn() -> bool) -> Result<(Curve, Curve)> {
-        self.watched_curves(&Watch::new(progress, stopped, self.curve_passes())).await
+        self.watched_curves(Watch::new(progress, stopped)).await
     }
 
     /// ROAD, 18 passes.
@@ -227,7 +255,7 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// As [`measure`](Self::measure).
     pub async fn road(&self, progress: &dyn Fn(f32), stopped: &dyn Fn() -> bool) -> Result<Road> {
-        self.watched_road(&Watch::new(progress, stopped, self.road_passes())).await
+        self.watched_road(Watch::new(progress, stopped)).await
     }
 
     /// How often deletion and insertion run the network.
@@ -239,12 +267,8 @@ impl<'a> Judge<'a> {
         2 * PERCENTILES.len()
     }
 
-    async fn watched_confidence(&self, watch: &Watch<'_>) -> Result<Confidence> {
-        let masked = self.outcomes(1, watch, |_, input| {
-            for channel in input.chunks_exact_mut(self.pixels()) {
-                channel.iter_mut().zip(self.heatmap.grid().values()).for_each(|(pixel, weight)| *pixel *= weight);
-            }
-        });
+    async fn watched_confidence(&self, watch: Watch<'_>) -> Result<Confidence> {
+        let masked = self.outcomes(1, watch, |_, input| self.mask(input));
         let (before, after) = (self.original, masked.await?[0]);
         Ok(Confidence {
             drop: (before.probability - after.probability).max(0.) / (before.probability + 1e-7),
@@ -253,7 +277,7 @@ impl<'a> Judge<'a> {
         })
     }
 
-    async fn watched_curves(&self, watch: &Watch<'_>) -> Result<(Curve, Curve)> {
+    async fn watched_curves(&self, watch: Watch<'_>) -> Result<(Curve, Curve)> {
         let heat = self.heatmap.grid().values();
         // The hottest first; of equal ones those that come first on the picture.
         let order = ordered(heat.len(), &|a, b| heat[b].total_cmp(&heat[a]));
@@ -288,7 +312,7 @@ impl<'a> Judge<'a> {
         (0..pixels).step_by(pixels.div_ceil(self.options.steps)).chain([pixels]).collect()
     }
 
-    async fn watched_road(&self, watch: &Watch<'_>) -> Result<Road> {
+    async fn watched_road(&self, watch: Watch<'_>) -> Result<Road> {
         let heat = self.heatmap.grid().values();
         let coolness: Vec<f32> = heat.iter().map(|value| 1. - value).collect();
         let orders = [heat, &coolness[..]].map(|kept| {
@@ -325,41 +349,44 @@ impl<'a> Judge<'a> {
     async fn outcomes(
         &self,
         count: usize,
-        watch: &Watch<'_>,
+        watch: Watch<'_>,
         mut change: impl FnMut(usize, &mut [f32]),
     ) -> Result<Vec<Outcome>> {
         let network = self.prediction.network();
         let mut outcomes = Vec::with_capacity(count);
-        for first in (0..count).step_by(BATCH) {
-            watch.check().await?;
-            let inputs = (first..count.min(first + BATCH)).map(|job| {
-                let mut input = self.input.clone();
-                change(job, &mut input);
-                network.input_tensor(&input)
-            });
-            let inputs = Tensor::cat(inputs.collect::<Result<_>>()?, 0);
-            let size = inputs.dims()[0];
-            let scores = numbers(network.forward(inputs).await?);
+        let batch = network.images_at_once();
+        for first in (0..count).step_by(batch) {
+            watch.pause_at(first as f32 / count as f32).await?;
+            let jobs = first..count.min(first + batch);
+            let mut inputs = self.input.repeat(jobs.len());
+            for (job, input) in jobs.clone().zip(inputs.chunks_exact_mut(self.input.len())) {
+                change(job, input);
+            }
+            let scores = numbers(network.run_all(&network.inputs(&inputs)?).await?);
             outcomes.extend(scores.chunks_exact(network.classes()).map(|scores| Outcome {
                 score: scores[self.target_class],
                 probability: probability(network, scores, self.target_class),
             }));
-            watch.add(size);
         }
-        watch.check().await?;
+        watch.pause_at(1.).await?;
         Ok(outcomes)
     }
 }
 
 /// Of one class, 0..=1.
 fn probability(network: &Network, scores: &[f32], class: usize) -> f32 {
-    match network.activation() {
-        Activation::Softmax if scores.len() > 1 => {
-            let sum: f32 = scores.iter().map(|score| (score - scores[class]).exp()).sum();
-            1. / sum
-        }
-        _ => 1. / (1. + (-scores[class]).exp()),
-    }
+    network.activation().probabilities(scores)[class]
+}
+
+/// Pearson's correlation; 0 where one of them is the same everywhere.
+fn correlation(a: &[f64], b: &[f64]) -> f32 {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let means = (mean(a), mean(b));
+    let product = |a: &[f64], mean_a: f64, b: &[f64], mean_b: f64| -> f64 {
+        a.iter().zip(b).map(|(a, b)| (a - mean_a) * (b - mean_b)).sum()
+    };
+    let scale = (product(a, means.0, a, means.0) * product(b, means.1, b, means.1)).sqrt();
+    if scale > 0. { (product(a, means.0, b, means.1) / scale) as f32 } else { 0. }
 }
 
 /// Between the two nearest of sorted numbers, as numpy's default.
@@ -373,12 +400,7 @@ fn percentile(sorted: &[f32], percent: f64) -> f64 {
 /// Spearman's rank correlation of two maps of one size: 1 where they order the places alike, -1 where in reverse. Equal
 /// numbers share the mean of their ranks. A map that is the same everywhere has no order, which counts as 0.
 pub fn rank_correlation(a: &Grid, b: &Grid) -> f32 {
-    let (a, b) = (ranks(a.values()), ranks(b.values()));
-    // Both have the same mean.
-    let mean = (a.len() as f64 + 1.) / 2.;
-    let product = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum() };
-    let scale = (product(&a, &a) * product(&b, &b)).sqrt();
-    if scale > 0. { (product(&a, &b) / scale) as f32 } else { 0. }
+    correlation(&ranks(a.values()), &ranks(b.values()))
 }
 
 /// 1 for the least.

@@ -5,17 +5,17 @@
 pub mod cam;
 #[cfg(feature = "cpu")]
 mod device;
-mod error;
 #[cfg(feature = "cpu")]
-mod formula;
+mod engine;
+mod error;
 #[cfg(feature = "gpu")]
 mod gpu;
 pub mod heatmap;
+#[cfg(feature = "cpu")]
+pub mod host;
 pub mod image;
 #[cfg(feature = "cpu")]
 pub mod judge;
-#[cfg(feature = "cpu")]
-mod kernels;
 #[cfg(feature = "cpu")]
 pub mod network;
 #[cfg(feature = "cpu")]
@@ -23,11 +23,17 @@ pub mod onnx;
 #[cfg(feature = "cpu")]
 mod order;
 pub mod overlay;
+#[cfg(feature = "cpu")]
+mod plan;
 pub mod preprocess;
+#[cfg(feature = "cpu")]
+pub mod question;
 #[cfg(feature = "cpu")]
 mod random;
 #[cfg(feature = "cpu")]
 pub mod sanity;
+#[cfg(feature = "cpu")]
+mod schedule;
 #[cfg(feature = "gpu")]
 mod shaders;
 #[cfg(feature = "cpu")]
@@ -36,10 +42,11 @@ mod tensor;
 mod web;
 
 #[cfg(feature = "cpu")]
+use gradcam_kernels::{self as kernels, formula};
+
+#[cfg(feature = "cpu")]
 pub use device::Device;
 pub use error::{Error, ErrorKind, Result};
-#[cfg(feature = "cpu")]
-pub use tensor::Tensor;
 
 /// The README's example compiles.
 #[cfg(all(doctest, feature = "cpu"))]

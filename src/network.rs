@@ -8,29 +8,25 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::device::Device;
+use crate::engine::reference::Stepwise;
+use crate::engine::{self, Engine, Reference};
+use crate::plan::{Head, LayerForm, Plan, ValueId};
 use crate::preprocess::Preprocess;
-use crate::tensor::{Tensor, tensor};
+use crate::tensor::{Tensor, numbers, tensor};
 use crate::{Error, ErrorKind, Result};
 
+mod attention;
 mod backward;
-mod fast;
-mod fuse;
-#[cfg(feature = "gpu")]
-mod gpu;
-mod gradient;
-pub(crate) mod plan;
-mod program;
+mod programs;
 mod randomise;
-mod run;
+mod reach;
+pub(crate) mod runs;
 mod self_test;
 
-pub(crate) use backward::Rectifiers;
-use plan::{Head, Layout, Op, Plan, Source, ValueId};
-pub(crate) use run::run as compute;
-
-pub use plan::Activation;
+pub use crate::plan::Activation;
 pub use self_test::self_test;
 
 /// How many layers an error message lists.
@@ -47,7 +43,7 @@ pub struct InputSpec {
     pub channels: usize,
 }
 
-/// A layer whose activations are maps over the image.
+/// A layer whose activations keep the places of the image apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// The name of the value in the file.
@@ -58,6 +54,28 @@ pub struct Layer {
     pub operator: String,
     /// Channels, height and width of the activations: K, h, w.
     pub shape: [usize; 3],
+    /// How the network has them.
+    pub kind: LayerKind,
+}
+
+/// How a network has the activations of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerKind {
+    /// As maps, `[1, K, h, w]`.
+    Map,
+    /// As tokens, `[1, n, K]`, or as a plane with channels last, `[1, h, w, K]`: what transformers and mixers compute. Tokens
+    /// that are no places of the image (class, distillation, registers) are left out of its maps.
+    Tokens,
+}
+
+impl LayerKind {
+    /// `map` or `tokens`.
+    pub fn name(self) -> &'static str {
+        match self {
+            LayerKind::Map => "map",
+            LayerKind::Tokens => "tokens",
+        }
+    }
 }
 
 /// A layer of the network that gave it out.
@@ -65,21 +83,20 @@ pub struct Layer {
 pub struct LayerId(ValueId);
 
 /// A loaded classifier on a device.
-#[derive(Clone)]
 pub struct Network {
-    plan: Plan,
+    plan: Rc<Plan>,
     input: InputSpec,
     channels_last: bool,
     metadata: BTreeMap<String, String>,
-    /// Those of the plan as tensors, from their first use on.
-    constants: Vec<OnceCell<Tensor<4>>>,
-    /// The way around burn, unless it is not to be taken.
-    fast: Option<fast::Fast>,
+    /// The plan step by step, and its parameters as tensors.
+    reference: Rc<Reference>,
+    engine: Rc<dyn Engine>,
+    cuts: programs::Cuts,
+    input_back: backward::InputBack,
     /// Each layer beside its value, in the order of the run.
     layers: Vec<Layer>,
     layer_ids: Vec<LayerId>,
-    /// The last step that takes each value; the scores are never let go.
-    last_use: Vec<usize>,
+    default_layer: LayerId,
     steps_run: Cell<u64>,
 }
 
@@ -87,25 +104,53 @@ pub struct Network {
 pub struct Cut {
     layer: LayerId,
     values: Vec<Option<Tensor<4>>>,
-    activations: Tensor<4>,
+    /// What the layer computed, as the network has it, and how that becomes maps.
+    value: Tensor<4>,
+    form: LayerForm,
+    images: usize,
+    shape: [usize; 3],
     /// What gradients in closed form need of the steps behind the layer, from the first of them on.
     saved: OnceCell<Vec<Vec<f32>>>,
 }
 
 impl Cut {
-    fn new(layer: LayerId, mut values: Vec<Option<Tensor<4>>>) -> Cut {
-        let activations = values[layer.0.0].take().expect("the layer's own step does not depend on it");
-        Cut { layer, values, activations, saved: OnceCell::new() }
-    }
-
     /// The layer at which the run stopped.
     pub fn layer(&self) -> LayerId {
         self.layer
     }
 
+    /// What the layer computed, row-major: see [`shape`](Self::shape).
+    pub fn activations(&self) -> Vec<f32> {
+        numbers(self.maps())
+    }
+
+    /// Images, channels, height and width of the activations: `[N, K, h, w]`.
+    pub fn shape(&self) -> [usize; 4] {
+        let [channels, height, width] = self.shape;
+        [self.images, channels, height, width]
+    }
+
     /// What the layer computed: `[N, K, h, w]`.
-    pub fn activations(&self) -> Tensor<4> {
-        self.activations.clone()
+    pub(crate) fn maps(&self) -> Tensor<4> {
+        self.as_maps(self.value.clone())
+    }
+
+    /// A value like that of the layer, or its gradient, as maps `[N, K, h, w]`.
+    fn as_maps(&self, value: Tensor<4>) -> Tensor<4> {
+        self.form.maps(value, self.images, self.shape)
+    }
+
+    /// The least number of the layer's value, be it of a place or not.
+    pub(crate) fn least(&self) -> f32 {
+        numbers(self.value.clone().min())[0]
+    }
+
+    /// How many bytes the values kept here take.
+    pub(crate) fn memory(&self) -> usize {
+        let tensors = self.values.iter().flatten().chain([&self.value]);
+        let saved = self.saved.get().into_iter().flatten();
+        let numbers = tensors.map(|tensor| tensor.dims().iter().product::<usize>()).chain(saved.map(Vec::len));
+        size_of::<f32>() * numbers.sum::<usize>()
     }
 }
 
@@ -140,47 +185,69 @@ impl Network {
         device: &Device,
     ) -> Network {
         let (mut layers, mut layer_ids) = (Vec::new(), Vec::new());
-        for step in &plan.steps {
-            let value = &plan.values[step.output.0];
-            if let (Layout::ChannelsFirst, &[_, channels, height, width]) = (value.layout, value.shape.as_slice())
-                && height * width > 1
-                && !value.name.is_empty()
-            {
-                layers.push(Layer {
-                    name: value.name.clone(),
-                    node: step.node.clone(),
-                    operator: step.operator.clone(),
-                    shape: [channels, height, width],
-                });
-                layer_ids.push(LayerId(step.output));
+        let reached = reach::reaching(&plan);
+        let mut default_layer = None;
+        for (step, form, shape) in plan.layers() {
+            layers.push(Layer {
+                name: plan.values[step.output.0].name.clone(),
+                node: step.node.clone(),
+                operator: step.operator.clone(),
+                shape,
+                kind: if form == LayerForm::Map { LayerKind::Map } else { LayerKind::Tokens },
+            });
+            layer_ids.push(LayerId(step.output));
+            // The last one on whose places the scores depend: of one behind which only a class token goes on there is nothing
+            // to see. Of tokens only what people look at: not the keys and values of the last attention.
+            if reached[step.output.0] && (form == LayerForm::Map || plan.is_junction(step)) {
+                default_layer = Some(LayerId(step.output));
             }
         }
-        let mut last_use = vec![0; plan.values.len()];
-        for (index, step) in plan.steps.iter().enumerate() {
-            for value in step.inputs.iter().filter_map(|source| source.value()) {
-                last_use[value.0] = index;
-            }
-        }
-        last_use[plan.scores.0] = usize::MAX;
-        let constants = vec![OnceCell::new(); plan.constants.len()];
+        let any = || layer_ids.iter().copied().rfind(|layer: &LayerId| reached[layer.0.0]);
+        let default_layer = default_layer.or_else(any).or(layer_ids.last().copied()).unwrap_or(LayerId(ValueId(0)));
+        let plan = Rc::new(plan);
+        let reference = Rc::new(Reference::new(plan.clone()));
+        let engine = engine::on(device, reference.clone());
         Network {
             plan,
             input,
             channels_last,
             metadata,
-            constants,
-            fast: Some(fast::Fast::on(device)),
+            reference,
+            engine,
+            cuts: programs::Cuts::default(),
+            input_back: backward::InputBack::default(),
             layers,
             layer_ids,
-            last_use,
+            default_layer,
             steps_run: Cell::new(0),
         }
     }
 
-    /// The same network, run on burn step by step even where there is a faster way: what that is to be compared with.
+    /// The same network, run step by step: what faster engines are compared with.
     #[doc(hidden)]
-    pub fn plainly(self) -> Network {
-        Network { fast: None, ..self }
+    pub fn on_reference_engine(self) -> Network {
+        let engine = Rc::new(Stepwise(self.reference.clone()));
+        Network { engine, cuts: programs::Cuts::default(), input_back: backward::InputBack::default(), ..self }
+    }
+
+    /// The same network with the parameters of another plan, on the same engine.
+    fn with_plan(&self, plan: Plan) -> Network {
+        let plan = Rc::new(plan);
+        let reference = Rc::new(Reference::new(plan.clone()));
+        Network {
+            engine: self.engine.with_reference(reference.clone()),
+            cuts: programs::Cuts::default(),
+            input_back: backward::InputBack::default(),
+            plan,
+            reference,
+            input: self.input,
+            channels_last: self.channels_last,
+            metadata: self.metadata.clone(),
+            layers: self.layers.clone(),
+            layer_ids: self.layer_ids.clone(),
+            default_layer: self.default_layer,
+            steps_run: Cell::new(0),
+        }
     }
 
     /// What the network takes.
@@ -190,7 +257,7 @@ impl Network {
 
     /// How many classes it scores.
     pub fn classes(&self) -> usize {
-        self.plan.values[self.plan.scores.0].shape.iter().product()
+        self.plan.classes()
     }
 
     /// Its spatial layers, in the order of the run.
@@ -198,20 +265,26 @@ impl Network {
         &self.layers
     }
 
-    /// The last spatial layer: most is recognised there, and places are still apart.
+    /// What is explained where a question names no layer: unless set otherwise while loading the last spatial layer on which the
+    /// scores depend, where most is recognised and places are still apart.
     pub fn default_layer(&self) -> &str {
         self.layer_name(self.default_layer_id())
     }
 
-    /// The last spatial layer.
+    /// The same layer.
     pub fn default_layer_id(&self) -> LayerId {
-        *self.layer_ids.last().expect("a network without layers was refused")
+        self.default_layer
+    }
+
+    pub(crate) fn set_default_layer(&mut self, layer: LayerId) {
+        self.default_layer = layer;
     }
 
     /// The last layer of each of the last `count` resolutions, in the order of the run.
     pub(crate) fn last_of_each_resolution(&self, count: usize) -> Vec<LayerId> {
         let mut chosen: Vec<usize> = Vec::new();
-        for index in (0..self.layers.len()).rev() {
+        let last = self.layer_ids.iter().position(|&layer| layer == self.default_layer);
+        for index in (0..last.map_or(0, |last| last + 1)).rev() {
             let [_, height, width] = self.layers[index].shape;
             let larger = |&last: &usize| self.layers[last].shape[1] < height && self.layers[last].shape[2] < width;
             if chosen.len() < count && chosen.last().is_none_or(larger) {
@@ -228,7 +301,17 @@ impl Network {
 
     /// How scores become probabilities.
     pub fn activation(&self) -> Activation {
-        self.plan.activation
+        self.plan.activation()
+    }
+
+    /// How many steps the CPU had to run though there is a graphics card.
+    pub fn cpu_steps(&self) -> u64 {
+        self.engine.cpu_steps()
+    }
+
+    /// How many multiplications or additions one run takes.
+    pub fn work(&self) -> u64 {
+        self.plan.work()
     }
 
     /// How many steps were run so far, which tells what a cut saves.
@@ -287,72 +370,44 @@ impl Network {
         preprocess.check(channels)
     }
 
-    /// One preprocessed picture: `[1, C, H, W]`.
+    /// Preprocessed images, one after the other, as `[N, C, H, W]`.
     ///
     /// # Errors
-    /// `ImageError` if `values` has another length.
-    pub fn input_tensor(&self, values: &[f32]) -> Result<Tensor<4>> {
-        self.input_of(values.to_vec())
-    }
-
-    /// [`Network::input_tensor`] without a copy.
-    pub(crate) fn input_of(&self, values: Vec<f32>) -> Result<Tensor<4>> {
+    /// `ImageError` if the numbers are not those of whole images.
+    pub(crate) fn inputs(&self, values: &[f32]) -> Result<Tensor<4>> {
         let InputSpec { width, height, channels } = self.input;
-        let length = channels * height as usize * width as usize;
-        if values.len() != length {
-            return Err(Error::new(
-                ErrorKind::Image,
-                format!(
-                    "an input of {} numbers; the network takes [1, {channels}, {height}, {width}], which is {length}",
-                    values.len()
-                ),
-            ));
-        }
-        Ok(tensor(values, [1, channels, height as usize, width as usize]))
+        let shape = [channels, height as usize, width as usize];
+        let images = images_in(values.len(), "an input", shape)?;
+        Ok(tensor(values.to_vec(), batch(images, shape)))
     }
 
-    /// The scores of each image: `[N, C, H, W]` to `[N, classes]`.
+    /// One preprocessed image, as `[1, C, H, W]`.
     ///
     /// # Errors
-    /// `DeviceError` if a graphics card gives no result, here and in what follows.
-    pub async fn forward(&self, input: Tensor<4>) -> Result<Tensor<2>> {
-        match self.fast_forward(&input).await {
-            Some(scores) => scores,
-            None => Ok(self.forward_through(input, self.default_layer_id()).await?.1),
+    /// `ImageError` if there are more or fewer numbers.
+    pub(crate) fn input_of(&self, values: &[f32]) -> Result<Tensor<4>> {
+        let input = self.inputs(values)?;
+        match input.dims() {
+            [1, ..] => Ok(input),
+            [images, shape @ ..] => Err(wrong_length(images * shape.iter().product::<usize>(), "an input", shape)),
         }
     }
 
-    /// [`forward_to`](Self::forward_to) and [`forward_from`](Self::forward_from) in one: the cut, and the scores `[N, classes]`.
+    /// The scores of each image, row-major: `[N, C, H, W]` to `[N, classes]`.
     ///
-    /// # Shapes
-    /// - `input`: `[N, C, H, W]`
-    pub async fn forward_through(&self, input: Tensor<4>, layer: LayerId) -> Result<(Cut, Tensor<2>)> {
-        if let Some(both) = self.fast_forward_through(&input, layer).await {
-            return both;
-        }
-        let cut = self.forward_to(input, layer).await?;
-        let scores = self.forward_from(&cut, cut.activations()).await?;
-        Ok((cut, scores))
+    /// # Errors
+    /// `ImageError` if `inputs` are not the numbers of whole images; `DeviceError` if a graphics card gives no result, here
+    /// and in what follows.
+    pub async fn forward(&self, inputs: &[f32]) -> Result<Vec<f32>> {
+        Ok(numbers(self.run_all(&self.inputs(inputs)?).await?))
     }
 
-    /// Runs everything that does not depend on `layer`, and the layer itself.
+    /// Runs everything that does not depend on `layer`, and the layer itself, for inputs `[N, C, H, W]`.
     ///
-    /// # Shapes
-    /// - `input`: `[N, C, H, W]`
-    pub async fn forward_to(&self, input: Tensor<4>, layer: LayerId) -> Result<Cut> {
-        if let Some(cut) = self.fast_forward_to(&input, layer).await {
-            return cut;
-        }
-        let batch = input.dims()[0];
-        let input = if self.channels_last { input.permute([0, 2, 3, 1]) } else { input };
-        let behind = self.behind(layer);
-        let values = self.in_batches(batch, |range| {
-            let mut values = vec![None; self.plan.values.len()];
-            values[0] = Some(input.clone().narrow(0, range.start, range.len()));
-            self.run_steps(&mut values, range.len(), |output| !behind[output.0]);
-            values
-        });
-        Ok(Cut::new(layer, values))
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub async fn forward_to(&self, inputs: &[f32], layer: LayerId) -> Result<Cut> {
+        self.run_to(&self.inputs(inputs)?, layer).await
     }
 
     /// Runs what depends on the layer of the cut, from the given activations of it.
@@ -360,55 +415,40 @@ impl Network {
     /// # Shapes
     /// - `activations`: `[N, K, h, w]`, where the cut was made of N images or one
     /// - output: `[N, classes]`
-    pub async fn forward_from(&self, cut: &Cut, activations: Tensor<4>) -> Result<Tensor<2>> {
-        match self.fast_forward_from(cut, &activations).await {
-            Some(scores) => scores,
-            None => Ok(self.step_from(cut, activations)),
+    ///
+    /// # Errors
+    /// `ImageError` if `activations` has another length, and those of [`forward`](Self::forward).
+    pub async fn forward_from(&self, cut: &Cut, activations: &[f32]) -> Result<Vec<f32>> {
+        let [kept, shape @ ..] = cut.shape();
+        let images = images_in(activations.len(), "activations", shape)?;
+        if kept != 1 && kept != images {
+            return Err(Error::new(
+                ErrorKind::Image,
+                format!("activations of {images} images; those of {kept}, as many as the cut has, are accepted"),
+            ));
         }
+        Ok(numbers(self.run_from(cut, &tensor(activations.to_vec(), batch(images, shape))).await?))
     }
 
-    /// The same step by step, which a tape can record.
-    fn step_from(&self, cut: &Cut, activations: Tensor<4>) -> Tensor<2> {
-        let batch = activations.dims()[0];
-        let cut_batch = cut.activations.dims()[0];
-        let behind = self.behind(cut.layer);
-        let mut values = self.in_batches(batch, |range| {
-            let mut values = cut.values.clone();
-            for (id, value) in values.iter_mut().enumerate() {
-                let Some(kept) = value.take() else { continue };
-                let axis = self.plan.batch_axis(ValueId(id));
-                *value = Some(match cut_batch {
-                    1 if range.len() == 1 => kept,
-                    1 => kept.repeat_dim(axis, range.len()),
-                    _ => {
-                        let each = kept.dims()[axis] / cut_batch;
-                        kept.narrow(axis, range.start * each, range.len() * each)
-                    }
-                });
-            }
-            values[cut.layer.0.0] = Some(activations.clone().narrow(0, range.start, range.len()));
-            self.run_steps(&mut values, range.len(), |output| behind[output.0]);
-            values
-        });
-        let scores = values[self.plan.scores.0].take().expect("every step feeds the scores");
-        scores.reshape([batch, self.classes()])
-    }
-
-    /// The activations A of the cut and the gradient ∂y/∂A of the score y of `class`, both `[N, K, h, w]`.
+    /// The activations A of the cut and the gradient ∂y/∂A of the score y of `class`, both `[N, K, h, w]`, row-major.
     ///
     /// # Errors
     /// `DeviceError` if a graphics card gives no result.
-    pub async fn activations_and_gradients(&self, cut: &Cut, class: usize) -> Result<(Tensor<4>, Tensor<4>)> {
-        if let Some(gradients) = self.fast_gradients(cut, class).await {
-            return Ok((cut.activations(), gradients?));
-        }
-        let activations = cut.activations().autodiff().require_grad();
-        let scores = self.step_from(cut, activations.clone());
-        let mut gradients = scores.narrow(1, class, 1).sum().backward();
-        let gradient = activations.grad_remove(&mut gradients);
-        let activations = cut.activations();
-        let gradient = gradient.unwrap_or_else(|| activations.zeros_like());
-        Ok((activations, gradient))
+    pub async fn activations_and_gradients(&self, cut: &Cut, class: usize) -> Result<(Vec<f32>, Vec<f32>)> {
+        Ok((cut.activations(), numbers(self.gradients_of(cut, class).await?)))
+    }
+
+    /// The gradient ∂y/∂A of the score y of `class` by the activations of the cut, `[N, K, h, w]`.
+    pub(crate) async fn gradients_of(&self, cut: &Cut, class: usize) -> Result<Tensor<4>> {
+        let mut weights = vec![0.; self.classes()];
+        weights[class] = 1.;
+        self.gradients(cut, &weights).await
+    }
+
+    /// The gradient ∂s/∂A of the weighted sum s = Σ_c w_c y_c of the scores by the activations of the cut, `[N, K, h, w]`.
+    pub(crate) async fn gradients(&self, cut: &Cut, class_weights: &[f64]) -> Result<Tensor<4>> {
+        let weights: Vec<f32> = class_weights.iter().map(|&weight| weight as f32).collect();
+        self.run_back(cut, &weights).await
     }
 
     /// The layer that the pooling head pools: CAM's only target layer.
@@ -431,11 +471,11 @@ impl Network {
     /// Those of [`pooled_layer`](Self::pooled_layer).
     pub(crate) fn pooling_weights(&self, class: usize) -> Result<Tensor<4>> {
         let LayerId(layer) = self.pooled_layer()?;
-        let channels = self.plan.values[layer.0].shape[1];
+        let (_, [channels, _, _]) = self.plan.form(layer);
         let head = self.plan.head.as_ref().expect("there is a pooled layer").head.clone();
         Ok(match head {
             Head::Linear { constant, columns } => {
-                let parameters = self.constant(constant);
+                let parameters = self.reference.constant(constant);
                 let axis = match parameters.dims() {
                     _ if columns => 3,
                     [_, _, 1, 1] => 0,
@@ -449,102 +489,45 @@ impl Network {
             }
         })
     }
-
-    /// A parameter as a tensor.
-    fn constant(&self, index: usize) -> Tensor<4> {
-        let made = || {
-            let constant = &self.plan.constants[index];
-            tensor(constant.values.clone(), constant.shape)
-        };
-        self.constants[index].get_or_init(made).clone()
-    }
-
-    /// Puts other numbers in the place of a parameter's.
-    fn set_parameter(&mut self, index: usize, values: Vec<f32>) {
-        let constant = &mut self.plan.constants[index];
-        constant.values = values;
-        self.constants[index] = OnceCell::new();
-        if let Some(fast) = &mut self.fast {
-            // Its programs hold the old numbers.
-            *fast = fast.clone();
-        }
-    }
-
-    /// Which values depend on the layer, the layer itself not among them.
-    fn behind(&self, layer: LayerId) -> Vec<bool> {
-        let mut behind = vec![false; self.plan.values.len()];
-        for step in &self.plan.steps {
-            behind[step.output.0] = step.output != layer.0
-                && step.inputs.iter().filter_map(|s| s.value()).any(|value| value == layer.0 || behind[value.0]);
-        }
-        behind
-    }
-
-    /// Runs the chosen steps and lets values go after their last use.
-    fn run_steps(&self, values: &mut [Option<Tensor<4>>], batch: usize, chosen: impl Fn(ValueId) -> bool) {
-        for (index, step) in self.plan.steps.iter().enumerate().filter(|(_, step)| chosen(step.output)) {
-            let mut operands: Vec<Tensor<4>> = step
-                .inputs
-                .iter()
-                .map(|source| match source {
-                    Source::Value(value) => values[value.0].clone().expect("steps are in topological order"),
-                    Source::Constant(constant) => self.constant(*constant),
-                })
-                .collect();
-            for value in step.inputs.iter().filter_map(|source| source.value()) {
-                if self.last_use[value.0] == index {
-                    values[value.0] = None;
-                }
-            }
-            // A list is given to the backend as a whole; single operands may differ in whether they are on the tape.
-            if matches!(step.op, Op::Concat { .. }) && operands.iter().any(|operand| operand.is_autodiff()) {
-                operands = operands.into_iter().map(|operand| operand.autodiff()).collect();
-            }
-            let shape = self.plan.device_shape(step.output, batch);
-            values[step.output.0] = Some(run::run(&step.op, &operands, shape));
-            self.steps_run.set(self.steps_run.get() + 1);
-        }
-    }
-
-    /// Runs `batch` images at once, or one by one where the plan can't keep them apart, and joins the values.
-    fn in_batches(
-        &self,
-        batch: usize,
-        run: impl Fn(std::ops::Range<usize>) -> Vec<Option<Tensor<4>>>,
-    ) -> Vec<Option<Tensor<4>>> {
-        if self.plan.batches || batch == 1 {
-            return run(0..batch);
-        }
-        let mut images: Vec<_> = (0..batch).map(|image| run(image..image + 1)).collect();
-        (0..self.plan.values.len())
-            .map(|id| {
-                let each: Option<Vec<_>> = images.iter_mut().map(|values| values[id].take()).collect();
-                each.map(|each| Tensor::cat(each, self.plan.batch_axis(ValueId(id))))
-            })
-            .collect()
-    }
 }
 
-impl Source {
-    fn value(&self) -> Option<ValueId> {
-        match self {
-            Source::Value(value) => Some(*value),
-            Source::Constant(_) => None,
-        }
+/// How many images of `shape` so many numbers are; `what` they are, for the message.
+fn images_in(length: usize, what: &str, shape: [usize; 3]) -> Result<usize> {
+    let one = shape.iter().product::<usize>();
+    if length == 0 || !length.is_multiple_of(one) {
+        return Err(wrong_length(length, what, shape));
     }
+    Ok(length / one)
 }
 
-/// Runs a plan of any inputs once and gives its result: for testing operators one by one. `plainly` runs it on burn alone.
+fn wrong_length(length: usize, what: &str, [channels, height, width]: [usize; 3]) -> Error {
+    Error::new(
+        ErrorKind::Image,
+        format!(
+            "{what} of {length} numbers; the network takes [1, {channels}, {height}, {width}], which is {}",
+            channels * height * width
+        ),
+    )
+}
+
+/// The shape of so many images.
+fn batch(images: usize, [channels, height, width]: [usize; 3]) -> [usize; 4] {
+    [images, channels, height, width]
+}
+
+/// Runs a plan of any inputs once and gives its result: for testing operators one by one. `plainly` runs it step by step.
 pub(crate) async fn evaluate(plan: Plan, inputs: Vec<Tensor<4>>, device: &Device, plainly: bool) -> Result<Tensor<4>> {
     let input = InputSpec { width: 1, height: 1, channels: 1 };
-    let network = Network::on_device(plan, input, false, BTreeMap::new(), device);
-    if !plainly && let Some(result) = network.fast_evaluate(&inputs).await {
-        return result;
+    let mut network = Network::on_device(plan, input, false, BTreeMap::new(), device);
+    if plainly {
+        network = network.on_reference_engine();
     }
-    let mut values: Vec<Option<Tensor<4>>> = inputs.into_iter().map(Some).collect();
-    values.resize(network.plan.values.len(), None);
-    network.run_steps(&mut values, 1, |_| true);
-    Ok(values[network.plan.scores.0].take().expect("every step feeds the result"))
+    let plan = &network.plan;
+    let (values, output) = ((0..inputs.len()).map(ValueId).collect(), plan.output.value);
+    let program = network.compiled(plan.whole(values, vec![output]));
+    let inputs = inputs.into_iter().map(|input| (input.into_data(), 1)).collect();
+    let result = network.run_program(&program, inputs, 1, 0).await?.pop().expect("the result was asked for");
+    Ok(tensor(result, plan.device_shape(output, 1)))
 }
 
 /// Lets the browser make fast code of what networks spend their time in, while their files are still on the way.

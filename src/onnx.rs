@@ -8,14 +8,22 @@
 
 mod activation;
 mod arithmetic;
+mod attention;
+mod budget;
+mod chain;
 mod convolution;
 mod host;
+mod input;
 mod node;
 mod normalization;
+mod places;
 mod pooling;
 mod proto;
 mod quantization;
+mod recurrent;
 mod reduction;
+mod rewrite;
+mod sampling;
 mod shape;
 mod view;
 
@@ -25,24 +33,34 @@ use std::rc::Rc;
 use prost::Message;
 use prost::bytes::Bytes;
 
+use self::budget::Budget;
+use self::chain::{Chain, Part};
 use self::host::Host;
 use self::node::{Built, Draft, Input, Known, Node, Operand, Table};
 use crate::device::Device;
-use crate::network::plan::{
-    Activation, Constant, Head, Layout, Op, Plan, PoolingHead, Reduction, Source, Step, Unary, Value, ValueId, rank4,
-};
+use crate::error::shortened;
 use crate::network::{InputSpec, Network};
+use crate::plan::layers::{keeps_images_apart, layout_after};
+use crate::plan::work::work;
+use crate::plan::{
+    Activation, Constant, Layout, Op, Output, OutputKind, Plan, Source, Step, Value, ValueId, head, outputs, rank4,
+};
+use crate::preprocess::CHANNELS;
 use crate::tensor::{Tensor, numbers, tensor};
 use crate::{Error, ErrorKind, Result};
 
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 12] = [
     activation::TABLE,
     arithmetic::TABLE,
+    attention::TABLE,
     convolution::TABLE,
     normalization::TABLE,
+    places::TABLE,
     pooling::TABLE,
     quantization::TABLE,
+    recurrent::TABLE,
     reduction::TABLE,
+    sampling::TABLE,
     shape::TABLE,
 ];
 
@@ -54,36 +72,86 @@ pub fn operators() -> Vec<&'static str> {
 }
 
 /// What a file leaves open.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// Width and height of the input, in pixels, for a file with symbolic ones; 224 × 224 if not given.
     pub input_size: Option<(u32, u32)>,
+    /// The name of the layer to explain where a question names none; the last one on which the scores depend if not given.
+    pub default_layer: Option<String>,
 }
 
 /// Reads a classifier from the bytes of an ONNX file and puts its parameters on a device.
 ///
 /// # Errors
-/// - [`ErrorKind::Model`]: not ONNX, damaged, or split over several files.
+/// - [`ErrorKind::Model`]: not ONNX, damaged, split over several files, or without the default layer that is wanted.
 /// - [`ErrorKind::Unsupported`]: operators that are not there (all of them, each by node and operator), or a network that
 ///   is no image classifier.
 pub fn load(bytes: &[u8], options: &LoadOptions, device: &Device) -> Result<Network> {
-    load_owned(bytes.to_vec(), options, device)
+    load_parts(bytes.to_vec(), Vec::new(), options, device)
 }
 
-/// [`load`] without a copy of the file.
-pub(crate) fn load_owned(bytes: Vec<u8>, options: &LoadOptions, device: &Device) -> Result<Network> {
-    let model = decode(bytes)?;
-    let metadata: BTreeMap<String, String> = model
+/// [`load`] without a copy of the file, whose parameters may lie in further files: each one's name and bytes.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_parts(
+    bytes: Vec<u8>,
+    parts: Vec<(String, Vec<u8>)>,
+    options: &LoadOptions,
+    device: &Device,
+) -> Result<Network> {
+    let parts: Vec<(String, Bytes)> = parts.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes))).collect();
+    let size = parts.iter().fold(bytes.len(), |size, (_, part)| size.saturating_add(part.len()));
+    let model = decode(bytes, &parts)?;
+    if model.metadata.len() > budget::MAX_METADATA {
+        return Err(Error::new(
+            ErrorKind::Model,
+            format!(
+                "the file has {} entries of metadata; up to {} are accepted",
+                model.metadata.len(),
+                budget::MAX_METADATA
+            ),
+        ));
+    }
+    let mut metadata: BTreeMap<String, String> = model
         .metadata
         .iter()
         .map(|e| (e.key.clone().unwrap_or_default(), e.value.clone().unwrap_or_default()))
         .collect();
     let graph = graph(&model)?;
-    let mut builder = Builder::new(&model, graph);
-    let (input, channels_last) = builder.image_input(graph, options)?;
-    builder.build(graph)?;
+    let budget = Budget::new(size);
+    let mut builder = Builder::new(&model, graph, &budget)?;
+    let (input, channels_last) = builder.image_input(options)?;
+    builder.build()?;
+    // What the graph itself does to a picture tells what it expects, where the file says nothing else.
+    if let Some(text) = builder.preprocess.take()
+        && !["preprocess", "preprocessing", "mean"].iter().any(|key| metadata.contains_key(*key))
+    {
+        metadata.insert("preprocess".into(), text);
+    }
     let plan = builder.finish_classifier(graph)?;
-    Network::new(plan, input, channels_last, metadata, device)
+    budget::check_memory(&plan, size)?;
+    let mut network = Network::new(plan, input, channels_last, metadata, device)?;
+    if let Some(name) = &options.default_layer {
+        let named = network.layer(name);
+        let layer =
+            named.map_err(|error| Error::new(ErrorKind::Model, format!("default layer: {}", error.message())))?;
+        network.set_default_layer(layer);
+    }
+    Ok(network)
+}
+
+/// The names of the files in which an ONNX file keeps parameters, where it does not hold them itself; none for what is no
+/// ONNX file.
+pub fn part_names(bytes: &[u8]) -> Vec<String> {
+    // Most files name none, which is seen without reading their messages.
+    if !bytes.windows(8).any(|word| word == b"location") {
+        return Vec::new();
+    }
+    if proto::count_messages(bytes, budget::MAX_MESSAGES) > budget::MAX_MESSAGES {
+        return Vec::new();
+    }
+    proto::Model::decode(Bytes::copy_from_slice(bytes)).map_or_else(|_| Vec::new(), rewrite::parts)
 }
 
 /// Runs a graph of float inputs once and returns its first output's shape and numbers: for testing operators one by one.
@@ -95,19 +163,22 @@ pub async fn evaluate(
     device: &Device,
     plainly: bool,
 ) -> Result<(Vec<usize>, Vec<f32>)> {
-    let model = decode(bytes.to_vec())?;
+    let model = decode(bytes.to_vec(), &[])?;
     let graph = graph(&model)?;
-    let mut builder = Builder::new(&model, graph);
+    let budget = Budget::new(bytes.len());
+    let mut builder = Builder::new(&model, graph, &budget)?;
     for (info, (shape, _)) in builder.inputs(graph).into_iter().zip(inputs) {
-        builder.add_input(info.name.as_deref().unwrap_or_default(), shape.clone(), Layout::Other);
+        builder.add_input(info.name.as_deref().unwrap_or_default(), shape.clone(), Layout::unknown(shape));
     }
-    builder.build(graph)?;
+    builder.build()?;
     let name = graph.output.first().and_then(|output| output.name.as_deref()).unwrap_or_default();
     match builder.known.get(name) {
         Some(Known::Constant(host)) => Ok((host.shape.clone(), host.floats())),
         Some(Known::Value(operand)) => {
             let operand = operand.clone();
-            let plan = builder.plan_for(operand.id);
+            let kind = OutputKind::Scores(Activation::Softmax);
+            let plan = builder.plan_for(Output { value: operand.id, kind });
+            budget::check_memory(&plan, bytes.len())?;
             let inputs = inputs.iter().map(|(shape, values)| tensor(values.clone(), rank4(shape))).collect();
             let out = crate::network::evaluate(plan, inputs, device, plainly).await?;
             Ok((operand.shape, numbers(out)))
@@ -116,14 +187,26 @@ pub async fn evaluate(
     }
 }
 
-/// The messages of a file, whose tensors stay where they are in it.
-fn decode(bytes: Vec<u8>) -> Result<proto::Model> {
-    proto::Model::decode(Bytes::from(bytes)).map_err(|error| {
-        Error::new(
-            ErrorKind::Model,
-            format!("this is no ONNX file, or a damaged one ({error}); a .onnx file is accepted"),
-        )
-    })
+/// The messages of a file, whose tensors stay where they are in it and in the files beside it.
+fn decode(bytes: Vec<u8>, parts: &[(String, Bytes)]) -> Result<proto::Model> {
+    let refuse = |message: String| Error::new(ErrorKind::Model, message);
+    if bytes.starts_with(b"version https://git-lfs") {
+        return Err(refuse(
+            "this is a Git LFS pointer, not the model that it points to: `git lfs pull` fetches it, or download the file itself"
+                .into(),
+        ));
+    }
+    if proto::count_messages(&bytes, budget::MAX_MESSAGES) > budget::MAX_MESSAGES {
+        return Err(unsupported(format!(
+            "the file has more than {} nodes, names, attributes, tensors and the like; a network for one image has thousands",
+            budget::MAX_MESSAGES
+        )));
+    }
+    let mut model = proto::Model::decode(Bytes::from(bytes)).map_err(|error| {
+        refuse(format!("this is no ONNX file, or a damaged one ({error}); a .onnx file is accepted"))
+    })?;
+    rewrite::rewrite(&mut model, parts)?;
+    Ok(model)
 }
 
 fn graph(model: &proto::Model) -> Result<&proto::Graph> {
@@ -140,7 +223,18 @@ fn unsupported(message: impl Into<String>) -> Error {
 }
 
 /// A graph on its way to a plan.
-struct Builder {
+struct Builder<'a> {
+    graph: &'a proto::Graph,
+    table: HashMap<&'static str, fn(&Node) -> Result<Built>>,
+    /// How often each name is still to be taken, for the nodes outside If and Loop.
+    uses: HashMap<&'a str, usize>,
+    refusals: Refusals,
+    /// What is left of what the file may take.
+    budget: &'a Budget,
+    /// The batch that the file asks for, where only one image is given.
+    fixed_batch: Option<usize>,
+    /// How pictures are prepared, if the graph tells, as the metadata would say it.
+    preprocess: Option<String>,
     known: HashMap<String, Known>,
     initializers: HashSet<String>,
     values: Vec<Value>,
@@ -151,8 +245,11 @@ struct Builder {
     opset: i64,
 }
 
-impl Builder {
-    fn new(model: &proto::Model, graph: &proto::Graph) -> Self {
+/// How often the body of a loop may be run.
+const ROUNDS: i64 = 1 << 12;
+
+impl<'a> Builder<'a> {
+    fn new(model: &proto::Model, graph: &'a proto::Graph, budget: &'a Budget) -> Result<Self> {
         let standard = |set: &&proto::OperatorSet| matches!(set.domain.as_deref(), None | Some("" | "ai.onnx"));
         let opset = model.opset_import.iter().find(standard).and_then(|set| set.version).unwrap_or(1);
         let mut known = HashMap::new();
@@ -162,7 +259,23 @@ impl Builder {
             known.insert(name.clone(), Known::Initializer(index));
             initializers.insert(name);
         }
-        Builder {
+        for sparse in &graph.sparse {
+            let host = Host::sparse(sparse)?;
+            budget.fold_result(&host).map_err(unsupported)?;
+            let name = sparse.values.as_ref().and_then(|values| values.name.clone()).unwrap_or_default();
+            known.insert(name.clone(), Known::Constant(Rc::new(host)));
+            initializers.insert(name);
+        }
+        let mut uses = HashMap::new();
+        count_uses(graph, &mut uses);
+        Ok(Builder {
+            graph,
+            table: TABLES.iter().flat_map(|table| table.iter().copied()).collect(),
+            uses,
+            refusals: Refusals::default(),
+            budget,
+            fixed_batch: None,
+            preprocess: None,
             known,
             initializers,
             values: vec![],
@@ -171,11 +284,11 @@ impl Builder {
             aliases: vec![],
             batches: true,
             opset,
-        }
+        })
     }
 
     /// The inputs that the caller gives; older files list parameters among them.
-    fn inputs<'a>(&self, graph: &'a proto::Graph) -> Vec<&'a proto::ValueInfo> {
+    fn inputs<'b>(&self, graph: &'b proto::Graph) -> Vec<&'b proto::ValueInfo> {
         graph
             .input
             .iter()
@@ -190,44 +303,51 @@ impl Builder {
     }
 
     /// Checks that the one input is an image and settles its size.
-    fn image_input(&mut self, graph: &proto::Graph, options: &LoadOptions) -> Result<(InputSpec, bool)> {
-        let accepted = "one input of shape [1, channels, height, width] with 1, 3 or 4 channels is accepted";
-        let inputs = self.inputs(graph);
+    fn image_input(&mut self, options: &LoadOptions) -> Result<(InputSpec, bool)> {
+        let accepted = "one image [1, channels, height, width] with 1, 3 or 4 channels, or channels last, is accepted";
+        let inputs = self.inputs(self.graph);
         let [info] = inputs[..] else {
             let names: Vec<_> = inputs.iter().map(|info| info.name.as_deref().unwrap_or_default()).collect();
-            return Err(unsupported(format!("this is no image classifier: its inputs are {names:?}; {accepted}")));
+            let shown: Vec<_> = names.iter().take(SHOWN).map(|name| shortened(name)).collect();
+            let more = more(names.len());
+            return Err(unsupported(format!(
+                "this is no image classifier: its inputs are {shown:?}{more}; {accepted}"
+            )));
         };
         let name = info.name.as_deref().unwrap_or_default();
         let tensor = info.r#type.as_ref().and_then(|t| t.tensor.as_ref());
-        let dims: Vec<Option<usize>> = tensor
-            .and_then(|t| t.shape.as_ref())
-            .map(|shape| {
-                shape.dim.iter().map(|d| d.value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0)).collect()
-            })
-            .unwrap_or_default();
+        let shape = tensor.and_then(|t| t.shape.as_ref()).filter(|shape| !shape.dim.is_empty());
+        let side = |d: &proto::Dimension| d.value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0);
+        let mut dims: Vec<Option<usize>> =
+            shape.map_or_else(|| vec![None; 4], |shape| shape.dim.iter().map(side).collect());
         let shown: Vec<String> = dims.iter().map(|d| d.map_or("?".into(), |d| d.to_string())).collect();
         let refuse = |why: &str| {
             unsupported(format!(
-                "this is no image classifier: {why} its input `{name}` has the shape [{}]; {accepted}",
+                "this is no image classifier: {why} its input `{}` has the shape [{}]; {accepted}",
+                shortened(name),
                 shown.join(", ")
             ))
         };
+        let is_single = dims.len() == 3;
+        if is_single {
+            dims.insert(0, Some(1));
+        }
         let [batch, d1, d2, d3] = dims[..] else { return Err(refuse("")) };
-        if !matches!(tensor.and_then(|t| t.element), Some(host::element::FLOAT | host::element::FLOAT16)) {
-            return Err(refuse("the input is not of floats;"));
+        let element = tensor.and_then(|t| t.element).unwrap_or(host::element::FLOAT);
+        if !host::element::is_float(element) && !host::element::is_integer(element) {
+            return Err(refuse("the input is not of numbers;"));
         }
-        if batch.is_some_and(|n| n != 1) {
-            return Err(unsupported(format!(
-                "the input `{name}` has a fixed batch of {}; a batch of 1 or a symbolic one is accepted",
-                batch.unwrap_or_default()
-            )));
-        }
-        let is_channels = |d: Option<usize>| matches!(d, Some(1 | 3 | 4));
-        let channels_last = !is_channels(d1) && is_channels(d3) && d1.is_none_or(|d| d > 4);
+        self.fixed_batch = batch.filter(|&batch| batch > 1);
+        let use_ = input::first_use(self.graph, name);
+        let is_channels = |d: Option<usize>| d.is_some_and(|d| CHANNELS.contains(&d));
+        let channels_last = match (d1, d3) {
+            (None, None) => use_.is_last,
+            _ => !is_channels(d1) && is_channels(d3) && d1.is_none_or(|d| d > 4),
+        };
         let (channels, height, width) = if channels_last { (d3, d1, d2) } else { (d1, d2, d3) };
-        let channels = channels.unwrap_or(3);
-        if !matches!(channels, 1 | 3 | 4) {
-            return Err(refuse(""));
+        let channels = channels.or(use_.channels).unwrap_or(3);
+        if !CHANNELS.contains(&channels) {
+            return Err(refuse(&format!("it takes {channels} channels;")));
         }
         let (wide, high) = options.input_size.unwrap_or((224, 224));
         let (width, height) = (width.unwrap_or(wide as usize), height.unwrap_or(high as usize));
@@ -235,85 +355,223 @@ impl Builder {
             return Err(unsupported(format!("an input of {width}×{height} pixels; 1 to 4096 a side are accepted")));
         }
         let (shape, layout) = match channels_last {
-            true => (vec![1, height, width, channels], Layout::ChannelsLast),
-            false => (vec![1, channels, height, width], Layout::ChannelsFirst),
+            true => {
+                let shape = vec![1, height, width, channels];
+                (shape.clone(), Layout::channels_last(&shape))
+            }
+            false => {
+                let shape = vec![1, channels, height, width];
+                (shape.clone(), Layout::channels_first(&shape))
+            }
         };
-        self.add_input(name, shape, layout);
+        self.add_input(name, shape.clone(), layout);
+        // What the file takes is made of the one picture: whole numbers, without the batch's axis.
+        let proto = proto::Node { output: vec![name.into()], ..proto::Node::default() };
+        let node = Node::of(&proto, self.opset, self.budget);
+        let mut chain = Chain::of(&node);
+        let mut x = chain.value(ValueId(0), shape.clone());
+        if host::element::is_integer(element) {
+            let (low, high) = host::element::range(element);
+            let (one, none) = (Part::number(1.0), Part::number(0.0));
+            x = chain.step(Op::Quantize { low, high }, &[&x, &one, &none], shape.clone());
+        }
+        if is_single {
+            x = chain.reshape(&x, shape[1..].to_vec());
+        }
+        if host::element::is_integer(element) || is_single {
+            let shape = x.shape.clone();
+            if let Built::Chain(drafts) = chain.done(&x, shape)?
+                && let Some(operand) = self.add_chain(&node, drafts, String::new())?
+            {
+                self.known.insert(name.into(), Known::Value(operand));
+            }
+        }
+        self.preprocess = use_.preprocess(host::element::is_integer(element), channels);
         Ok((InputSpec { width: width as u32, height: height as u32, channels }, channels_last))
     }
 
     /// Turns all nodes into steps and constants.
-    fn build(&mut self, graph: &proto::Graph) -> Result<()> {
-        let table: HashMap<&str, fn(&Node) -> Result<Built>> =
-            TABLES.iter().flat_map(|table| table.iter().copied()).collect();
-        let mut refusals: Vec<Error> = vec![];
-        let mut uses: HashMap<&str, usize> = HashMap::new();
-        let outputs = graph.output.iter().filter_map(|info| info.name.as_ref());
-        graph
-            .node
-            .iter()
-            .flat_map(|node| &node.input)
-            .chain(outputs)
-            .for_each(|name| *uses.entry(name).or_default() += 1);
-        for proto in in_order(graph, &self.known) {
-            let operator = proto.operator.as_deref().unwrap_or_default();
-            let domain = proto.domain.as_deref().unwrap_or_default();
-            let builder = table.get(operator).filter(|_| matches!(domain, "" | "ai.onnx"));
-            let inputs = proto.input.iter().map(|name| match self.known.get(name).filter(|_| !name.is_empty()) {
-                Some(Known::Initializer(index)) => {
-                    let host = Host::decode(&graph.initializer[*index], "an initializer")?;
-                    Ok(Some(Known::Constant(Rc::new(host))))
-                }
-                known => Ok(known.cloned()),
-            });
-            let inputs: Vec<Option<Known>> = inputs.collect::<Result<_>>()?;
-            let refused = inputs.iter().flatten().any(|known| matches!(known, Known::Refused));
-            let unknown = proto.input.iter().find(|name| !name.is_empty() && !self.known.contains_key(*name));
-            if let Some(scores) = decision(operator, &inputs) {
-                for output in &proto.output {
-                    self.known.insert(output.clone(), Known::Decision(scores.clone()));
-                }
-                continue;
-            }
-            let built = match (builder, unknown) {
-                (None, _) => {
-                    let domain = if domain.is_empty() { String::new() } else { format!(" of `{domain}`") };
-                    Err(node::refusal(proto, &format!("this operator{domain} is not supported")))
-                }
-                (Some(_), _) if refused => {
-                    self.refuse_outputs(proto);
-                    continue;
-                }
-                (Some(_), Some(name)) => Err(Error::new(
-                    ErrorKind::Model,
-                    format!("node `{}` ({operator}): nothing computes its input `{name}`", node::label(proto)),
-                )),
-                (Some(build), None) => {
-                    let node = Node { proto, inputs, opset: self.opset, is_folding: false };
-                    let built = build(&node).or_else(|refusal| folded(&node, *build).ok_or(refusal));
-                    built.and_then(|built| self.add(&node, built))
-                }
-            };
-            if let Err(error) = built {
-                refusals.push(error);
-                self.refuse_outputs(proto);
+    fn build(&mut self) -> Result<()> {
+        let graph = self.graph;
+        for proto in in_order(graph) {
+            self.build_node(proto);
+            if self.budget.refusal().is_some() {
+                break;
             }
             for name in &proto.input {
-                let left = uses.get_mut(name.as_str()).expect("it was counted");
+                let left = self.uses.get_mut(name.as_str()).expect("it was counted");
                 *left -= 1;
                 if *left == 0 && matches!(self.known.get(name), Some(Known::Constant(_))) {
                     self.known.remove(name);
                 }
             }
         }
-        match &refusals[..] {
-            [] => Ok(()),
-            [one] => Err(one.clone()),
-            [first, ..] => {
-                let all: Vec<&str> = refusals.iter().map(Error::message).collect();
-                Err(Error::new(first.kind(), format!("{} nodes can't be run: {}", all.len(), all.join("; "))))
+        self.refusals.summary().map_or(Ok(()), Err)
+    }
+
+    /// One node; what is wrong with it is noted.
+    fn build_node(&mut self, proto: &'a proto::Node) {
+        let built = self.try_node(proto);
+        // Whatever came of it: where too much was asked for, not all of it was done.
+        let error = self.budget.refusal().map(|reason| node::refusal(proto, &reason)).or(built.err());
+        if let Some(error) = error {
+            self.refusals.note(proto.operator.as_deref().unwrap_or_default(), error);
+            self.refuse_outputs(proto);
+        }
+    }
+
+    fn try_node(&mut self, proto: &'a proto::Node) -> Result<()> {
+        let operator = proto.operator.as_deref().unwrap_or_default();
+        let domain = proto.domain.as_deref().unwrap_or_default();
+        let builder = self.table.get(operator).filter(|_| matches!(domain, "" | "ai.onnx" | "com.microsoft")).copied();
+        let refuse = |reason: String| node::refusal(proto, &reason);
+        self.budget.node().map_err(refuse)?;
+        let inputs = proto.input.iter().map(|name| {
+            let known = match self.known.get(name).filter(|_| !name.is_empty()) {
+                Some(Known::Initializer(index)) => {
+                    let host = Host::decode(&self.graph.initializer[*index], "an initializer")?;
+                    Some(Known::Constant(Rc::new(host)))
+                }
+                known => known.cloned(),
+            };
+            if let Some(Known::Constant(host)) = &known {
+                self.budget.fold(host.len()).map_err(refuse)?;
+            }
+            Ok(known)
+        });
+        let inputs: Vec<Option<Known>> = inputs.collect::<Result<_>>()?;
+        let refused = inputs.iter().flatten().any(|known| matches!(known, Known::Refused));
+        let unknown = proto.input.iter().find(|name| !name.is_empty() && !self.known.contains_key(*name));
+        if let Some(scores) = decision(operator, &inputs) {
+            for output in &proto.output {
+                self.known.insert(output.clone(), Known::Decision(scores.clone()));
+            }
+            return Ok(());
+        }
+        let controls = matches!(operator, "If" | "Loop") && matches!(domain, "" | "ai.onnx");
+        if builder.is_none() && !controls {
+            let domain = if domain.is_empty() { String::new() } else { format!(" of `{}`", shortened(domain)) };
+            return Err(node::refusal(proto, &format!("this operator{domain} is not supported")));
+        }
+        if refused {
+            self.refuse_outputs(proto);
+            return Ok(());
+        }
+        if let Some(name) = unknown {
+            return Err(Error::new(
+                ErrorKind::Model,
+                format!(
+                    "node `{}` ({}): nothing computes its input `{}`",
+                    shortened(node::label(proto)),
+                    shortened(operator),
+                    shortened(name)
+                ),
+            ));
+        }
+        let uses = &self.uses;
+        let unused = |name: &String| name.is_empty() || uses.get(name.as_str()).is_none_or(|&count| count == 0);
+        let outputs = proto.output.iter().rposition(|name| !unused(name)).map_or(0, |last| last + 1);
+        let (opset, budget, fixed_batch) = (self.opset, self.budget, self.fixed_batch);
+        let node = Node { proto, inputs, outputs, opset, budget, is_folding: false, fixed_batch };
+        let Some(build) = builder else {
+            return if operator == "If" { self.branch(&node) } else { self.repeat(&node) };
+        };
+        let built = build(&node).or_else(|refusal| folded(&node, build).ok_or(refusal))?;
+        // Steps that were left out are missed by those behind them.
+        self.budget.refusal().map_or(Ok(()), |reason| Err(refuse(reason)))?;
+        self.add(&node, built)
+    }
+
+    /// The nodes of a graph inside this one, whose results are the given names.
+    fn inner(&mut self, graph: &'a proto::Graph, outputs: &[String]) -> Result<()> {
+        for tensor in &graph.initializer {
+            let host = Host::decode(tensor, "an initializer")?;
+            self.budget.fold_result(&host).map_err(unsupported)?;
+            self.known.insert(tensor.name.clone().unwrap_or_default(), Known::Constant(Rc::new(host)));
+        }
+        for proto in in_order(graph) {
+            self.build_node(proto);
+            if self.budget.refusal().is_some() {
+                break;
             }
         }
+        let found: Vec<Option<Known>> =
+            graph.output.iter().map(|info| self.known.get(info.name.as_deref().unwrap_or_default()).cloned()).collect();
+        for (name, known) in outputs.iter().zip(found) {
+            self.known.insert(name.clone(), known.unwrap_or(Known::Refused));
+        }
+        Ok(())
+    }
+
+    /// If, whose condition is settled.
+    fn branch(&mut self, node: &Node<'a>) -> Result<()> {
+        let condition = node.required_constant(0, "its condition")?;
+        let holds = condition.floats().first().is_some_and(|&value| value != 0.0);
+        let graph = node.graph(if holds { "then_branch" } else { "else_branch" })?;
+        self.inner(graph, &node.proto.output)
+    }
+
+    /// Loop, whose number of rounds is settled: its body once for each.
+    fn repeat(&mut self, node: &Node<'a>) -> Result<()> {
+        let body = node.graph("body")?;
+        let rounds = match node.int_list(0, "the number of rounds")? {
+            Some(list) => list.first().copied().unwrap_or(0),
+            None => i64::MAX,
+        };
+        let mut holds = match node.has(1) {
+            true => Some(node.required_constant(1, "its condition")?.clone()),
+            false => None,
+        };
+        let carried = node.inputs.len().saturating_sub(2);
+        let names = |infos: &[proto::ValueInfo]| -> Vec<String> {
+            infos.iter().map(|info| info.name.clone().unwrap_or_default()).collect()
+        };
+        let (inputs, outputs) = (names(&body.input), names(&body.output));
+        if inputs.len() != carried + 2 || outputs.len() < carried + 1 {
+            return Err(node.refuse("a body whose inputs and outputs do not fit"));
+        }
+        let mut values: Vec<Option<Known>> = node.inputs[2..].to_vec();
+        let mut scans: Vec<Vec<Known>> = vec![vec![]; outputs.len() - carried - 1];
+        let mut round = 0;
+        while round < rounds && holds.as_ref().is_none_or(|holds| holds.scalar() != Some(0.0)) {
+            if round >= ROUNDS {
+                return Err(node.refuse(format!("more than {ROUNDS} rounds")));
+            }
+            self.budget.node().map_err(|reason| node.refuse(reason))?;
+            self.known.insert(inputs[0].clone(), Known::Constant(Rc::new(Host::ints(vec![], vec![round]))));
+            let condition = holds.clone().unwrap_or_else(|| Rc::new(Host::ints(vec![], vec![1])));
+            self.known.insert(inputs[1].clone(), Known::Constant(condition));
+            for (name, value) in inputs[2..].iter().zip(&values) {
+                self.known.insert(name.clone(), value.clone().unwrap_or(Known::Refused));
+            }
+            let refusals = self.refusals.count;
+            self.inner(body, &[])?;
+            if self.refusals.count > refusals {
+                self.refuse_outputs(node.proto);
+                return Ok(());
+            }
+            let mut found = outputs.iter().map(|name| self.known.get(name).cloned());
+            holds = match found.next().flatten() {
+                Some(Known::Constant(host)) => Some(host),
+                _ => return Err(node.refuse("a condition that the image decides; a settled one is accepted")),
+            };
+            values = found.by_ref().take(carried).collect();
+            for (scan, value) in scans.iter_mut().zip(found) {
+                scan.push(value.ok_or_else(|| node.refuse("a body that does not give all its results"))?);
+            }
+            round += 1;
+        }
+        for (name, value) in node.proto.output.iter().zip(values) {
+            self.known.insert(name.clone(), value.unwrap_or(Known::Refused));
+        }
+        for (name, scan) in node.proto.output.iter().skip(carried).zip(scans) {
+            let (name, operator) = (vec![name.clone()], node.proto.operator.clone());
+            let proto = proto::Node { output: name, name: node.proto.name.clone(), operator, ..Default::default() };
+            let rows = Node { proto: &proto, inputs: scan.into_iter().map(Some).collect(), ..node.bare() };
+            let built = shape::stacked(&rows)?;
+            self.add(&rows, built)?;
+        }
+        Ok(())
     }
 
     fn refuse_outputs(&mut self, proto: &proto::Node) {
@@ -326,12 +584,6 @@ impl Builder {
         let outputs = &node.proto.output;
         let first = outputs.first().cloned().unwrap_or_default();
         match built {
-            Built::SameWith(hosts) => {
-                for (output, host) in outputs.iter().skip(1).zip(hosts) {
-                    self.known.insert(output.clone(), Known::Constant(Rc::new(host)));
-                }
-                return self.add(node, Built::Same);
-            }
             Built::Same => {
                 let Some(Some(known)) = node.inputs.first().cloned() else {
                     return Err(node.refuse("its input is missing"));
@@ -343,6 +595,8 @@ impl Builder {
                 self.known.insert(first, known);
             }
             Built::Constants(hosts) => {
+                let afforded = hosts.iter().try_for_each(|host| self.budget.fold_result(host));
+                afforded.map_err(|reason| node.refuse(reason))?;
                 for (output, host) in outputs.iter().zip(hosts) {
                     self.known.insert(output.clone(), Known::Constant(Rc::new(host)));
                 }
@@ -360,6 +614,17 @@ impl Builder {
             Built::Chain(drafts) => {
                 if let Some(operand) = self.add_chain(node, drafts, first.clone())? {
                     self.known.insert(first, Known::Value(operand));
+                }
+            }
+            Built::Parts(drafts, results) => {
+                let mut names = vec![String::new(); drafts.len()];
+                results.iter().zip(outputs).for_each(|(&step, name)| names[step].clone_from(name));
+                let mut operands: Vec<Operand> = vec![];
+                for (draft, name) in drafts.into_iter().zip(names) {
+                    operands.push(self.add_step(node, draft, name, &operands)?);
+                }
+                for (output, step) in outputs.iter().zip(results) {
+                    self.known.insert(output.clone(), Known::Value(operands[step].clone()));
                 }
             }
             Built::Each(drafts) => {
@@ -391,6 +656,22 @@ impl Builder {
         if shape.contains(&0) || host::count(&shape).is_none() {
             return Err(node.refuse(format!("a result of the shape {shape:?}")));
         }
+        if inputs.iter().any(|input| matches!(input, Input::Constant(host) if host.rank() > 4 || host.len() == 0)) {
+            return Err(node.refuse("a constant without numbers, or with more than four axes"));
+        }
+        if inputs.iter().all(|input| matches!(input, Input::Constant(_))) {
+            return Err(node.refuse("constants alone where a computed value is accepted"));
+        }
+        let sides = inputs.iter().map(|input| match input {
+            Input::Value(id) => rank4(&self.values[id.0].shape),
+            Input::Previous => earlier.last().map_or([1; 4], |operand| rank4(&operand.shape)),
+            Input::Earlier(step) => earlier.get(*step).map_or([1; 4], |operand| rank4(&operand.shape)),
+            Input::Constant(host) => rank4(&host.shape),
+        });
+        let taken = work(&op, &sides.collect::<Vec<_>>(), &shape);
+        let held = inputs.iter().map(|input| if let Input::Constant(host) = input { host.len() } else { 0 });
+        let afforded = self.budget.step(taken).and_then(|()| self.budget.hold(held.sum()));
+        afforded.map_err(|reason| node.refuse(reason))?;
         let inputs: Vec<Source> = inputs
             .into_iter()
             .map(|input| match input {
@@ -403,14 +684,8 @@ impl Builder {
                 }
             })
             .collect();
-        let operands: Vec<&Value> = inputs
-            .iter()
-            .filter_map(|s| if let Source::Value(id) = s { Some(&self.values[id.0]) } else { None })
-            .collect();
-        let layout = match self.flattened_from(&op, &inputs, &shape) {
-            Some(before) => before,
-            None => layout(&op, &operands, &shape),
-        };
+        let operands: Vec<&Value> = inputs.iter().filter_map(Source::value).map(|id| &self.values[id.0]).collect();
+        let layout = layout_after(&self.values, &self.constants, &op, &inputs, &shape);
         self.batches &= keeps_images_apart(&op, &operands, &shape);
         let id = ValueId(self.values.len());
         self.values.push(Value { name, shape: shape.clone(), layout });
@@ -419,30 +694,13 @@ impl Builder {
         Ok(Operand { id, shape })
     }
 
-    /// The layout of the value that was reshaped, normalised and is now reshaped to what it was: normalisation of groups
-    /// as exporters write it.
-    fn flattened_from(&self, op: &Op, inputs: &[Source], shape: &[usize]) -> Option<Layout> {
-        let producer = |source: &Source| match source {
-            Source::Value(id) => self.steps.iter().rev().find(|step| step.output == *id),
-            Source::Constant(_) => None,
-        };
-        let middle = producer(inputs.first().filter(|_| *op == Op::Reshape)?)?;
-        let first = producer(middle.inputs.first().filter(|_| matches!(middle.op, Op::Normalize { .. }))?)?;
-        match (&first.op, first.inputs.first()?) {
-            (Op::Reshape, Source::Value(id)) if self.values[id.0].shape == shape => Some(self.values[id.0].layout),
-            _ => None,
-        }
-    }
-
-    /// The plan that computes `scores`, without what does not lead there.
-    fn plan_for(self, scores: ValueId) -> Plan {
-        let mut needed = HashSet::from([scores]);
+    /// The plan that computes `output`, without what does not lead there.
+    fn plan_for(self, output: Output) -> Plan {
+        let mut needed = HashSet::from([output.value]);
         let mut steps: Vec<Step> = vec![];
         for step in self.steps.into_iter().rev() {
             if needed.contains(&step.output) {
-                needed.extend(
-                    step.inputs.iter().filter_map(|s| if let Source::Value(id) = s { Some(*id) } else { None }),
-                );
+                needed.extend(step.inputs.iter().filter_map(Source::value));
                 steps.push(step);
             }
         }
@@ -461,10 +719,9 @@ impl Builder {
         }
         Plan {
             values: self.values,
-            constants,
+            constants: constants.into(),
             steps,
-            scores,
-            activation: Activation::Softmax,
+            output,
             batches: self.batches,
             head: Err(String::new()),
             aliases: self.aliases.into_iter().filter(|(name, id)| !name.is_empty() && needed.contains(id)).collect(),
@@ -483,79 +740,155 @@ impl Builder {
             match self.known.get(name) {
                 Some(Known::Value(operand)) if is_scores(&operand.shape) => candidates.push(operand.id),
                 Some(Known::Decision(operand)) if is_scores(&operand.shape) => decided.push(operand.id),
-                Some(Known::Value(operand)) => found.push(format!("`{name}` of shape {:?}", operand.shape)),
-                _ => found.push(format!("`{name}`, which does not depend on the image")),
+                Some(Known::Value(operand)) => {
+                    found.push(format!("`{}` of shape {:?}", shortened(name), operand.shape));
+                }
+                _ => found.push(format!("`{}`, which does not depend on the image", shortened(name))),
             }
         }
-        // What another one is computed from is no result: features beside scores, scores beside probabilities.
         candidates.extend(decided);
-        let is_used = |id: ValueId| {
-            let mut used = HashSet::from([id]);
-            for step in &self.steps {
-                if step.inputs.iter().any(|s| matches!(s, Source::Value(value) if used.contains(value))) {
-                    used.insert(step.output);
-                }
-            }
-            candidates.iter().any(|&other| other != id && used.contains(&other))
-        };
-        let Some(output) = candidates.iter().copied().find(|&id| !is_used(id)) else {
+        // Of the greatest score alone nothing can be told: the scores that it is the greatest of.
+        for candidate in &mut candidates {
+            *candidate = outputs::choices(&self.steps, &self.values, *candidate).unwrap_or(*candidate);
+        }
+        let Some(output) = outputs::result(&self.steps, &candidates) else {
+            let more = more(found.len());
+            found.truncate(SHOWN);
             return Err(unsupported(format!(
-                "this is no image classifier: its output is {}; {accepted}",
+                "this is no image classifier: its output is {}{more}; {accepted}",
                 found.join(" and ")
             )));
         };
-        let producer = |id: ValueId| self.steps.iter().find(|step| step.output == id);
-        let first_value = |step: &Step| match step.inputs[0] {
-            Source::Value(id) => Some(id),
-            Source::Constant(_) => None,
-        };
         // The score is taken before a trailing softmax or sigmoid.
-        let mut scores = output;
-        let mut activation = Activation::Softmax;
-        let mut at = Some(output);
-        while let Some(step) = at.and_then(producer) {
-            at = match step.op {
-                Op::Reshape => first_value(step),
-                Op::Softmax { .. } | Op::Unary(Unary::Sigmoid) => {
-                    if step.op == Op::Unary(Unary::Sigmoid) {
-                        activation = Activation::Sigmoid;
-                    }
-                    scores = first_value(step).unwrap_or(scores);
-                    None
-                }
-                _ => None,
-            };
+        let graph = outputs::Graph { steps: &self.steps, values: &self.values, constants: &self.constants };
+        let scores = graph.scores(output);
+        let classes: usize = self.values[scores.value.0].shape.iter().product();
+        if classes > budget::MAX_CLASSES {
+            return Err(unsupported(format!(
+                "the network has {classes} classes; up to {} are accepted",
+                budget::MAX_CLASSES
+            )));
         }
-        let classes: usize = self.values[scores.0].shape.iter().product();
         let mut plan = self.plan_for(scores);
-        plan.activation = if classes == 1 { Activation::Sigmoid } else { activation };
-        plan.head = pooling_head(&plan);
+        plan.head = head::pooling_head(&plan);
         Ok(plan)
     }
 }
 
-/// The nodes, each behind those that compute its inputs: some converters append what they add at the end of the file. Nodes
-/// whose inputs never come are last.
-fn in_order<'a>(graph: &'a proto::Graph, known: &HashMap<String, Known>) -> Vec<&'a proto::Node> {
-    let outputs: HashSet<&str> = graph.node.iter().flat_map(|node| &node.output).map(String::as_str).collect();
-    let mut computed: HashSet<&str> = HashSet::new();
-    let (mut ordered, mut waiting): (Vec<_>, Vec<_>) = (vec![], graph.node.iter().collect());
-    // In order it takes one round, and one more for each part that is behind what needs it.
-    for _ in 0..100 {
-        waiting.retain(|node: &&proto::Node| {
-            let comes = |name: &str| outputs.contains(name) && !computed.contains(name) && !known.contains_key(name);
-            let is_waiting = node.input.iter().any(|name| comes(name));
-            if !is_waiting {
-                computed.extend(node.output.iter().map(String::as_str));
-                ordered.push(*node);
-            }
-            is_waiting
+/// How often each name is taken, by inner graphs and as a result, too.
+fn count_uses<'a>(graph: &'a proto::Graph, uses: &mut HashMap<&'a str, usize>) {
+    let outputs = graph.output.iter().filter_map(|info| info.name.as_ref());
+    let inputs = graph.node.iter().flat_map(|node| &node.input);
+    inputs.chain(outputs).for_each(|name| *uses.entry(name).or_default() += 1);
+    let attributes = graph.node.iter().flat_map(|node| &node.attribute);
+    attributes.filter_map(|attribute| attribute.g.as_ref()).for_each(|graph| count_uses(graph, uses));
+}
+
+/// Why nodes can't be run: those of one operator, and for one reason, together.
+#[derive(Default)]
+struct Refusals {
+    count: usize,
+    first: Option<Error>,
+    groups: Vec<Group>,
+    /// The place of each group, by operator and reason.
+    places: HashMap<(String, String), usize>,
+}
+
+struct Group {
+    /// The first of them.
+    nodes: Vec<String>,
+    count: usize,
+    operator: String,
+    reason: String,
+}
+
+/// How many reasons one message lists, and how many nodes for each.
+const SHOWN: usize = 8;
+
+/// How many reasons are told apart.
+const REASONS: usize = 1000;
+
+impl Refusals {
+    fn note(&mut self, operator: &str, error: Error) {
+        self.count += 1;
+        // The reason alone, without the node's name.
+        let start = format!("({operator}): ");
+        let message = error.message();
+        let reason = message.split_once(&start).map_or(message, |(_, reason)| reason).to_string();
+        let node = message.split('`').nth(1).unwrap_or_default().to_string();
+        self.first.get_or_insert(error);
+        if self.groups.len() == REASONS {
+            return;
+        }
+        let place = *self.places.entry((operator.into(), reason)).or_insert_with_key(|(operator, reason)| {
+            let (operator, reason) = (shortened(operator), reason.clone());
+            self.groups.push(Group { nodes: vec![], count: 0, operator, reason });
+            self.groups.len() - 1
         });
-        if waiting.is_empty() {
-            break;
+        let group = &mut self.groups[place];
+        group.count += 1;
+        if group.nodes.len() < SHOWN {
+            group.nodes.push(node);
         }
     }
-    ordered.extend(waiting);
+
+    /// All of them in one.
+    fn summary(&self) -> Option<Error> {
+        let first = self.first.as_ref()?;
+        if self.count == 1 {
+            return Some(first.clone());
+        }
+        let shown = self.groups.iter().take(SHOWN).map(|Group { nodes, count, operator, reason }| match &nodes[..] {
+            [one] => format!("node `{one}` ({operator}): {reason}"),
+            nodes => {
+                let named: Vec<String> = nodes.iter().map(|node| format!("`{node}`")).collect();
+                format!("nodes {}{} ({operator}): {reason}", named.join(", "), more(*count))
+            }
+        });
+        let mut all = shown.collect::<Vec<_>>().join("; ");
+        if self.groups.len() > SHOWN {
+            all += &format!("; and {} more reasons", self.groups.len() - SHOWN);
+        }
+        Some(Error::new(first.kind(), format!("{} nodes can't be run: {all}", self.count)))
+    }
+}
+
+/// How many of `count` are not shown.
+fn more(count: usize) -> String {
+    if count > SHOWN { format!(" and {} more", count - SHOWN) } else { String::new() }
+}
+
+/// The nodes, each behind those that compute its inputs: some converters append what they add at the end of the file. Nodes
+/// in a circle stand as they do in the file.
+fn in_order(graph: &proto::Graph) -> Vec<&proto::Node> {
+    let mut producers: HashMap<&str, usize> = HashMap::new();
+    for (index, node) in graph.node.iter().enumerate() {
+        for name in &node.output {
+            producers.entry(name).or_insert(index);
+        }
+    }
+    let mut ordered = Vec::with_capacity(graph.node.len());
+    let mut is_begun = vec![false; graph.node.len()];
+    // Nodes that wait for the one above them, each with how many of its inputs were looked at.
+    let mut waiting: Vec<(usize, usize)> = vec![];
+    for index in 0..graph.node.len() {
+        waiting.push((index, 0));
+        while let Some((index, seen)) = waiting.pop() {
+            let node = &graph.node[index];
+            if seen == 0 && std::mem::replace(&mut is_begun[index], true) {
+                continue;
+            }
+            match node.input.get(seen) {
+                None => ordered.push(node),
+                Some(name) => {
+                    waiting.push((index, seen + 1));
+                    waiting.extend(
+                        producers.get(name.as_str()).filter(|&&other| !is_begun[other]).map(|&other| (other, 0)),
+                    );
+                }
+            }
+        }
+    }
     ordered
 }
 
@@ -581,8 +914,9 @@ fn decision(operator: &str, inputs: &[Option<Known>]) -> Option<Operand> {
 /// What a node makes of constants alone, by the steps that would compute it: some exporters leave whole functions of the
 /// parameters in the graph, such as the standardised weights of NFNets.
 fn folded(node: &Node, build: fn(&Node) -> Result<Built>) -> Option<Built> {
-    node.constants()?;
-    let first = node.constant(0).filter(|first| first.as_ints().is_none() && first.rank() <= 4)?;
+    // No step is for what has no numbers.
+    let is_empty = node.constants()?.iter().any(|host| host.len() == 0);
+    let first = node.constant(0).filter(|first| first.as_ints().is_none() && first.rank() <= 4 && !is_empty)?;
     let operand = Operand { id: ValueId(0), shape: first.shape.clone() };
     let mut inputs = node.inputs.clone();
     inputs[0] = Some(Known::Value(operand));
@@ -591,7 +925,7 @@ fn folded(node: &Node, build: fn(&Node) -> Result<Built>) -> Option<Built> {
         let given = tensor(given.floats(), rank4(&given.shape));
         let mut results: Vec<(Vec<usize>, Tensor<4>)> = vec![];
         for Draft { op, inputs, shape } in drafts {
-            if shape.len() > 4 || shape.contains(&0) || host::count(&shape).is_none() {
+            if inputs.iter().any(|input| matches!(input, Input::Constant(host) if host.rank() > 4)) {
                 return None;
             }
             let operands = inputs.into_iter().map(|input| match input {
@@ -600,7 +934,13 @@ fn folded(node: &Node, build: fn(&Node) -> Result<Built>) -> Option<Built> {
                 Input::Earlier(step) => results[step].1.clone(),
                 Input::Constant(host) => tensor(host.floats(), rank4(&host.shape)),
             });
-            let result = crate::network::compute(&op, &operands.collect::<Vec<_>>(), rank4(&shape));
+            let operands: Vec<_> = operands.collect();
+            let sides: Vec<_> = operands.iter().map(Tensor::dims).collect();
+            if !budget::folds(&op, &sides, &shape) {
+                return None;
+            }
+            node.budget.fold_work(work(&op, &sides, &shape)).ok()?;
+            let result = crate::engine::run_step(&op, &operands, rank4(&shape));
             results.push((shape, result));
         }
         if is_chain {
@@ -608,123 +948,23 @@ fn folded(node: &Node, build: fn(&Node) -> Result<Built>) -> Option<Built> {
         }
         Some(results.into_iter().map(|(shape, result)| Host::float(shape, numbers(result))).collect())
     };
-    let results = match build(&Node { proto: node.proto, inputs, opset: node.opset, is_folding: true }).ok()? {
+    let built = build(&Node { inputs, is_folding: true, ..node.bare() }).ok()?;
+    if node.budget.refusal().is_some() {
+        return None;
+    }
+    let results = match built {
         Built::Chain(drafts) => chained(drafts, true),
+        Built::Parts(drafts, results) => chained(drafts, false)
+            .map(|all: Vec<Host>| results.into_iter().map(|step| Host::clone(&all[step])).collect()),
+        Built::Views(mut views) if views.len() == 1 => {
+            let (drafts, dims, permutation) = views.pop()?;
+            let all = chained(drafts, true)?;
+            all.into_iter().last().map(|host| vec![host.reshaped(dims).transposed(&permutation)])
+        }
         Built::Each(drafts) => chained(drafts, false),
         Built::Same => Some(vec![Host::clone(first)]),
         Built::Constants(hosts) => Some(hosts),
-        Built::View { .. } | Built::Views(_) | Built::SameWith(_) => None,
+        Built::View { .. } | Built::Views(_) => None,
     };
     results.map(Built::Constants)
-}
-
-/// How the result of `op` is laid out.
-fn layout(op: &Op, operands: &[&Value], shape: &[usize]) -> Layout {
-    let Some(first) = operands.first() else { return Layout::Other };
-    match op {
-        _ if shape.len() != 4 => Layout::Other,
-        Op::Convolution { .. }
-        | Op::MaxPool { .. }
-        | Op::AveragePool { .. }
-        | Op::LocalResponse { .. }
-        | Op::Resample => Layout::ChannelsFirst,
-        Op::Permute([0, 2, 3, 1]) if first.layout == Layout::ChannelsFirst => Layout::ChannelsLast,
-        Op::Permute([0, 3, 1, 2]) if first.layout == Layout::ChannelsLast => Layout::ChannelsFirst,
-        Op::Permute([0, 1, 2, 3]) => first.layout,
-        Op::Permute(_) => Layout::Other,
-        // A channel shuffle, or a reshape that leaves the plane as it is.
-        Op::Reshape | Op::Rearrange { .. } | Op::Expand if first.shape.len() == 4 && first.shape[2..] == shape[2..] => {
-            first.layout
-        }
-        Op::Reshape | Op::Rearrange { .. } | Op::Expand => Layout::Other,
-        _ => operands.iter().find(|value| value.shape.len() == 4).map_or(Layout::Other, |value| value.layout),
-    }
-}
-
-/// Whether `op` treats each image along the first axis by itself.
-fn keeps_images_apart(op: &Op, operands: &[&Value], shape: &[usize]) -> bool {
-    let rank = operands.first().map_or(0, |value| value.shape.len());
-    if rank == 0
-        || shape.is_empty()
-        || shape[0] != 1
-        || operands.iter().any(|v| v.shape.len() != rank || v.shape[0] != 1)
-    {
-        return false;
-    }
-    let batch = 4 - rank;
-    match op {
-        Op::Permute(axes) => axes[batch] == batch,
-        Op::Rearrange { dims, permutation } => dims[0] == 1 && permutation[0] == 0,
-        Op::Concat { axis } | Op::Slice { axis, .. } | Op::Select { axis, .. } => *axis != batch,
-        Op::Reduce { axes, .. } | Op::Normalize { axes, .. } => !axes.contains(&batch),
-        Op::Softmax { axis, .. } => *axis != batch,
-        Op::Pad { padding, .. } | Op::PadEdge { padding, .. } => padding[batch] == (0, 0),
-        Op::Linear { .. } => rank >= 3 || operands.len() == 1,
-        _ => true,
-    }
-}
-
-/// Looks for pooling and a linear layer (or a convolution to classes and pooling) before the scores.
-fn pooling_head(plan: &Plan) -> std::result::Result<PoolingHead, String> {
-    let classes: usize = plan.values[plan.scores.0].shape.iter().product();
-    let mut linear: Option<Head> = None;
-    let mut at = plan.scores;
-    loop {
-        let Some(step) = plan.producer(at) else {
-            return Err("this network has none".into());
-        };
-        let between = || {
-            let name = if step.node.is_empty() { &plan.values[step.output.0].name } else { &step.node };
-            Err(format!("`{name}` ({}) stands in the way; Grad-CAM serves every network", step.operator))
-        };
-        let source = |index: usize| step.inputs.get(index).copied();
-        let Some(Source::Value(input)) = source(0) else { return between() };
-        let input_shape = &plan.values[input.0].shape;
-        let is_plane = input_shape.len() == 4 && input_shape[2] * input_shape[3] > 1;
-        // Pooled with channels last, but computed with channels first: TensorFlow's networks, for a fixed batch.
-        let turned = plan.producer(input).filter(|step| step.op == Op::Permute([0, 2, 3, 1]));
-        if let (Op::Reduce { kind: Reduction::Mean, axes }, Some(turned), Some(head)) = (&step.op, turned, &linear)
-            && axes.len() == 2
-            && axes.contains(&1)
-            && axes.contains(&2)
-            && let Some(Source::Value(layer)) = turned.inputs.first().copied()
-            && plan.values[layer.0].layout == Layout::ChannelsFirst
-        {
-            return Ok(PoolingHead { layer, head: head.clone() });
-        }
-        let pools = match &step.op {
-            Op::Reduce { kind: Reduction::Mean, axes } => {
-                input_shape.len() == 4 && axes.len() == 2 && axes.contains(&2) && axes.contains(&3)
-            }
-            Op::AveragePool { kernel, padding, .. } => {
-                input_shape[2..] == kernel[..] && *padding == [(0, 0); 2] && step.inputs.len() == 1
-            }
-            _ => false,
-        };
-        if pools {
-            if plan.values[input.0].layout != Layout::ChannelsFirst {
-                return between();
-            }
-            return match linear {
-                Some(head) => Ok(PoolingHead { layer: input, head }),
-                None if input_shape[1] == classes => Ok(PoolingHead { layer: input, head: Head::Channels }),
-                None => between(),
-            };
-        }
-        match (&step.op, source(1)) {
-            (Op::Reshape, _) if !is_plane => {}
-            (Op::Quantize { .. } | Op::Dequantize, _) if !is_plane => {}
-            (Op::Binary(crate::network::plan::Binary::Add), Some(Source::Constant(_))) if !is_plane => {}
-            (Op::Linear { transposed }, Some(Source::Constant(constant))) if linear.is_none() && !is_plane => {
-                linear = Some(Head::Linear { constant, columns: !transposed });
-            }
-            (Op::Convolution { groups: 1, .. }, Some(Source::Constant(constant)))
-                if linear.is_none() && !is_plane && plan.constants[constant].shape[2..] == [1, 1] =>
-            {
-                linear = Some(Head::Linear { constant, columns: false });
-            }
-            _ => return between(),
-        }
-        at = input;
-    }
 }

@@ -5,59 +5,57 @@
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::heatmap::{Axis, Heatmap, Normalise, resampled_extremes};
+use crate::heatmap::{Axis, Grid, Heatmap, Normalise, resampled_extremes};
 use crate::image::{Image, MAX_SIDE};
 use crate::preprocess::Placement;
 use crate::{Error, ErrorKind, Result};
 
+pub mod regions;
+
 /// The published tables, 256 RGB triples each, in the order of [`Colormap::ALL`]; `make_colormaps.py` writes them.
 static TABLES: &[u8; Colormap::ALL.len() * 768] = include_bytes!("overlay/colormaps.bin");
 
-/// How numbers in 0..=1 become colours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Colormap {
-    /// Google's rainbow without false bands.
-    #[default]
-    Turbo,
-    /// matplotlib's default: perceptually uniform, readable with colour-blind eyes.
-    Viridis,
-    /// Black to pale yellow, perceptually uniform.
-    Inferno,
-    /// Black to pale pink, perceptually uniform.
-    Magma,
-    /// Blue to yellow, made for colour-blind eyes.
-    Cividis,
-    /// OpenCV's `COLORMAP_JET`, the one of most papers and of pytorch-grad-cam. matplotlib's differs a little.
-    Jet,
-    /// Black to white.
-    Gray,
+macro_rules! colormaps {
+    ($($colormap:ident: $name:literal, $summary:literal;)*) => {
+        /// How numbers in 0..=1 become colours.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Colormap {
+            $(#[doc = $summary] $colormap,)*
+        }
+
+        impl Colormap {
+            /// Every colormap, in the order in which to offer them.
+            pub const ALL: [Colormap; [$($name),*].len()] = [$(Colormap::$colormap),*];
+
+            /// The name in attributes, options and addresses.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Colormap::$colormap => $name,)*
+                }
+            }
+        }
+    };
+}
+
+// A new colormap is one entry here and one in `make_colormaps.py`, in the same place.
+colormaps! {
+    Turbo: "turbo", "Google's rainbow without false bands.";
+    Viridis: "viridis", "matplotlib's default: perceptually uniform, readable with colour-blind eyes.";
+    Inferno: "inferno", "Black to pale yellow, perceptually uniform.";
+    Magma: "magma", "Black to pale pink, perceptually uniform.";
+    Cividis: "cividis", "Blue to yellow, made for colour-blind eyes.";
+    Jet: "jet", "OpenCV's `COLORMAP_JET`, the one of most papers and of pytorch-grad-cam. matplotlib's differs a little.";
+    Gray: "gray", "Black to white.";
+}
+
+#[expect(clippy::derivable_impls, reason = "the macro writes all entries alike")]
+impl Default for Colormap {
+    fn default() -> Self {
+        Colormap::Turbo
+    }
 }
 
 impl Colormap {
-    /// Every colormap.
-    pub const ALL: [Colormap; 7] = [
-        Colormap::Turbo,
-        Colormap::Viridis,
-        Colormap::Inferno,
-        Colormap::Magma,
-        Colormap::Cividis,
-        Colormap::Jet,
-        Colormap::Gray,
-    ];
-
-    /// The name in attributes, options and addresses.
-    pub fn name(self) -> &'static str {
-        match self {
-            Colormap::Turbo => "turbo",
-            Colormap::Viridis => "viridis",
-            Colormap::Inferno => "inferno",
-            Colormap::Magma => "magma",
-            Colormap::Cividis => "cividis",
-            Colormap::Jet => "jet",
-            Colormap::Gray => "gray",
-        }
-    }
-
     /// The 256 colours, red, green, blue, from the lowest number to the highest.
     pub fn colors(self) -> &'static [[u8; 3]] {
         let (colors, _) = TABLES.as_chunks::<3>();
@@ -66,6 +64,12 @@ impl Colormap {
 }
 
 /// The colormap's name; others are a `TargetError` that lists them.
+///
+/// ```
+/// use gradcam_web::overlay::Colormap;
+/// assert_eq!("turbo".parse(), Ok(Colormap::Turbo));
+/// assert!("rainbow".parse::<Colormap>().unwrap_err().message().contains("there are turbo, viridis"));
+/// ```
 impl FromStr for Colormap {
     type Err = Error;
 
@@ -82,6 +86,8 @@ impl FromStr for Colormap {
 pub struct Style {
     colormap: Colormap,
     opacity: f32,
+    threshold: f32,
+    opacity_by_value: bool,
 }
 
 impl Style {
@@ -89,6 +95,12 @@ impl Style {
     ///
     /// # Errors
     /// `TargetError` if `opacity` is not within 0..=1.
+    ///
+    /// ```
+    /// use gradcam_web::overlay::{Colormap, Style};
+    /// assert!(Style::new(Colormap::Viridis, 0.5).is_ok());
+    /// assert_eq!(Style::new(Colormap::Viridis, 2.).unwrap_err().message(), "the opacity is 2; a number from 0 to 1 is accepted");
+    /// ```
     pub fn new(colormap: Colormap, opacity: f32) -> Result<Style> {
         if !(0. ..=1.).contains(&opacity) {
             return Err(Error::new(
@@ -96,7 +108,26 @@ impl Style {
                 format!("the opacity is {opacity}; a number from 0 to 1 is accepted"),
             ));
         }
-        Ok(Style { colormap, opacity })
+        Ok(Style { colormap, opacity, ..Style::default() })
+    }
+
+    /// The same, but the image as it is where the heatmap is below `threshold`.
+    ///
+    /// # Errors
+    /// `TargetError` if `threshold` is not within 0..=1.
+    pub fn with_threshold(self, threshold: f32) -> Result<Style> {
+        if !(0. ..=1.).contains(&threshold) {
+            return Err(Error::new(
+                ErrorKind::Target,
+                format!("the threshold is {threshold}; a number from 0 to 1 is accepted"),
+            ));
+        }
+        Ok(Style { threshold, ..self })
+    }
+
+    /// The same, but with an opacity that grows with the heatmap, from 0 to the style's own.
+    pub fn with_opacity_by_value(self) -> Style {
+        Style { opacity_by_value: true, ..self }
     }
 
     /// The colours of the heatmap.
@@ -108,17 +139,28 @@ impl Style {
     pub fn opacity(self) -> f32 {
         self.opacity
     }
+
+    /// Where the heatmap is below it, 0 to 1, the image stays as it is.
+    pub fn threshold(self) -> f32 {
+        self.threshold
+    }
 }
 
 /// Turbo, half and half.
 impl Default for Style {
     fn default() -> Self {
-        Style { colormap: Colormap::default(), opacity: 0.5 }
+        Style { colormap: Colormap::default(), opacity: 0.5, threshold: 0., opacity_by_value: false }
     }
 }
 
 /// Four 16-bit lanes of a pixel: the style's share of the result, in 256ths, with half a level added for rounding.
 type Tint = [u16; 4];
+
+/// The 256 levels of a colormap, and as many places for what has none.
+const LEVELS: usize = 512;
+
+/// Stands for a number below the threshold.
+const BELOW: usize = 256;
 
 /// Half a level, in 256ths.
 const HALF: u16 = 128;
@@ -134,17 +176,41 @@ const HALF: u16 = 128;
 /// Numbers take the nearest of the colormap's 256 colours. The opacity is rounded to 256ths and the result to the
 /// nearest level, halves up, so that opacity 0 gives the image back byte for byte and 1 the colours. The image's own
 /// alpha is kept.
+///
+/// Below the style's threshold the image is left as it is; with opacity by value each number has its own share of the
+/// style's opacity, which is `number * opacity`.
+///
+/// ```
+/// use gradcam_web::{heatmap::Grid, image::Image, overlay::{self, Colormap, Style}, preprocess::{Placement, Resize}};
+/// let image = Image::from_rgba(2, 1, vec![0, 0, 0, 255, 0, 0, 0, 255])?;
+/// let heatmap = Grid::new(2, 1, vec![0., 3.]).heatmap();
+/// let placement = Placement::new(Resize::Stretch, (2, 1), (2, 1));
+/// // The gray colormap alone: black where the heatmap is 0, white where it is 1.
+/// let rgba = overlay::blend(&image, &heatmap, &placement, &Style::new(Colormap::Gray, 1.)?);
+/// assert_eq!(rgba, [0, 0, 0, 255, 255, 255, 255, 255]);
+/// # Ok::<(), gradcam_web::Error>(())
+/// ```
 pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &Style) -> Vec<u8> {
     let opacity = (style.opacity * 256.).round() as u16;
     if opacity == 0 {
         return image.rgba().to_vec();
     }
-    let tint = |color: [u8; 3]| -> Tint {
+    let tint = |color: [u8; 3], opacity: u16| -> Tint {
         let [r, g, b] = color.map(|level| u16::from(level) * opacity + HALF);
         [r, g, b, HALF]
     };
-    let tints: [Tint; 256] = std::array::from_fn(|level| tint(style.colormap.colors()[level]));
-    let outside = tint([0; 3]);
+    let share = |opacity: u16| -> Tint { [256 - opacity, 256 - opacity, 256 - opacity, 256] };
+    // Of each level, and behind them of what is below the threshold.
+    let opacities: [u16; LEVELS] = std::array::from_fn(|level| match level {
+        BELOW.. => 0,
+        _ if style.opacity_by_value => (style.opacity * level as f32 / 255. * 256.).round() as u16,
+        _ => opacity,
+    });
+    let tints: [Tint; LEVELS] =
+        std::array::from_fn(|level| tint(style.colormap.colors()[level.min(255)], opacities[level]));
+    let shares_of = opacities.map(share);
+    let is_even = style.threshold == 0. && !style.opacity_by_value;
+    let outside = tint([0; 3], opacity);
 
     let (width, height) = (image.width() as usize, image.height() as usize);
     let [left, top, across, down] = placement.rect();
@@ -165,8 +231,7 @@ pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &St
     let (seen_x, skipped_x) = visible(&frame_x, width);
     let (seen_y, skipped_y) = visible(&frame_y, height);
     // Written out for a whole row: one plain loop over bytes then makes vectors.
-    let image_share = 256 - opacity;
-    let shares = vec![[image_share, image_share, image_share, 256]; width];
+    let mut shares = vec![share(opacity); width];
     let mut blended = Vec::new();
     let mut numbers = vec![0.; columns.len()];
     let mut levels = vec![0; seen_x.len()];
@@ -189,13 +254,26 @@ pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &St
             columns.interpolate(&blended, &mut numbers);
             // Two loops, because the first one makes vectors and a look-up does not.
             for (level, &number) in levels.iter_mut().zip(&numbers[skipped_x..]) {
-                *level = (range.apply(number) * 255. + 0.5) as i32;
+                *level = (range.apply(number) * 255. + 0.5) as usize;
+            }
+            if style.threshold > 0. {
+                for (level, &number) in levels.iter_mut().zip(&numbers[skipped_x..]) {
+                    if range.apply(number) < style.threshold {
+                        *level = BELOW;
+                    }
+                }
             }
             for (tint, &level) in tinted[seen_x.clone()].iter_mut().zip(&levels) {
-                *tint = tints[(level & 255) as usize];
+                *tint = tints[level % LEVELS];
+            }
+            if !is_even {
+                for (share, &level) in shares[seen_x.clone()].iter_mut().zip(&levels) {
+                    *share = shares_of[level % LEVELS];
+                }
             }
         } else {
             tinted.fill(outside);
+            shares.fill(share(opacity));
         }
         mix(pixels, shares.as_flattened(), tinted.as_flattened());
     }
@@ -203,6 +281,10 @@ pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &St
 }
 
 /// The colours of `count` concepts: hues at equal distances, red first.
+///
+/// ```
+/// assert_eq!(gradcam_web::overlay::concept_colors(3), [[255, 0, 0], [0, 255, 0], [0, 0, 255]]);
+/// ```
 pub fn concept_colors(count: usize) -> Vec<[u8; 3]> {
     let level = |hue: f32, shift: f32| {
         let k = (hue * 6. + shift) % 6.;
@@ -277,6 +359,31 @@ pub fn value_at(heatmap: &Heatmap, placement: &Placement, (x, y): (u32, u32)) ->
     Some(range.apply(numbers[(x - frame_x.start) as usize]))
 }
 
+/// The numbers that [`blend`] colours an image of `width` × `height` by: 0 outside of what the network saw.
+pub fn values_over(heatmap: &Heatmap, placement: &Placement, (width, height): (u32, u32)) -> Grid {
+    let [left, top, across, down] = placement.rect();
+    let grid = heatmap.grid();
+    let (frame_x, frame_y) = (pixels_within(left, across), pixels_within(top, down));
+    let columns = Axis::new(grid.width(), left, across, frame_x.clone());
+    let rows = Axis::new(grid.height(), top, down, frame_y.clone());
+    let range = Normalise::new(resampled_extremes(grid, &columns, &rows));
+    let mut values = vec![0.; width as usize * height as usize];
+    let (mut row, mut numbers) = (Vec::new(), vec![0.; columns.len()]);
+    for (y, line) in (0..).zip(values.chunks_exact_mut(width as usize)) {
+        if !frame_y.contains(&y) {
+            continue;
+        }
+        grid.row_at(&rows, (y - frame_y.start) as usize, &mut row);
+        columns.interpolate(&row, &mut numbers);
+        for (x, value) in (0..).zip(line) {
+            if frame_x.contains(&x) {
+                *value = range.apply(numbers[(x - frame_x.start) as usize]);
+            }
+        }
+    }
+    Grid::new(width, height, values)
+}
+
 /// The pixels whose centres lie within `start..start + length`; none if that is no sensible place for an input.
 fn pixels_within(start: f64, length: f64) -> Range<i64> {
     // Far more than a letterbox around the longest image.
@@ -297,7 +404,6 @@ fn mix(pixels: &mut [u8], shares: &[u16], tints: &[u16]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heatmap::Grid;
     use crate::preprocess::Resize;
 
     #[test]
@@ -496,6 +602,42 @@ mod tests {
         let placement = Placement::new(Resize::Crop, (4, 2), (4, 4));
         let blended = blend(&image, &Grid::new(1, 1, vec![0.]).heatmap(), &placement, &gray(0.5));
         assert_eq!(reds(&blended), [50, 100, 100, 50, 50, 100, 100, 50]);
+    }
+
+    #[test]
+    fn below_the_threshold_the_image_stays_as_it_is() {
+        let image = plain(4, 1, [100, 100, 100, 255]);
+        let heatmap = Grid::new(4, 1, vec![0., 1., 2., 4.]).heatmap();
+        let style = gray(0.5).with_threshold(0.4).unwrap();
+        // 0, 0.25, 0.5 and 1: half of 100 and half of 127.5 and 255, as levels 128 and 255.
+        assert_eq!(reds(&blend(&image, &heatmap, &stretch(&image), &style)), [100, 100, 114, 178]);
+        assert!(gray(0.5).with_threshold(1.5).unwrap_err().message().contains("from 0 to 1"));
+    }
+
+    #[test]
+    fn by_value_the_opacity_grows_with_the_heatmap() {
+        let image = plain(3, 1, [100, 100, 100, 255]);
+        let heatmap = Grid::new(3, 1, vec![0., 1., 2.]).heatmap();
+        let style = gray(0.5).with_opacity_by_value();
+        // Opacities 0, 64/256 (level 128 of 255, halved) and 1/2.
+        assert_eq!(reds(&blend(&image, &heatmap, &stretch(&image), &style)), [100, 107, 178]);
+        // Beside what the network saw the image is dimmed as ever.
+        let seen = Placement::from_rect([0., 0., 2., 1.], (2, 1));
+        let heatmap = Grid::new(2, 1, vec![0., 1.]).heatmap();
+        assert_eq!(reds(&blend(&image, &heatmap, &seen, &style)), [100, 178, 50]);
+    }
+
+    #[test]
+    fn values_over_the_image_are_those_of_single_pixels() {
+        let heatmap = Grid::new(3, 2, vec![0., 1., 5., 2., 8., 3.]).heatmap();
+        for resize in Resize::ALL {
+            let placement = Placement::new(resize, (9, 5), (6, 4));
+            let values = values_over(&heatmap, &placement, (9, 5));
+            for (at, &value) in (0..).zip(values.values()) {
+                let single = value_at(&heatmap, &placement, (at % 9, at / 9)).unwrap_or(0.);
+                assert_eq!(value, single, "{resize:?} {at}");
+            }
+        }
     }
 
     #[test]

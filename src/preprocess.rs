@@ -5,8 +5,13 @@
 
 use std::str::FromStr;
 
-use crate::image::MAX_SIDE;
 use crate::{Error, ErrorKind, Result};
+
+/// The longest side of a network's input, in pixels.
+pub const MAX_INPUT_SIDE: u32 = 16_384;
+
+/// How many channels a network for pictures may take: grey, colour, or colour and opacity.
+pub const CHANNELS: [usize; 3] = [1, 3, 4];
 
 /// How a picture becomes the network's input. A model's manifest says this.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,21 +50,23 @@ impl Preprocess {
     /// Whether these numbers can serve a network with so many input channels.
     ///
     /// # Errors
-    /// `UnsupportedError` if the network takes neither 1 nor 3 channels. `ModelError` if a side is zero or over
-    /// [`MAX_SIDE`], if `mean` or `std` has neither 1 nor `channels` numbers, if one of them is not finite, or if a
+    /// `UnsupportedError` if the network takes another number of channels than 1, 3 or 4. `ModelError` if a side is zero or over
+    /// [`MAX_INPUT_SIDE`], if `mean` or `std` has neither 1 nor `channels` numbers, if one of them is not finite, or if a
     /// `std` is not positive.
     pub fn check(&self, channels: usize) -> Result<()> {
         let refuse = |message: String| Err(Error::new(ErrorKind::Model, message));
-        if channels != 1 && channels != 3 {
+        if !CHANNELS.contains(&channels) {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("the network takes {channels} channels; networks for pictures take 3 (colour) or 1 (grey)"),
+                format!(
+                    "the network takes {channels} channels; 1 (grey), 3 (colour) and 4 (with transparency) are accepted"
+                ),
             ));
         }
         let (width, height) = (self.width, self.height);
-        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
+        if !(1..=MAX_INPUT_SIDE).contains(&width) || !(1..=MAX_INPUT_SIDE).contains(&height) {
             return refuse(format!(
-                "preprocess: an input of {width} × {height}; sides of 1 to {MAX_SIDE} are accepted"
+                "preprocess: an input of {width} × {height}; sides of 1 to {MAX_INPUT_SIDE} are accepted"
             ));
         }
         for (name, values) in [("mean", &self.mean), ("std", &self.std)] {
@@ -107,6 +114,12 @@ impl Resize {
 }
 
 /// The name in manifests; others are a `TargetError`.
+///
+/// ```
+/// use gradcam_web::preprocess::Resize;
+/// assert_eq!("letterbox".parse(), Ok(Resize::Letterbox));
+/// assert!("squash".parse::<Resize>().is_err());
+/// ```
 impl FromStr for Resize {
     type Err = Error;
 
@@ -130,6 +143,9 @@ pub enum ChannelOrder {
 }
 
 impl ChannelOrder {
+    /// Every order.
+    pub const ALL: [ChannelOrder; 2] = [ChannelOrder::Rgb, ChannelOrder::Bgr];
+
     /// The name in manifests.
     pub fn name(self) -> &'static str {
         match self {
@@ -144,14 +160,9 @@ impl FromStr for ChannelOrder {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "RGB" => Ok(ChannelOrder::Rgb),
-            "BGR" => Ok(ChannelOrder::Bgr),
-            _ => Err(Error::new(
-                ErrorKind::Target,
-                format!("`{name}` is no order of channels; RGB and BGR are accepted"),
-            )),
-        }
+        ChannelOrder::ALL.into_iter().find(|order| order.name() == name).ok_or_else(|| {
+            Error::new(ErrorKind::Target, format!("`{name}` is no order of channels; RGB and BGR are accepted"))
+        })
     }
 }
 
@@ -195,6 +206,13 @@ impl Placement {
     }
 
     /// Where a point of the input is on the image.
+    ///
+    /// ```
+    /// use gradcam_web::preprocess::{Placement, Resize};
+    /// // The middle 200 of 300 pixels, seen at 100 × 100.
+    /// let placement = Placement::new(Resize::Crop, (300, 200), (100, 100));
+    /// assert_eq!(placement.image_from_input((0., 0.)), (50., 0.));
+    /// ```
     pub fn image_from_input(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let [left, top, width, height] = self.rect;
         (left + x * width / f64::from(self.input.0), top + y * height / f64::from(self.input.1))
@@ -347,7 +365,7 @@ mod tests {
         let one = Preprocess { mean: vec![0.5], std: vec![0.5], ..fine.clone() };
         assert_eq!((one.check(1), one.check(3)), (Ok(()), Ok(())));
         for (preprocess, channels, kind, message) in [
-            (fine.clone(), 4, ErrorKind::Unsupported, "4 channels"),
+            (fine.clone(), 2, ErrorKind::Unsupported, "2 channels"),
             (fine.clone(), 1, ErrorKind::Model, "`mean` has 3 numbers, but the network takes 1 channel"),
             (Preprocess { width: 0, ..fine.clone() }, 3, ErrorKind::Model, "0 × 224"),
             (Preprocess { std: vec![0.2, 0., 0.2], ..fine.clone() }, 3, ErrorKind::Model, "`std` has 0"),

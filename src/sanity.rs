@@ -68,7 +68,7 @@ pub async fn sanity_check(
     let mut steps = Vec::with_capacity(depths.len());
     for (done, &randomised) in depths.iter().enumerate() {
         let random = Rc::new(network.with_randomised(randomised, sanity.seed));
-        let again = Prediction::new(random, prediction.input()).await?;
+        let again = Prediction::of(random, prediction.input(), options.layers.first().copied()).await?;
         let explanation = again.explain(&options, &part(done + 1), stopped).await?;
         let rank_correlation = rank_correlation(heatmap.grid(), explanation.map.heatmap().grid());
         steps.push(SanityStep { layer: layers[randomised - 1].to_owned(), randomised, explanation, rank_correlation });

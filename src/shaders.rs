@@ -34,7 +34,7 @@ pub(crate) enum Kind {
         input: Input,
         pixels: u32,
         vectors: u32,
-        edges: bool,
+        edges: Edges,
         affine: bool,
         addend: bool,
     },
@@ -46,6 +46,7 @@ pub(crate) enum Kind {
     /// Sums over windows, each channel for itself, for a few pixels and one vector.
     Depthwise {
         pixels: u32,
+        edges: Edges,
         affine: bool,
         addend: bool,
     },
@@ -61,8 +62,33 @@ pub(crate) enum Kind {
     /// A scale and a shift for each channel.
     Map,
     Combine(Combine),
+    /// The slope of a function, times the gradient by its result, which is the other operand. The input is the function's
+    /// argument, of ReLU and everything else that limits numbers its result.
+    Slope,
+    /// The gradient by the input of a maximum, which goes to the first place that has it; the gradient is the other operand.
+    MaxBack,
+    /// The gradient by the input of a sum.
+    SumBack {
+        each: bool,
+    },
     /// Number by number, from any strides.
     Copy,
+    /// Products of matrices, whose second factor may be a constant and to which one may be added: 4 × 4 results a thread.
+    Product {
+        constant: bool,
+        bias: bool,
+    },
+}
+
+/// What the windows of a convolution meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Edges {
+    /// Pixels alone.
+    Inside,
+    /// Zeros beyond the edges.
+    Around,
+    /// Zeros beyond the edges and between the pixels, which lie as far apart as the stride says: the way back.
+    Between,
 }
 
 /// How a convolution reads its input.
@@ -81,7 +107,7 @@ pub(crate) struct Shared {
     pub other: bool,
 }
 
-/// What becomes of a number before it is stored, its two parameters aside.
+/// The function applied before a result is stored. Its two parameters come from the uniform block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Last {
     Plain,
@@ -132,6 +158,27 @@ impl Last {
             Last::Abs => "abs(v)",
         }
     }
+
+    /// Its slope, of a vector `v` of arguments, of what limits numbers of results. At corners it is PyTorch's.
+    fn slope(self) -> &'static str {
+        match self {
+            Last::Plain => "vec4f(1.0)",
+            Last::Relu => "select(vec4f(), vec4f(1.0), v > vec4f())",
+            Last::Finish => "select(vec4f(), select(vec4f(f.x), vec4f(1.0), v > vec4f()), v < vec4f(f.y))",
+            Last::Clip => "select(vec4f(), vec4f(1.0), (v > vec4f(f.x)) & (v < vec4f(f.y)))",
+            Last::HardSigmoid => {
+                "select(vec4f(), vec4f(f.x), (v * f.x + f.y > vec4f()) & (v * f.x + f.y < vec4f(1.0)))"
+            }
+            Last::HardSwish => {
+                "clamp(v / 6.0 + 0.5, vec4f(), vec4f(1.0)) + select(vec4f(), v / 6.0, abs(v) < vec4f(3.0))"
+            }
+            Last::Sigmoid => "1.0 / (1.0 + exp(-v)) * (1.0 - 1.0 / (1.0 + exp(-v)))",
+            Last::Swish => "(1.0 + f.x * v * (1.0 - 1.0 / (1.0 + exp(-f.x * v)))) / (1.0 + exp(-f.x * v))",
+            Last::Tanh => "1.0 - tanh(clamp(v, vec4f(-15.0), vec4f(15.0))) * tanh(clamp(v, vec4f(-15.0), vec4f(15.0)))",
+            Last::Sqrt => "0.5 / sqrt(v)",
+            Last::Abs => "sign(v)",
+        }
+    }
 }
 
 /// Numbers that a launch gives a shader, sizes and strides; what the channels have of their own follows behind them.
@@ -162,6 +209,8 @@ pub(crate) struct Sizes {
     /// Of copies: the first channel of each group comes first.
     pub groups: usize,
     pub parameters: [f32; 2],
+    /// The other operand's rows and columns.
+    pub other_size: [usize; 2],
     /// Of pools: what each result is multiplied by, and what is there before the first number. Of copies: what lies outside.
     pub factor: f32,
     pub start: f32,
@@ -195,10 +244,50 @@ impl Sizes {
             strides(self.other),
             [self.channels as u32, self.first as u32, self.groups as u32, layers],
             [self.parameters[0].to_bits(), self.parameters[1].to_bits(), self.factor.to_bits(), self.start.to_bits()],
-            [0; 4],
+            two(self.other_size, [0; 2]),
         ];
         let header = header.as_flattened().iter().copied();
         header.chain(tail.iter().map(|number| number.to_bits())).collect()
+    }
+}
+
+/// What a launch gives the shader of a product: matrices `[a, b, rows, columns]`, in numbers.
+pub(crate) struct Factors {
+    /// Those of the result, and up to where it is written: zeros beyond.
+    pub sides: [usize; 4],
+    pub written: [usize; 4],
+    /// How many products make a sum.
+    pub depth: usize,
+    /// Of the factors, the result and what is added.
+    pub strides: [[usize; 4]; 4],
+    pub offsets: [usize; 4],
+    /// From an image to the next, of the factors and the result.
+    pub images: [usize; 3],
+}
+
+impl Factors {
+    fn threads(&self) -> usize {
+        let [a, b, rows, columns] = self.written;
+        a * b * rows.div_ceil(4) * columns.div_ceil(4)
+    }
+
+    /// How many groups of threads the result of one image takes.
+    pub(crate) fn groups(&self) -> [u32; 3] {
+        let groups = self.threads().div_ceil(THREADS as usize) as u32;
+        [groups.min(MOST_GROUPS), groups.div_ceil(MOST_GROUPS), 1]
+    }
+
+    /// The parameters' buffer.
+    pub(crate) fn parameters(&self) -> Vec<u32> {
+        let [_, b, rows, columns] = self.written;
+        let [_, own @ ..] = self.sides;
+        // Neighbours in memory are neighbouring threads'.
+        let is_interleaved = usize::from(self.strides[2][1] == 1);
+        let [left, right, output] = self.images;
+        let rest = [[b, rows, columns, self.depth], [left, right, output, is_interleaved]];
+        let last = [own[0], own[1], own[2], self.threads()];
+        let all = [&rest[..], &self.strides, &[self.offsets, last]].concat();
+        all.as_flattened().iter().map(|&number| number as u32).collect()
     }
 }
 
@@ -225,13 +314,18 @@ impl Shader {
     fn has_other(&self) -> bool {
         match self.kind {
             Kind::Convolution { addend, .. } | Kind::Row { addend, .. } | Kind::Depthwise { addend, .. } => addend,
-            Kind::Combine(_) => true,
+            Kind::Combine(_) | Kind::Slope | Kind::MaxBack => true,
+            Kind::Product { constant, .. } => !constant,
             _ => false,
         }
     }
 
     fn has_weights(&self) -> bool {
-        matches!(self.kind, Kind::Convolution { .. } | Kind::Row { .. } | Kind::Depthwise { .. })
+        match self.kind {
+            Kind::Convolution { .. } | Kind::Row { .. } | Kind::Depthwise { .. } => true,
+            Kind::Product { constant, bias } => constant || bias,
+            _ => false,
+        }
     }
 
     /// The buffers in the order in which they are bound: output, parameters, then those of input, weights and other operand
@@ -247,29 +341,39 @@ impl Shader {
     /// The shader's text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
+        let numbers_alone = matches!(self.kind, Kind::Copy | Kind::Product { .. });
+        let one_kind = if numbers_alone { "f32" } else { "vec4f" };
         for (binding, operand) in self.operands().into_iter().enumerate() {
             let (name, numbers) = match operand {
-                Operand::Output => ("output", if self.kind == Kind::Copy { "f32" } else { "vec4f" }),
+                Operand::Output => ("output", one_kind),
                 Operand::Parameters => ("sizes", "vec4u"),
                 Operand::Input => ("input", if self.reads_numbers() { "f32" } else { "vec4f" }),
-                Operand::Weights => ("weights", "vec4f"),
-                Operand::Other => ("other", "vec4f"),
+                Operand::Weights => ("weights", one_kind),
+                Operand::Other => ("other", one_kind),
             };
             let access = if operand == Operand::Output { "read_write" } else { "read" };
             text += &format!("@group(0) @binding({binding}) var<storage, {access}> {name}: array<{numbers}>;\n");
         }
         text += COMMON;
-        text += &format!("fn finished(v: vec4f) -> vec4f {{ let f = floats(8u); return {}; }}\n", self.function.text());
+        let (name, last) = match self.kind {
+            Kind::Slope => ("slope", self.function.slope()),
+            _ => ("finished", self.function.text()),
+        };
+        text += &format!("fn {name}(v: vec4f) -> vec4f {{ let f = floats(8u); return {last}; }}\n");
         let (lanes, rows) = (self.lanes, THREADS / self.lanes);
         let body = match self.kind {
             Kind::Convolution { input, pixels, vectors, edges, .. } => convolution(input, pixels, vectors, edges),
             Kind::Row { .. } => row(lanes, rows),
-            Kind::Depthwise { pixels, .. } => depthwise(pixels),
+            Kind::Depthwise { pixels, edges, .. } => depthwise(pixels, edges),
             Kind::Pool { max, each } => pool(max, each),
             Kind::Whole { max } => whole(max, lanes, rows),
             Kind::Map => map(),
             Kind::Combine(combine) => combined(combine),
+            Kind::Slope => sloped(),
+            Kind::MaxBack => max_back(),
+            Kind::SumBack { each } => sum_back(each),
             Kind::Copy => copy(),
+            Kind::Product { constant, bias } => product(constant, bias),
         };
         text += &self.store();
         text += &body
@@ -281,7 +385,7 @@ impl Shader {
     }
 
     fn reads_numbers(&self) -> bool {
-        matches!(self.kind, Kind::Copy | Kind::Convolution { input: Input::Numbers, .. })
+        matches!(self.kind, Kind::Copy | Kind::Product { .. } | Kind::Convolution { input: Input::Numbers, .. })
     }
 
     /// The function that stores a sum: bias, scale and shift of its channels, the other operand, the last function.
@@ -346,32 +450,50 @@ fn each(count: u32, text: impl Fn(u32) -> String) -> String {
 }
 
 /// Where the windows of a thread's pixels begin.
-fn corners(pixels: u32) -> String {
+fn corners(pixels: u32, edges: Edges) -> String {
+    let [down, right] = if edges == Edges::Between { ["", ""] } else { [" * steps.x", " * steps.y"] };
     each(pixels, |i| {
         format!(
             "let at{i} = min(m + {i}u, count.x - 1u);
-             let y{i} = i32(at{i} / count.y) * steps.x - padding.x; let x{i} = i32(at{i} % count.y) * steps.y - padding.y;"
+             let y{i} = i32(at{i} / count.y){down} - padding.x; let x{i} = i32(at{i} % count.y){right} - padding.y;"
         )
     })
 }
 
 /// Where a window's place lies in the input, `input{i}`, and whether it does, `in{i}`.
-fn places(pixels: u32, edges: bool) -> String {
+fn places(pixels: u32, edges: Edges) -> String {
     each(pixels, |i| {
-        if edges {
-            format!(
-                "let v{i} = y{i} + ky * steps.z; let u{i} = x{i} + kx * steps.w;
-                 let in{i} = v{i} >= 0 && v{i} < extent.x && u{i} >= 0 && u{i} < extent.y;
-                 let p{i} = base + u32(clamp(v{i}, 0, extent.x - 1)) * source.z + u32(clamp(u{i}, 0, extent.y - 1)) * source.w;"
-            )
-        } else {
+        match edges {
+        Edges::Inside => {
             format!("let p{i} = base + u32(y{i} + ky * steps.z) * source.z + u32(x{i} + kx * steps.w) * source.w;")
         }
+        Edges::Around => format!(
+            "let v{i} = y{i} + ky * steps.z; let u{i} = x{i} + kx * steps.w;
+             let in{i} = v{i} >= 0 && v{i} < extent.x && u{i} >= 0 && u{i} < extent.y;
+             let p{i} = base + u32(clamp(v{i}, 0, extent.x - 1)) * source.z + u32(clamp(u{i}, 0, extent.y - 1)) * source.w;"
+        ),
+        Edges::Between => format!(
+            "let t{i} = y{i} + ky; let r{i} = x{i} + kx; let v{i} = t{i} / steps.x; let u{i} = r{i} / steps.y;
+             let in{i} = t{i} >= 0 && v{i} * steps.x == t{i} && v{i} < extent.x && r{i} >= 0 && u{i} * steps.y == r{i} && u{i} < extent.y;
+             let p{i} = base + u32(clamp(v{i}, 0, extent.x - 1)) * source.z + u32(clamp(u{i}, 0, extent.y - 1)) * source.w;"
+        ),
+    }
     })
 }
 
+/// Leaves out a tap of a window, `weights` vectors of weights, that meets zeros alone.
+fn skipped(pixels: u32, edges: Edges, weights: &str) -> String {
+    match edges {
+        Edges::Between => {
+            let any: Vec<String> = (0..pixels).map(|i| format!("in{i}")).collect();
+            format!("if (!({})) {{ w += {weights} * count.z; continue; }}", any.join(" || "))
+        }
+        _ => String::new(),
+    }
+}
+
 /// Sums over windows, `s{pixel}_{vector}` of a thread's pixels and vectors: what `inner` adds at each place of them.
-fn windows(pixels: u32, vectors: u32, base: &str, edges: bool, inner: &str) -> String {
+fn windows(pixels: u32, vectors: u32, base: &str, edges: Edges, inner: &str) -> String {
     let each_sum = |text: &dyn Fn(u32, u32) -> String| each(pixels * vectors, |i| text(i / vectors, i % vectors));
     format!(
         "{start}
@@ -389,16 +511,17 @@ fn windows(pixels: u32, vectors: u32, base: &str, edges: bool, inner: &str) -> S
         {stores}
         }}",
         start = start(pixels, vectors),
-        corners = corners(pixels),
+        corners = corners(pixels, edges),
         places = places(pixels, edges),
         sums = each_sum(&|i, t| format!("var s{i}_{t} = vec4f();")),
         stores = each_sum(&|i, t| format!("store(image, m + {i}u, n + {t}u, s{i}_{t});")),
     )
 }
 
-fn convolution(input: Input, pixels: u32, vectors: u32, edges: bool) -> String {
-    let load = |i: u32, index: &str, zero: &str| {
-        if edges { format!("select({zero}, input[{index}], in{i})") } else { format!("input[{index}]") }
+fn convolution(input: Input, pixels: u32, vectors: u32, edges: Edges) -> String {
+    let load = |i: u32, index: &str, zero: &str| match edges {
+        Edges::Inside => format!("input[{index}]"),
+        _ => format!("select({zero}, input[{index}], in{i})"),
     };
     let multiply = |factor: &dyn Fn(u32) -> String| {
         each(vectors, |t| {
@@ -406,9 +529,10 @@ fn convolution(input: Input, pixels: u32, vectors: u32, edges: bool) -> String {
                 + &each(pixels, |i| format!("s{i}_{t} = fma(vec4f({}), w{t}, s{i}_{t});", factor(i)))
         })
     };
-    let (base, inner) = match input {
+    let (base, each_tap, inner) = match input {
         Input::Vectors => (
             "source.x + image * source.y",
+            "4 * count.w",
             each(pixels, |i| format!("let a{i} = {};", load(i, &format!("p{i} + c"), "vec4f()")))
                 + &["x", "y", "z", "w"]
                     .map(|lane| format!("{{ {} }} w += count.z;", multiply(&|i| format!("a{i}.{lane}"))))
@@ -416,12 +540,14 @@ fn convolution(input: Input, pixels: u32, vectors: u32, edges: bool) -> String {
         ),
         Input::Numbers => (
             "source.x + image * source.y + (4 * n / sizes[3].z) * count.w * sizes[3].w",
+            "count.w",
             each(pixels, |i| format!("let a{i} = {};", load(i, &format!("p{i} + c * sizes[3].w"), "0.0")))
                 + &multiply(&|i| format!("a{i}"))
                 + "w += count.z;",
         ),
     };
-    windows(pixels, vectors, base, edges, &format!("for (var c = 0u; c < count.w; c++) {{ {inner} }}"))
+    let skipped = skipped(pixels, edges, each_tap);
+    windows(pixels, vectors, base, edges, &format!("{skipped} for (var c = 0u; c < count.w; c++) {{ {inner} }}"))
 }
 
 fn row(lanes: u32, rows: u32) -> String {
@@ -448,10 +574,11 @@ fn row(lanes: u32, rows: u32) -> String {
     )
 }
 
-fn depthwise(pixels: u32) -> String {
+fn depthwise(pixels: u32, edges: Edges) -> String {
+    let skipped = skipped(pixels, edges, "1u");
     let sums = each(pixels, |i| format!("s{i}_0 = fma(select(vec4f(), input[p{i}], in{i}), weight, s{i}_0);"));
-    let inner = format!("let weight = weights[w]; {sums} w += count.z;");
-    windows(pixels, 1, "source.x + image * source.y + n", true, &inner)
+    let inner = format!("{skipped} let weight = weights[w]; {sums} w += count.z;");
+    windows(pixels, 1, "source.x + image * source.y + n", edges, &inner)
 }
 
 /// Joins a number to those before it.
@@ -480,7 +607,7 @@ fn pool(max: bool, each: bool) -> String {
         output[o.x + image * o.y + m * o.w + n] = finished(best * {factor});
         }}",
         start = start(1, 1),
-        corners = corners(1),
+        corners = corners(1, Edges::Around),
         join = join(max),
     )
 }
@@ -529,6 +656,15 @@ fn combined(combine: Combine) -> String {
         Combine::Sub => "-",
         Combine::Mul => "*",
     };
+    of_two(&format!("finished(v {sign} w)"))
+}
+
+fn sloped() -> String {
+    of_two("slope(v) * w")
+}
+
+/// What `result` makes of the numbers `v` and `w` at each place of two values.
+fn of_two(result: &str) -> String {
     let start = start(1, 1);
     format!(
         "{start}
@@ -536,9 +672,61 @@ fn combined(combine: Combine) -> String {
         if (n >= count.z || m >= count.x) {{ return; }}
         let v = input[source.x + image * source.y + m * source.w + n];
         let w = other[b.x + image * b.y + m * b.w + n];
-        output[o.x + image * o.y + m * o.w + n] = finished(v {sign} w);
+        output[o.x + image * o.y + m * o.w + n] = {result};
         }}"
     )
+}
+
+/// Sums up what `inner` adds for each window over a place `y`, `x` of the input: the window's result is at `v`, `u` of so many
+/// rows and columns.
+fn over(rows: &str, columns: &str, before: &str, inner: &str) -> String {
+    format!(
+        "{start}
+        if (n >= count.z || m >= count.x) {{ return; }}
+        let y = i32(m / count.y); let x = i32(m % count.y);
+        {before}
+        var sum = vec4f();
+        for (var ky = 0; ky < extent.z; ky++) {{
+            let t = y + padding.x - ky * steps.z; let v = t / steps.x;
+            if (t < 0 || v * steps.x != t || v >= {rows}) {{ continue; }}
+            for (var kx = 0; kx < extent.w; kx++) {{
+                let r = x + padding.y - kx * steps.w; let u = r / steps.y;
+                if (r < 0 || u * steps.y != r || u >= {columns}) {{ continue; }}
+                {inner}
+            }}
+        }}
+        output[o.x + image * o.y + m * o.w + n] = sum;
+        }}",
+        start = start(1, 1),
+    )
+}
+
+fn max_back() -> String {
+    let before = "let base = source.x + image * source.y + n; let b = sizes[6];
+        let own = input[base + u32(y) * source.z + u32(x) * source.w];";
+    let inner = "var is_first = vec4<bool>(true);
+        for (var jy = 0; jy < extent.z; jy++) {
+            let p = v * steps.x - padding.x + jy * steps.z;
+            if (p < 0 || p >= extent.x) { continue; }
+            for (var jx = 0; jx < extent.w; jx++) {
+                let q = u * steps.y - padding.y + jx * steps.w;
+                if (q < 0 || q >= extent.y || (jy == ky && jx == kx)) { continue; }
+                let value = input[base + u32(p) * source.z + u32(q) * source.w];
+                let is_before = jy < ky || (jy == ky && jx < kx);
+                is_first &= (value < own) | ((value == own) & vec4<bool>(!is_before));
+            }
+        }
+        sum += select(vec4f(), other[b.x + image * b.y + u32(v) * b.z + u32(u) * b.w + n], is_first);";
+    over("i32(sizes[9].x)", "i32(sizes[9].y)", before, inner)
+}
+
+fn sum_back(each: bool) -> String {
+    let factor = match each {
+        true => "let p = u32(v * extent.y + u); let factor = floats(HEADER + p / 4)[p % 4];",
+        false => "let factor = floats(8u).z;",
+    };
+    let inner = "sum += input[source.x + image * source.y + u32(v) * source.z + u32(u) * source.w + n] * factor;";
+    over("extent.x", "extent.y", "", &(factor.to_owned() + inner))
 }
 
 /// One number a thread; `count.z` counts numbers.
@@ -556,5 +744,67 @@ fn copy() -> String {
         }}
         output[o.x + image * o.y + m * o.w + n] = finished(v).x;
         }}"
+    )
+}
+
+fn product(constant: bool, bias: bool) -> String {
+    let factor = if constant { "weights" } else { "other" };
+    let [left, right] = [("input", "p", ".w"), (factor, "q", ".z")].map(|(name, at, step)| {
+        let strides = if at == "p" { "lefts" } else { "rights" };
+        let lane = |i: u32| format!("{name}[{at}{i} + k * {strides}{step}]");
+        format!("vec4f({}, {}, {}, {})", lane(0), lane(1), lane(2), lane(3))
+    });
+    let added = if bias { " + weights[added + r * adds.z + c * adds.w]" } else { "" };
+    let stores = each(4, |i| {
+        each(4, |j| {
+            format!(
+                "{{
+                    let r = min(m + {i}u, own.y - 1u); let c = min(n + {j}u, own.z - 1u);
+                    if (m + {i}u < count.y && n + {j}u < count.z) {{
+                        let is_there = at.y < own.x && m + {i}u < own.y && n + {j}u < own.z;
+                        let v = s{i}[{j}]{added};
+                        output[to + (m + {i}u) * outs.z + (n + {j}u) * outs.w] = select(0.0, v, is_there);
+                    }}
+                }}"
+            )
+        })
+    });
+    format!(
+        "
+@compute @workgroup_size({THREADS})
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {{
+    let count = sizes[0]; let images = sizes[1]; let lefts = sizes[2]; let rights = sizes[3]; let outs = sizes[4];
+    let adds = sizes[5]; let offsets = sizes[6]; let own = sizes[7];
+    let rows = (count.y + 3u) / 4u; let columns = (count.z + 3u) / 4u;
+    var i = (group.x + group.y * {MOST_GROUPS}u) * {THREADS}u + local;
+    if (i >= own.w) {{ return; }}
+    var at = vec4u();
+    if (images.w == 1u) {{ at.y = i % count.x; i /= count.x; }}
+    at.w = i % columns; i /= columns;
+    at.z = i % rows; i /= rows;
+    if (images.w == 0u) {{ at.y = i % count.x; i /= count.x; }}
+    at.x = i;
+    let m = at.z * 4u; let n = at.w * 4u;
+    let b = min(at.y, own.x - 1u);
+    let left = offsets.x + group.z * images.x + at.x * lefts.x + b * lefts.y;
+    let right = offsets.y + group.z * images.y + at.x * rights.x + b * rights.y;
+    let to = offsets.z + group.z * images.z + at.x * outs.x + at.y * outs.y;
+    let added = offsets.w + at.x * adds.x + b * adds.y;
+    {corners}
+    for (var k = 0u; k < count.w; k++) {{
+        let a = {left};
+        let b = {right};
+        {sums}
+    }}
+    {stores}
+}}",
+        corners = each(4, |i| {
+            format!(
+                "let p{i} = left + min(m + {i}u, own.y - 1u) * lefts.z;
+                 let q{i} = right + min(n + {i}u, own.z - 1u) * rights.w;
+                 var s{i} = vec4f();"
+            )
+        }),
+        sums = each(4, |i| format!("s{i} = fma(vec4f(a[{i}]), b, s{i});")),
     )
 }

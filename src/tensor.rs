@@ -5,22 +5,22 @@
 //! kernels and shaders already do nearly all of the work. What is left is [`own`], one data type, and the tests run with
 //! it as they run with burn.
 
+#[cfg(any(feature = "burn", feature = "gpu"))]
+pub(crate) mod picking;
 #[cfg(feature = "burn")]
-use burn_tensor::Device;
+pub(crate) use burn::tensor::{Device, Gradients, Slice, Tensor, TensorData, activation, module, ops};
 #[cfg(feature = "burn")]
-pub use burn_tensor::Tensor;
-#[cfg(feature = "burn")]
-pub(crate) use burn_tensor::{Slice, TensorData, activation, module, ops};
+pub(crate) use picking::picked;
 
 #[cfg(not(feature = "burn"))]
-#[expect(clippy::should_implement_trait, reason = "burn's names")]
 mod own;
 #[cfg(not(feature = "burn"))]
-use own::Device;
-#[cfg(not(feature = "burn"))]
-pub use own::Tensor;
-#[cfg(not(feature = "burn"))]
-pub(crate) use own::{Slice, TensorData, activation, module, ops};
+pub(crate) use own::{Device, Gradients, Slice, Tensor, TensorData, activation, module, ops, picked};
+
+/// The products of matrices, whose rows and columns are the last two axes.
+pub(crate) fn product(left: Tensor<4>, right: Tensor<4>) -> Tensor<4> {
+    left.matmul(right)
+}
 
 /// A tensor of these numbers, row-major.
 pub(crate) fn tensor<const D: usize>(numbers: Vec<f32>, shape: [usize; D]) -> Tensor<D> {

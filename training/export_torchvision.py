@@ -191,10 +191,17 @@ def onnx_of(network: nn.Module, shape: tuple) -> onnx.ModelProto:
         torch.onnx.export(network, (torch.zeros(shape),), file, dynamo=False, opset_version=17, input_names=["input"],
                           output_names=["logits"])
     proto = onnx.load_from_string(file.getvalue())
-    given = [d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim]
+    with torch.no_grad():
+        result = network(torch.zeros(shape))
+    given = list(getattr(result, "shape", []))
     if len(proto.graph.output) != 1 or len(given) != 2 or given[0] != 1:
         raise SystemExit(f"the network gives {len(proto.graph.output)} outputs, the first of shape {given}; "
                          "one output [1, classes] is accepted")
+    # The exporter can't follow the shapes of shifted windows (Swin).
+    sides = proto.graph.output[0].type.tensor_type.shape
+    sides.ClearField("dim")
+    for side in given:
+        sides.dim.add(dim_value=side)
     return proto
 
 

@@ -33,7 +33,8 @@ export class AimPanel {
   show(prediction) {
     this.#prediction = prediction;
     $("rather-than").replaceChildren();
-    for (const option of $("target").options) option.disabled = option.value === "rather-than" && !(prediction?.scores.length > 1);
+    for (const option of $("target").options)
+      option.disabled = option.value === "rather-than" && !(prediction?.scores.length > 1);
   }
 
   /** @param {import("gradcam-web").Explanation} explanation */
@@ -42,7 +43,11 @@ export class AimPanel {
     if (ratherThan !== undefined && !classes.some(({ index }) => index === ratherThan)) {
       classes.push(this.#prediction.top(Infinity).find(({ index }) => index === ratherThan));
     }
-    $("rather-than").replaceChildren(...classes.map(({ index, label, probability }) => create("option", { value: String(index), textContent: `${label} (${percent(probability)})` })));
+    $("rather-than").replaceChildren(
+      ...classes.map(({ index, label, probability }) =>
+        create("option", { value: String(index), textContent: `${label} (${percent(probability)})` }),
+      ),
+    );
     this.select(this.#aim);
   }
 

@@ -81,7 +81,12 @@ export class AskPanel {
   #outline({ x, y, width, height }) {
     const { image } = this.#picture.prediction;
     const { style } = $("cell");
-    for (const [side, at, whole] of [["left", x, image.width], ["top", y, image.height], ["width", width, image.width], ["height", height, image.height]]) {
+    for (const [side, at, whole] of [
+      ["left", x, image.width],
+      ["top", y, image.height],
+      ["width", width, image.width],
+      ["height", height, image.height],
+    ]) {
       style[side] = `${(100 * at) / whole}%`;
     }
     $("cell").hidden = false;
@@ -92,14 +97,21 @@ export class AskPanel {
     $("asked-title").textContent = `Column ${cell.column + 1}, row ${cell.row + 1} of ${columns} × ${rows} speaks for`;
     const shown = classes.slice(0, SHOWN);
     const largest = Math.max(...shown.map(({ evidence }) => Math.abs(evidence)), Number.MIN_VALUE);
-    $("asked-classes").replaceChildren(...shown.map(({ index, label, evidence }) => {
-      const bar = create("span", { className: evidence < 0 ? "bar against" : "bar" });
-      bar.style.setProperty("--share", Math.abs(evidence) / largest);
-      const button = create("button", { type: "button", value: index, title: `${label} (class ${index})` },
-        create("span", { className: "label", textContent: label }), create("span", { className: "number", textContent: signed(evidence) }), bar);
-      button.addEventListener("click", () => this.#onChoose(index));
-      return create("li", {}, button);
-    }));
+    $("asked-classes").replaceChildren(
+      ...shown.map(({ index, label, evidence }) => {
+        const bar = create("span", { className: evidence < 0 ? "bar against" : "bar" });
+        bar.style.setProperty("--share", Math.abs(evidence) / largest);
+        const button = create(
+          "button",
+          { type: "button", value: index, title: `${label} (class ${index})` },
+          create("span", { className: "label", textContent: label }),
+          create("span", { className: "number", textContent: signed(evidence) }),
+          bar,
+        );
+        button.addEventListener("click", () => this.#onChoose(index));
+        return create("li", {}, button);
+      }),
+    );
     $("asked-note").textContent = all
       ? "The cell's own part of each score, exactly: this layer is pooled into the scores."
       : `By Grad-CAM, for the ${classes.length} likeliest classes: in this network only gradients tell at this layer.`;

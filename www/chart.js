@@ -23,7 +23,13 @@ export function chart(label, curves, range) {
   picture.append(text(across(0), HEIGHT - 3, "0", "middle"), text(across(1), HEIGHT - 3, "100 %", "end"));
   curves.forEach(({ name, x, y, filled }, i) => {
     const points = Array.from(x, (x, at) => `${across(x).toFixed(1)},${up(y[at]).toFixed(1)}`).join(" ");
-    if (filled) picture.append(node("polygon", { points: `${across(x[0])},${up(0)} ${points} ${across(x[x.length - 1])},${up(0)}`, class: "area" }));
+    if (filled)
+      picture.append(
+        node("polygon", {
+          points: `${across(x[0])},${up(0)} ${points} ${across(x[x.length - 1])},${up(0)}`,
+          class: "area",
+        }),
+      );
     const line = node("polyline", { points, class: `curve curve-${i}` });
     line.append(node("title", {}, name));
     picture.append(line);

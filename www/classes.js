@@ -1,13 +1,13 @@
-// The classes: the likeliest as bars, all of them on demand. Every row chooses its class.
+// The classes: the likeliest as bars, all of them on demand, and whether the network is sure. Every row chooses its class.
 
 import { $, create } from "./dom.js";
 import { grouped, percent } from "./format.js";
 
 const SHOWN = 5;
-const FOUND = 40;
 
 export class ClassPanel {
   #prediction;
+  #labels = [];
   #target;
   #onChoose;
 
@@ -16,32 +16,33 @@ export class ClassPanel {
     this.#onChoose = onChoose;
     $("class-search").addEventListener("input", () => this.#search());
     $("all").addEventListener("toggle", () => this.#search());
+    // Room for the rows, before there are any.
+    this.#fill($("classes"), Array(SHOWN).fill(undefined));
   }
 
-  /** The network with so many classes is there. */
-  expect(count) {
-    $("class-count").textContent = grouped(count);
+  /** Another network. @param {import("gradcam-web").Model} model */
+  network({ labels }) {
+    this.#labels = labels;
+    $("class-count").textContent = grouped(labels.length);
+    const isNameless = labels.every((label, index) => label === `class ${index}`);
+    $("nameless").hidden = !isNameless;
+    $("nameless-imagenet").hidden = labels.length !== 1000;
+    this.#search();
   }
 
-  clear() {
-    this.#prediction = this.#target = undefined;
-    $("classes").replaceChildren();
-    $("all").hidden = true;
-    $("classes-hint").hidden = false;
-  }
-
-  /** @param {import("gradcam-web").Prediction} prediction */
+  /** @param {import("gradcam-web").Prediction | undefined} prediction */
   show(prediction) {
     this.#prediction = prediction;
     this.#target = undefined;
-    $("classes-hint").hidden = true;
-    $("all").hidden = prediction.scores.length <= SHOWN;
-    this.#render();
+    $("certainty").hidden = prediction?.certainty !== "unsure";
+    if (prediction) this.#render();
+    else this.#fill($("classes"), Array(Math.min(SHOWN, this.#labels.length || SHOWN)).fill(undefined));
+    if (prediction?.certainty === "unsure") $("certainty").textContent = `Not sure. ${prediction.certaintyReason}`;
   }
 
-  /** Marks the class that is explained. */
-  mark(index) {
-    this.#target = index;
+  /** Marks the class that is explained. @param {import("gradcam-web").Explanation} explanation */
+  explained({ targetClass }) {
+    this.#target = targetClass;
     this.#render();
   }
 
@@ -54,28 +55,36 @@ export class ClassPanel {
     this.#search();
   }
 
+  /** Before there is a picture, too: what the network knows can be read at any time. */
   #search() {
-    if (!$("all").open || !this.#prediction) return;
+    if (!$("all").open) return;
     const wanted = $("class-search").value.trim().toLowerCase();
-    const matches = this.#prediction.top(Infinity).filter(({ index, label }) => !wanted || label.toLowerCase().includes(wanted) || String(index) === wanted);
-    this.#fill($("class-results"), matches.slice(0, FOUND));
-    $("class-more").hidden = matches.length > 0 && matches.length <= FOUND;
-    $("class-more").textContent = matches.length === 0 ? "No class is called that." : `and ${matches.length - FOUND} more`;
+    const rows = this.#prediction?.top(Infinity) ?? this.#labels.map((label, index) => ({ label, index }));
+    const matches = rows.filter(
+      ({ index, label }) => !wanted || label.toLowerCase().includes(wanted) || String(index) === wanted,
+    );
+    this.#fill($("class-results"), matches);
+    $("class-more").hidden = matches.length > 0;
+    $("class-more").textContent = "No class is called that.";
   }
 
   /** Rows are reused, so that the one with the focus keeps it. */
   #fill(list, rows) {
     while (list.children.length > rows.length) list.lastElementChild.remove();
     while (list.children.length < rows.length) list.append(this.#createRow());
-    rows.forEach(({ index, label, probability, score }, i) => {
+    rows.forEach((row, i) => {
       const button = list.children[i].firstElementChild;
       const [name, number, bar] = button.children;
-      button.value = index;
-      button.title = `${label} (class ${index}, score ${score.toFixed(2)})`;
-      button.setAttribute("aria-pressed", String(index === this.#target));
-      name.textContent = label;
-      number.textContent = percent(probability);
-      bar.style.setProperty("--share", probability);
+      button.disabled = row?.probability === undefined;
+      list.children[i].ariaHidden = row ? null : "true";
+      button.value = row?.index ?? "";
+      button.title = row
+        ? `${row.label} (class ${row.index}${row.score === undefined ? "" : `, score ${row.score.toFixed(2)}`})`
+        : "";
+      button.setAttribute("aria-pressed", String(row !== undefined && row.index === this.#target));
+      name.textContent = row?.label ?? "\u00a0";
+      number.textContent = row?.probability === undefined ? "" : percent(row.probability);
+      bar.style.setProperty("--share", row?.probability ?? 0);
     });
   }
 

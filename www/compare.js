@@ -22,6 +22,7 @@ export class ComparePanel {
   /** @type {import("gradcam-web").Prediction | undefined} */ #prediction;
   /** What the large picture shows. @type {import("gradcam-web").Explanation | undefined} */ #explanation;
   #what = "methods";
+  /** What the tiles show, whatever is chosen since. */ #compared = "methods";
   /** The names that are checked, by what is compared. */
   #chosen = { methods: new Set(METHODS.filter(({ forwardPasses }) => forwardPasses === "1").map(({ name }) => name)) };
   /** @type {{ tile: Tile, title: string, words?: string[], request: Request, explanation?: import("gradcam-web").Explanation, measures?: import("gradcam-web").Measures }[]} */
@@ -63,8 +64,13 @@ export class ComparePanel {
     this.#tiles = [];
     $("compare-tiles").replaceChildren();
     $("compare-status").textContent = $("compare-title").textContent = "";
+    $("compare-stale").hidden = true;
     if (!prediction) return;
-    this.#chosen = { methods: this.#chosen.methods, layers: new Set(spread(prediction.model)), classes: new Set(prediction.top(CLASSES).map(({ index }) => String(index))) };
+    this.#chosen = {
+      methods: this.#chosen.methods,
+      layers: new Set(spread(prediction.model)),
+      classes: new Set(prediction.top(CLASSES).map(({ index }) => String(index))),
+    };
     this.#list();
   }
 
@@ -74,6 +80,26 @@ export class ComparePanel {
     this.#explanation = explanation;
     if (first) this.#list();
     this.#mark();
+    this.#tellStale();
+  }
+
+  /** Says so if the tiles are for another class, layer or question than the large picture. */
+  #tellStale() {
+    const { targetClass } = this.#explanation;
+    const settings = this.#on.settings();
+    const kinds = {
+      methods: ["class", "layer", "target", "rather-than", "smooth"],
+      layers: ["class", "method", "target", "rather-than", "smooth"],
+      classes: ["method", "layer", "target", "rather-than", "smooth"],
+    };
+    const now = { ...settings, method: this.#explanation.method, class: String(targetClass) };
+    const then = this.#tiles[0]?.request;
+    const isStale = Boolean(then) && kinds[this.#compared].some((name) => String(then[name]) !== String(now[name]));
+    $("compare-tiles").classList.toggle("stale-tiles", isStale);
+    $("compare-stale").hidden = !isStale;
+    $("compare-stale").textContent = isStale
+      ? `These maps are as they were asked for: ${$("compare-title").textContent}. The picture shows something else by now; compare again.`
+      : "";
   }
 
   restyle() {
@@ -95,6 +121,7 @@ export class ComparePanel {
     if (!prediction || !this.#explanation) return;
     this.stop();
     const run = (this.#run = new AbortController());
+    this.#compared = this.#what;
     const requests = this.#requests();
     this.#tiles = requests.map(({ title, ...request }) => {
       const entry = { request, title, explanation: undefined };
@@ -102,6 +129,7 @@ export class ComparePanel {
       return entry;
     });
     $("compare-tiles").replaceChildren(...this.#tiles.map(({ tile }) => tile.root));
+    this.#tellStale();
     $("compare-choice").open = false;
     this.#button();
     let done = 0;
@@ -115,7 +143,9 @@ export class ComparePanel {
         const explanation = await prediction.explain({ ...optionsOf(request), signal: run.signal, onProgress });
         if (run.signal.aborted) return;
         entry.explanation = explanation;
-        const twin = this.#tiles.find(({ explanation: other }) => other && other !== explanation && areAlike(other.heatmap, explanation.heatmap));
+        const twin = this.#tiles.find(
+          ({ explanation: other }) => other && other !== explanation && areAlike(other.heatmap, explanation.heatmap),
+        );
         entry.words = [timeOf(explanation), ...(twin ? [`the same map as ${twin.title}`] : [])];
         tile.show(explanation, entry.words, this.#on.style());
         this.#mark();
@@ -140,22 +170,27 @@ export class ComparePanel {
     const { model } = this.#prediction;
     // CAM was taken where it can be; another method goes where the settings say.
     const base = { ...this.#on.settings(), method, class: String(targetClass) };
-    const names = this.#options().map(({ value }) => value).filter((value) => this.#chosen[this.#what].has(value));
+    const names = this.#options()
+      .map(({ value }) => value)
+      .filter((value) => this.#chosen[this.#what].has(value));
     $("compare-title").textContent = {
       methods: `Methods, for ${model.labels[targetClass]} at ${base.layer?.join(", ") ?? model.defaultLayer}`,
       layers: `Layers, for ${model.labels[targetClass]} by ${titleOf(method)}`,
       classes: `Classes, by ${titleOf(method)} at ${targetLayer || "the input"}`,
     }[this.#what];
-    return names.map((name) => ({
-      methods: () => ({ ...base, method: name, title: titleOf(name) }),
-      layers: () => ({ ...base, layer: [name], title: name }),
-      classes: () => ({ ...base, class: name, title: model.labels[name] }),
-    })[this.#what]());
+    return names.map((name) =>
+      ({
+        methods: () => ({ ...base, method: name, title: titleOf(name) }),
+        layers: () => ({ ...base, layer: [name], title: name }),
+        classes: () => ({ ...base, class: name, title: model.labels[name] }),
+      })[this.#what](),
+    );
   }
 
   async #measure(entry, signal) {
     const { tile, words, explanation } = entry;
-    const onProgress = (fraction) => signal.aborted || tile.detail(...words, `measuring ${Math.round(100 * fraction)} %`);
+    const onProgress = (fraction) =>
+      signal.aborted || tile.detail(...words, `measuring ${Math.round(100 * fraction)} %`);
     try {
       entry.measures = await explanation.measure({ signal, onProgress });
     } catch (error) {
@@ -170,13 +205,20 @@ export class ComparePanel {
   /** The measures of each tile, the best of each kind marked. */
   #showMeasures() {
     const measured = this.#tiles.filter(({ measures }) => measures);
+    // What one class loses says nothing of what another had to lose.
+    const isComparable = measured.every(({ request }) => request.class === measured[0].request.class);
     // By the numbers as they are shown: of two that read the same neither is better.
-    const best = MEASURES.map(({ value, text, better }) => text(better(...measured.map(({ measures }) => value(measures)))));
+    const best = MEASURES.map(({ value, text, better }) =>
+      text(better(...measured.map(({ measures }) => value(measures)))),
+    );
     for (const { tile, words, measures } of measured) {
       const rows = MEASURES.flatMap(({ name, title, value, text }, i) => {
         const number = text(value(measures));
-        const isBest = measured.length > 1 && number === best[i];
-        return [create("span", { textContent: name, title }), create(isBest ? "b" : "span", { textContent: number, title: isBest ? "the best of these" : "" })];
+        const isBest = isComparable && measured.length > 1 && number === best[i];
+        return [
+          create("span", { textContent: name, title }),
+          create(isBest ? "b" : "span", { textContent: number, title: isBest ? "the best of these" : "" }),
+        ];
       });
       tile.detail(...words, create("span", { className: "tile-measures" }, ...rows));
     }
@@ -186,23 +228,44 @@ export class ComparePanel {
   #options() {
     const { model } = this.#prediction;
     if (this.#what === "methods") {
-      return METHODS.map(({ name, title, forwardPasses }) => ({ value: name, text: title, detail: forwardPasses === "1" ? "" : `runs: ${forwardPasses}` }));
+      return METHODS.map(({ name, title, forwardPasses }) => ({
+        value: name,
+        text: title,
+        detail: forwardPasses === "1" ? "" : `runs: ${forwardPasses}`,
+      }));
     }
     if (this.#what === "layers") {
-      return model.layers.map(({ name, shape: [channels, height, width] }) => ({ value: name, text: name, detail: `${width} × ${height}, ${channels}` }));
+      return model.layers.map(({ name, shape: [channels, height, width] }) => ({
+        value: name,
+        text: name,
+        detail: `${width} × ${height}, ${channels}`,
+      }));
     }
     const classes = this.#prediction.top(LISTED);
     const target = this.#explanation?.targetClass;
-    if (target !== undefined && !classes.some(({ index }) => index === target)) classes.push(this.#prediction.top(Infinity).find(({ index }) => index === target));
-    return classes.map(({ index, label, probability }) => ({ value: String(index), text: label, detail: percent(probability) }));
+    if (target !== undefined && !classes.some(({ index }) => index === target))
+      classes.push(this.#prediction.top(Infinity).find(({ index }) => index === target));
+    return classes.map(({ index, label, probability }) => ({
+      value: String(index),
+      text: label,
+      detail: percent(probability),
+    }));
   }
 
   #list() {
     if (!this.#prediction) return;
     const chosen = this.#chosen[this.#what];
-    $("compare-options").replaceChildren(...this.#options().map(({ value, text, detail }) => create("label", {},
-      create("input", { type: "checkbox", value, checked: chosen.has(value) }),
-      create("span", { className: "option-text", textContent: text, title: text }), create("span", { className: "quiet", textContent: detail }))));
+    $("compare-options").replaceChildren(
+      ...this.#options().map(({ value, text, detail }) =>
+        create(
+          "label",
+          {},
+          create("input", { type: "checkbox", value, checked: chosen.has(value) }),
+          create("span", { className: "option-text", textContent: text, title: text }),
+          create("span", { className: "quiet", textContent: detail }),
+        ),
+      ),
+    );
     this.#count();
   }
 
@@ -230,7 +293,8 @@ export class ComparePanel {
 
   /** Presses the tile that the large picture shows. */
   #mark() {
-    for (const { tile, explanation } of this.#tiles) tile.press(explanation === this.#explanation || isSame(explanation, this.#explanation));
+    for (const { tile, explanation } of this.#tiles)
+      tile.press(explanation === this.#explanation || isSame(explanation, this.#explanation));
   }
 
   #tell(text) {
@@ -240,11 +304,25 @@ export class ComparePanel {
 
 /** @param {Request} request */
 function optionsOf({ method, class: targetClass, layer, target, "rather-than": ratherThan, smooth = [] }) {
-  return { method, targetClass: Number(targetClass), targetLayer: layer, target, ratherThan, augSmooth: smooth.includes("aug"), eigenSmooth: smooth.includes("eigen") };
+  return {
+    method,
+    targetClass: Number(targetClass),
+    targetLayer: layer,
+    target,
+    ratherThan,
+    augSmooth: smooth.includes("aug"),
+    eigenSmooth: smooth.includes("eigen"),
+  };
 }
 
 function isSame(a, b) {
-  return Boolean(a && b) && a.method === b.method && a.targetClass === b.targetClass && a.targetLayer === b.targetLayer && a.map.values.every((value, i) => Object.is(value, b.map.values[i]));
+  return (
+    Boolean(a && b) &&
+    a.method === b.method &&
+    a.targetClass === b.targetClass &&
+    a.targetLayer === b.targetLayer &&
+    a.map.values.every((value, i) => Object.is(value, b.map.values[i]))
+  );
 }
 
 /**
@@ -252,7 +330,9 @@ function isSame(a, b) {
  * by algebra, and their agreement is no evidence.
  */
 function areAlike(a, b) {
-  return a.width === b.width && a.height === b.height && a.values.every((value, i) => Math.abs(value - b.values[i]) < 1e-3);
+  return (
+    a.width === b.width && a.height === b.height && a.values.every((value, i) => Math.abs(value - b.values[i]) < 1e-3)
+  );
 }
 
 function isSlow({ method }) {

@@ -26,7 +26,10 @@ export class ConceptsPanel {
     this.#on = on;
     this.#redraw = coalesced(() => this.#draw());
     $("concepts-run").addEventListener("click", () => (this.#run ? this.#stop("Stopped.") : this.#find()));
-    $("concepts-count").addEventListener("input", ({ target }) => ($("concepts-number").textContent = target.value));
+    $("concepts-count").addEventListener("input", ({ target }) => {
+      $("concepts-number").textContent = target.value;
+      target.ariaValueText = `${target.value} concepts`;
+    });
   }
 
   show(prediction) {
@@ -70,7 +73,12 @@ export class ConceptsPanel {
     };
     onProgress(0);
     try {
-      const found = await this.#prediction.factorize({ concepts: $("concepts-count").valueAsNumber, targetLayer: layer, signal, onProgress });
+      const found = await this.#prediction.factorize({
+        concepts: $("concepts-count").valueAsNumber,
+        targetLayer: layer,
+        signal,
+        onProgress,
+      });
       if (signal.aborted) return;
       this.#stop("");
       this.#found = found;
@@ -86,7 +94,9 @@ export class ConceptsPanel {
     $("concepts-title").textContent = layer;
     this.#tiles = this.#found.concepts.map((concept, i) => {
       const classes = concept.top(CLASSES).map(({ label, probability }) => `${label} ${percent(probability)}`);
-      const tile = new Tile(`Concept ${i + 1}`, () => this.#on.choose(concept, `Concept ${i + 1} of ${layer}: ${classes.join(", ")}`));
+      const tile = new Tile(`Concept ${i + 1}`, () =>
+        this.#on.choose(concept, `Concept ${i + 1} of ${layer}: ${classes.join(", ")}`),
+      );
       const swatch = create("span", { className: "swatch" });
       swatch.style.backgroundColor = concept.color;
       tile.show(concept, [swatch, ...classes], this.#on.style());

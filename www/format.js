@@ -1,16 +1,19 @@
 // Numbers and settings in words.
 
+import { grouped, percent as inPercent } from "./gradcam-web/words.js";
+import { DEFAULTS } from "./store.js";
+
+export { grouped };
+
 /** "12.3 ms" or "1.20 s". @param {number} time in milliseconds */
 export function milliseconds(time) {
   if (time >= 1000) return `${(time / 1000).toFixed(2)} s`;
   return `${time < 100 ? time.toFixed(1) : Math.round(time)} ms`;
 }
 
-/** "93 %", with a decimal where it matters. @param {number} probability */
+/** "93 %", with spaces at which no line breaks. @param {number} probability */
 export function percent(probability) {
-  // With spaces at which no line breaks.
-  if (probability > 0 && probability < 0.001) return "<\u00a00.1\u00a0%";
-  return `${(100 * probability).toFixed(probability < 0.0995 ? 1 : 0)}\u00a0%`;
+  return inPercent(probability).replaceAll(" ", "\u00a0");
 }
 
 /** "+1.24", with as many digits as matter. @param {number} number */
@@ -21,9 +24,9 @@ export function signed(number) {
   return `${number < 0 ? "−" : "+"}${size.toFixed(digits)}`;
 }
 
-/** "1,000". Intl could do it, but loading what it knows takes 70 ms. @param {number} count a whole number */
-export function grouped(count) {
-  return String(count).replace(/\B(?=(\d{3})+$)/g, ",");
+/** "7 × 7 × 512" */
+export function sizeText({ shape: [channels, height, width] }) {
+  return `${width} × ${height} × ${grouped(channels)}`;
 }
 
 /** "Conv, 7 × 7, 512 channels" */
@@ -43,9 +46,30 @@ export function facts(model, explanation) {
   ];
   if (explanation) {
     const { preprocess, forward, explain, total } = explanation.timings;
-    rows.push(["Times", `preprocess ${milliseconds(preprocess)}, forward ${milliseconds(forward)}, explain ${milliseconds(explain)}, total ${milliseconds(total)}`]);
+    rows.push([
+      "Times",
+      `preprocess ${milliseconds(preprocess)}, forward ${milliseconds(forward)}, explain ${milliseconds(explain)}, total ${milliseconds(total)}`,
+    ]);
   }
   return rows;
+}
+
+/** "4.9 MB" @param {number} count */
+export function bytesText(count) {
+  const [size, unit] = count < 1e6 ? [count / 1e3, "kB"] : [count / 1e6, "MB"];
+  return `${size < 10 ? size.toFixed(1) : grouped(Math.round(size))} ${unit}`;
+}
+
+/** What a network's file holds: term and value. @param {import("./inside.js").Inside} inside */
+export function insideFacts(bytes, { opset, producer, parameters, isSplit, operators }, { layers }) {
+  const used = [...operators].map(([operator, count]) => `${grouped(count)} ${operator}`);
+  return [
+    ["Size", bytesText(bytes)],
+    ["Format", `ONNX, opset ${opset}${producer && `, written by ${producer}`}`],
+    ["Parameters", `${grouped(parameters)}${isSplit ? ", some of them in further files" : ""}`],
+    ["Operators", used.join(", ")],
+    ["Layers", `${grouped(layers.length)} with a map: all of them under Adjust, All layers`],
+  ];
 }
 
 /** A name for the saved picture. */
@@ -56,22 +80,37 @@ export function fileName({ src, fileName }) {
 
 /** The lines that put the present view on another page. */
 export function embedCode(state) {
-  const src = typeof state.src === "string" ? state.src : "photo.jpg";
+  const { src, alt, attributes } = figureOf(state);
   const quoted = (text) => text.replaceAll("&", "&amp;").replaceAll('"', "&quot;");
+  const written = attributes.map(([name, value]) => (value === "" ? name : `${name}="${quoted(value)}"`));
+  // An attribute holds one layer only.
+  const several =
+    state.layer?.length > 1
+      ? `\n<script type="module">\n  document.querySelector("grad-cam").targetLayer = ${JSON.stringify(state.layer)};\n</script>`
+      : "";
+  return `<script type="module" src="gradcam-web/index.js"></script>\n<grad-cam ${written.join(" ")}>\n  <img src="${quoted(src)}" alt="${quoted(alt)}">\n</grad-cam>${several}`;
+}
+
+/** The attributes of an element that shows what the page shows; those without a value are "". */
+export function figureOf(state) {
+  const src = typeof state.src === "string" ? state.src : "photo.jpg";
+  // Better than nothing, which a person would have to fill in: what the network sees, or the file's name.
+  const alt = state.alt || state.seen || fileName({ src });
+  const unusual = (name) => (state[name] === DEFAULTS[name] ? undefined : state[name]);
   const attributes = [
     ["src", src],
-    ["alt", "…"],
+    ["alt", alt],
     ["model", state.model],
     ["method", state.method],
-    ["target-class", state.class],
+    ["target-class", state.label ?? state.class],
     ["target-layer", state.layer?.length === 1 ? state.layer[0] : undefined],
-    ["target", state.target === "score" ? undefined : state.target],
+    ["target", unusual("target")],
     ["rather-than", state["rather-than"]],
-    ["colormap", state.colormap === "turbo" ? undefined : state.colormap],
-    ["opacity", state.opacity === "0.5" ? undefined : state.opacity],
-  ].filter(([, value]) => value !== undefined).map(([name, value]) => `${name}="${quoted(String(value))}"`);
-  attributes.push(...(state.smooth ?? []).map((kind) => `${kind}-smooth`));
-  // An attribute holds one layer only.
-  const several = state.layer?.length > 1 ? `\n<script type="module">\n  document.querySelector("grad-cam").targetLayer = ${JSON.stringify(state.layer)};\n</script>` : "";
-  return `<script type="module" src="gradcam-web/index.js"></script>\n<grad-cam ${attributes.join(" ")} controls>\n  <img src="${quoted(src)}" alt="…">\n</grad-cam>${several}`;
+    ["colormap", unusual("colormap")],
+    ["opacity", unusual("opacity")],
+  ]
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => [name, String(value)]);
+  attributes.push(...(state.smooth ?? []).map((kind) => [`${kind}-smooth`, ""]), ["controls", ""]);
+  return { src, alt, attributes };
 }

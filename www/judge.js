@@ -1,26 +1,49 @@
 // Whether to believe the heatmap: measures of faithfulness, and the sanity check with random parameters.
 
+import { sanityVerdict } from "./gradcam-web/index.js";
 import { chart } from "./chart.js";
 import { $, announce, create } from "./dom.js";
 import { percent, signed } from "./format.js";
 import { Tile, coalesced } from "./tiles.js";
 
-/** From this rank correlation on a map counts as unchanged when every parameter is random. */
-const UNCHANGED = 0.5;
-
 /** Each measure in a word and a number, and which of two numbers is the better one. */
 export const MEASURES = [
-  { name: "Drop", title: "Share of the probability that is lost when only what the heatmap marks is left: less is better.", value: ({ drop }) => drop, text: percent, better: Math.min },
-  { name: "Deletion", title: "Area under the probability as the hottest pixels are taken away first: less is better.", value: ({ deletion }) => deletion.area, text: (area) => area.toFixed(2), better: Math.min },
-  { name: "Insertion", title: "Area under the probability as the hottest pixels are put back first: more is better.", value: ({ insertion }) => insertion.area, text: (area) => area.toFixed(2), better: Math.max },
-  { name: "ROAD", title: "How much more the score suffers when hot pixels are blurred away than cold ones: more is better.", value: ({ road }) => road.combined, text: signed, better: Math.max },
+  {
+    name: "Drop",
+    title: "Share of the probability that is lost when only what the heatmap marks is left: less is better.",
+    value: ({ drop }) => drop,
+    text: percent,
+    better: Math.min,
+  },
+  {
+    name: "Deletion",
+    title: "Area under the probability as the hottest pixels are taken away first: less is better.",
+    value: ({ deletion }) => deletion.area,
+    text: (area) => area.toFixed(2),
+    better: Math.min,
+  },
+  {
+    name: "Insertion",
+    title: "Area under the probability as the hottest pixels are put back first: more is better.",
+    value: ({ insertion }) => insertion.area,
+    text: (area) => area.toFixed(2),
+    better: Math.max,
+  },
+  {
+    name: "ROAD",
+    title: "How much more the score suffers when hot pixels are blurred away than cold ones: more is better.",
+    value: ({ road }) => road.combined,
+    text: signed,
+    better: Math.max,
+  },
 ];
 
 export class JudgePanel {
   #on;
   /** @type {import("gradcam-web").Prediction | undefined} */ #prediction;
   /** @type {import("gradcam-web").Explanation | undefined} */ #explanation;
-  /** What was computed for each explanation. @type {WeakMap<object, import("gradcam-web").Measures>} */ #measured = new WeakMap();
+  /** What was computed for each explanation. @type {WeakMap<object, import("gradcam-web").Measures>} */ #measured =
+    new WeakMap();
   /** @type {Tile[]} */ #tiles = [];
   /** @type {Record<string, AbortController | undefined>} */ #runs = {};
   #redraw;
@@ -108,22 +131,52 @@ export class JudgePanel {
 
   #showMeasures(measures) {
     const { increase, deletion, insertion, road } = measures;
-    $("measure-numbers").replaceChildren(...MEASURES.map(({ name, title, value, text }) => create("div", {},
-      create("dt", { textContent: name }), create("dd", { className: "number", textContent: text(value(measures)) }), create("dd", { className: "quiet", textContent: title }))));
-    $("measure-increase").textContent = increase ? "Left alone, the marked places make the network even surer of the class." : "";
+    $("measure-numbers").replaceChildren(
+      ...MEASURES.map(({ name, title, value, text }) =>
+        create(
+          "div",
+          {},
+          create("dt", { textContent: name }),
+          create("dd", { className: "number", textContent: text(value(measures)) }),
+          create("dd", { className: "quiet", textContent: title }),
+        ),
+      ),
+    );
+    $("measure-increase").textContent = increase
+      ? "Left alone, the marked places make the network even surer of the class."
+      : "";
     const figure = (title, picture) => create("figure", {}, create("figcaption", { textContent: title }), picture);
     const along = ({ fractions, probabilities }, name) => [{ name, x: fractions, y: probabilities, filled: true }];
     // Both in one scale, so that their areas can be compared.
     const range = [0, roundedUp(Math.max(...deletion.probabilities, ...insertion.probabilities))];
     const shares = Array.from(road.percentiles, (stays) => 1 - stays / 100);
-    const legend = create("p", { className: "quiet chart-legend" }, create("span", { className: "key key-0" }), "hottest first ", create("span", { className: "key key-1" }), "coldest first");
+    const legend = create(
+      "p",
+      { className: "quiet chart-legend" },
+      create("span", { className: "key key-0" }),
+      "hottest first ",
+      create("span", { className: "key key-1" }),
+      "coldest first",
+    );
     $("measure-charts").replaceChildren(
-      figure("Deletion: probability as the hottest pixels go", chart(`Deletion curve, area ${deletion.area.toFixed(2)}`, along(deletion, "deletion"), range)),
-      figure("Insertion: probability as the hottest pixels come", chart(`Insertion curve, area ${insertion.area.toFixed(2)}`, along(insertion, "insertion"), range)),
-      create("figure", {}, create("figcaption", { textContent: "ROAD: change of the score as pixels are blurred away" }),
+      figure(
+        "Deletion: probability as the hottest pixels go",
+        chart(`Deletion curve, area ${deletion.area.toFixed(2)}`, along(deletion, "deletion"), range),
+      ),
+      figure(
+        "Insertion: probability as the hottest pixels come",
+        chart(`Insertion curve, area ${insertion.area.toFixed(2)}`, along(insertion, "insertion"), range),
+      ),
+      create(
+        "figure",
+        {},
+        create("figcaption", { textContent: "ROAD: change of the score as pixels are blurred away" }),
         chart(`ROAD, combined ${road.combined.toFixed(2)}`, [
-          { name: "hottest first", x: shares, y: road.mostRelevantFirst }, { name: "coldest first", x: shares, y: road.leastRelevantFirst },
-        ]), legend),
+          { name: "hottest first", x: shares, y: road.mostRelevantFirst },
+          { name: "coldest first", x: shares, y: road.leastRelevantFirst },
+        ]),
+        legend,
+      ),
     );
     $("measures").hidden = false;
   }
@@ -133,25 +186,32 @@ export class JudgePanel {
     const aim = { target, ratherThan, augSmooth, eigenSmooth };
     $("sanity-verdict").hidden = true;
     $("sanity-tiles").replaceChildren();
-    const steps = await this.#prediction.sanityCheck({ method, targetClass, targetLayer: targetLayers, ...aim, signal, onProgress });
+    const steps = await this.#prediction.sanityCheck({
+      method,
+      targetClass,
+      targetLayer: targetLayers,
+      ...aim,
+      signal,
+      onProgress,
+    });
     if (signal.aborted || steps.length === 0) return;
     const untouched = { randomised: 0, rankCorrelation: 1, explanation: this.#explanation };
     this.#tiles = [untouched, ...steps].map(({ layer, randomised, rankCorrelation, explanation }) => {
       const tile = new Tile(randomised === 0 ? "None random" : `${randomised} random`, () => {});
       const bar = create("span", { className: rankCorrelation < 0 ? "bar against" : "bar" });
       bar.style.setProperty("--share", Math.abs(rankCorrelation));
-      const where = create("span", { className: "tile-where", textContent: randomised === 0 ? "the network as it is" : `down to ${layer}` });
+      const where = create("span", {
+        className: "tile-where",
+        textContent: randomised === 0 ? "the network as it is" : `down to ${layer}`,
+      });
       tile.show(explanation, [where, `ρ ${signed(rankCorrelation)}`, bar], this.#on.style());
       tile.button.disabled = true;
       return tile;
     });
     $("sanity-tiles").replaceChildren(...this.#tiles.map(({ root }) => root));
-    const last = steps.at(-1).rankCorrelation;
-    const words = `With all ${steps.at(-1).randomised} layers random, the rank correlation with the true map is ${signed(last)}`;
-    $("sanity-verdict").dataset.passed = String(Math.abs(last) < UNCHANGED);
-    $("sanity-verdict").textContent = Math.abs(last) < UNCHANGED
-      ? `${words}: the map falls apart together with the network, as it should.`
-      : `${words}: the map stays much the same though the network knows nothing any more. It shows the picture rather than what the network learnt.`;
+    const { verdict, sentence } = sanityVerdict(steps);
+    $("sanity-verdict").dataset.verdict = verdict;
+    $("sanity-verdict").textContent = sentence;
     $("sanity-verdict").hidden = false;
   }
 }

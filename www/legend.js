@@ -15,8 +15,40 @@ async function gradient(colormap) {
 
 export class Legend {
   #shown;
+  #picture;
+  /** Where the pointer is over the picture. @type {{ clientX: number, clientY: number } | undefined} */ #pointer;
 
-  async show(colormap) {
+  /** @param {import("gradcam-web").GradCamElement} picture */
+  constructor(picture) {
+    this.#picture = picture;
+    picture.addEventListener("pointermove", ({ clientX, clientY }) => this.#point({ clientX, clientY }));
+    picture.addEventListener("pointerleave", () => this.#point(undefined));
+  }
+
+  /** Another map has another number at the same place. */
+  explained() {
+    this.#point(this.#pointer);
+  }
+
+  /** So has a channel or a concept, and without a map there is none. */
+  mark() {
+    this.#point(this.#pointer);
+  }
+
+  show() {
+    this.#point(undefined);
+  }
+
+  select({ colormap }) {
+    void this.#paint(colormap);
+  }
+
+  #point(pointer) {
+    this.#pointer = pointer;
+    this.#mark(pointer && this.#picture.valueAt(pointer.clientX, pointer.clientY));
+  }
+
+  async #paint(colormap) {
     if (this.#shown === colormap) return;
     this.#shown = colormap;
     // A colormap that does not exist is the element's to refuse.
@@ -25,7 +57,7 @@ export class Legend {
   }
 
   /** Shows where a number of the heatmap is. @param {number | undefined} value 0..=1 */
-  mark(value) {
+  #mark(value) {
     $("legend-mark").hidden = value === undefined;
     $("legend-value").textContent = value === undefined ? "" : value.toFixed(2);
     if (value !== undefined) $("legend-mark").style.left = `${100 * value}%`;
@@ -39,6 +71,9 @@ export function createColormapChoice(container, colormaps, onChoose) {
     radio.addEventListener("change", () => onChoose(colormap));
     const strip = create("span", { className: "strip" });
     container.append(create("label", {}, radio, strip, colormap));
-    gradient(colormap).then((image) => (strip.style.backgroundImage = image), () => {});
+    gradient(colormap).then(
+      (image) => (strip.style.backgroundImage = image),
+      () => {},
+    );
   }
 }

@@ -1,21 +1,29 @@
 // Plain words about each method: what its heatmap shows, and when it misleads. Title, paper and summary come with the package.
 
+import { percent } from "./format.js";
+
 /**
  * `classless` methods know nothing of the class, those `against` show what speaks against it, and `unsigned` ones both.
  * @type {Record<string, { shows: string, misleads: string, warning?: string, classless?: boolean, against?: boolean, unsigned?: boolean }>}
  */
 const WORDS = {
   "grad-cam": {
-    shows: "Where the patterns are that raise the score of the class, pattern by pattern averaged over the whole picture.",
-    misleads: "Averaging blurs: with several objects of one kind it may mark only some, and before the last layer it can mark places that the network did not use.",
+    shows:
+      "Where the patterns are that raise the score of the class, pattern by pattern averaged over the whole picture.",
+    misleads:
+      "Averaging blurs: with several objects of one kind it may mark only some, and before the last layer it can mark places that the network did not use.",
   },
   cam: {
-    shows: "How much each place adds to the score: the numbers of all places have the score, less a constant, as their mean.",
-    misleads: "Exact for this network, but as coarse as its last layer, and only there. Networks without pooling before the last layer have no CAM.",
+    shows:
+      "How much each place adds to the score: the numbers of all places have the score, less a constant, as their mean.",
+    misleads:
+      "Exact for this network, but as coarse as its last layer, and only there. Networks without pooling before the last layer have no CAM.",
   },
   "grad-cam++": {
-    shows: "Like Grad-CAM, with more weight on places where the class depends strongly on a pattern: made for several objects of one kind.",
-    misleads: "Its weights are never negative: what speaks against the class does not show, and a pattern that does so in some places counts as if it spoke for it in all.",
+    shows:
+      "Like Grad-CAM, with more weight on places where the class depends strongly on a pattern: made for several objects of one kind.",
+    misleads:
+      "Its weights are never negative: what speaks against the class does not show, and a pattern that does so in some places counts as if it spoke for it in all.",
   },
   hirescam: {
     shows: "Which places the score was computed from: activations times gradients, place by place, without averaging.",
@@ -23,19 +31,24 @@ const WORDS = {
   },
   "grad-cam-elementwise": {
     shows: "Like HiResCAM, but what speaks against the class is dropped pattern by pattern before adding up.",
-    misleads: "Evidence against the class can no longer cancel evidence for it, so more of the picture lights up than counts.",
+    misleads:
+      "Evidence against the class can no longer cancel evidence for it, so more of the picture lights up than counts.",
   },
   "xgrad-cam": {
-    shows: "Grad-CAM with each pattern weighed by where it is active, so that the map adds up to the score as nearly as weights can.",
-    misleads: "On networks with pooling and one linear layer it equals Grad-CAM: agreement of the two proves nothing there.",
+    shows:
+      "Grad-CAM with each pattern weighed by where it is active, so that the map adds up to the score as nearly as weights can.",
+    misleads:
+      "On networks with pooling and one linear layer it equals Grad-CAM: agreement of the two proves nothing there.",
   },
   layercam: {
     shows: "Places where more of a pattern would raise the score. Fine detail even at early layers.",
-    misleads: "Keeps only positive gradients, so evidence against the class does not show, and edges in the background may light up.",
+    misleads:
+      "Keeps only positive gradients, so evidence against the class does not show, and edges in the background may light up.",
   },
   "eigen-cam": {
     shows: "The strongest pattern at the layer, whatever the class: usually the most conspicuous object.",
-    misleads: "It knows nothing of the class: two classes give the same map, and with several objects it follows the larger one.",
+    misleads:
+      "It knows nothing of the class: two classes give the same map, and with several objects it follows the larger one.",
     classless: true,
   },
   "eigen-grad-cam": {
@@ -44,7 +57,8 @@ const WORDS = {
   },
   "score-cam": {
     shows: "Which patterns, when only their places are left visible, keep the score high. No gradients.",
-    misleads: "Slow, and covering places makes pictures that the network has never seen: a score on those may mean little.",
+    misleads:
+      "Slow, and covering places makes pictures that the network has never seen: a score on those may mean little.",
   },
   "ablation-cam": {
     shows: "Which patterns the score misses when they are switched off one by one. No gradients.",
@@ -62,6 +76,15 @@ const WORDS = {
     shows: "Grad-CAM++, averaged over noisy copies of the picture.",
     misleads: "Random, and smooth maps look more convincing than they are.",
   },
+  "attention-rollout": {
+    shows: "From where in the picture a vision transformer's attention gathers what its head reads.",
+    misleads: "It knows nothing of the class, and attention alone does not say what is done with what it gathers.",
+    classless: true,
+  },
+  legrad: {
+    shows: "Where a vision transformer would score the class higher if its blocks attended there more.",
+    misleads: "It averages early and late blocks; what only one of them does can drown.",
+  },
   fullgrad: {
     shows: "What every layer and the picture itself add to the score, in one map.",
     misleads: "It takes absolute values: places that speak against the class light up like those that speak for it.",
@@ -72,8 +95,15 @@ const WORDS = {
     misleads: "It knows nothing of the class. Often empty on small maps, where nothing is unusual.",
     classless: true,
   },
+  "seg-eigen-cam": {
+    shows:
+      "The strongest pattern at the layer, weighted by how much each place matters to the class, for or against it.",
+    misleads:
+      "It takes absolute gradients: places that speak against the class light up, too. Its sign is a convention.",
+  },
   "kpca-cam": {
-    shows: "The strongest pattern at the layer, found with a curved instead of a straight yardstick. Whatever the class.",
+    shows:
+      "The strongest pattern at the layer, found with a curved instead of a straight yardstick. Whatever the class.",
     misleads: "Knows nothing of the class, and its sign is a convention.",
     classless: true,
   },
@@ -93,12 +123,14 @@ const WORDS = {
     shows: "Edges and textures through which the signal can flow. Sharp, and nearly the same for every class.",
     misleads: "It mostly redraws the picture.",
     unsigned: true,
-    warning: "Guided backpropagation fails the sanity check: its picture hardly changes when the network's last layers are filled with random parameters. Do not read it as an explanation.",
+    warning:
+      "Guided backpropagation fails the sanity check: its picture hardly changes when the network's last layers are filled with random parameters. Do not read it as an explanation.",
   },
   "guided-grad-cam": {
     shows: "The edges of guided backpropagation, inside of Grad-CAM's map.",
     misleads: "Its detail comes from guided backpropagation, which does not depend on the class.",
-    warning: "The detail comes from guided backpropagation, which fails the sanity check: its edges hardly change when the network's last layers are random. Trust it no further than Grad-CAM.",
+    warning:
+      "The detail comes from guided backpropagation, which fails the sanity check: its edges hardly change when the network's last layers are random. Trust it no further than Grad-CAM.",
   },
   counterfactual: {
     shows: "What speaks against the class: places that would raise its score if they were gone.",
@@ -107,7 +139,8 @@ const WORDS = {
   },
   occlusion: {
     shows: "How much the score falls when a patch is covered, tried place by place. No gradients.",
-    misleads: "Slow. Evidence larger than the patch or present twice goes unnoticed, and the cover itself is evidence of something.",
+    misleads:
+      "Slow. Evidence larger than the patch or present twice goes unnoticed, and the cover itself is evidence of something.",
   },
 };
 
@@ -119,18 +152,27 @@ export function wordsAbout(method) {
 /** Colormaps that end in red; the others end in their brightest colour. */
 const WARM = ["turbo", "jet"];
 
+/** A class below this probability is one that the network rules out. */
+const RULED_OUT = 0.01;
+
 /**
  * What the warm places of a heatmap are, or why there are none.
- * @param {import("gradcam-web").Explanation} explanation @param {readonly string[]} labels @param {string} colormap
+ * @param {import("gradcam-web").Explanation} explanation @param {import("gradcam-web").Prediction} prediction @param {string} colormap
  */
-export function noteOf({ method, targetClass, target, ratherThan, heatmap, note }, labels, colormap) {
+export function noteOf(explanation, { model: { labels }, probabilities }, colormap) {
+  const { method, targetClass, target, ratherThan, heatmap, note } = explanation;
   const { classless, against, unsigned } = wordsAbout(method);
   if (!heatmap.values.some((value) => value > 0)) return note;
   const places = WARM.includes(colormap) ? "Warm places" : "Bright places";
   if (classless) return `${places} stand out most at this layer, whatever the class.`;
   const rival = ratherThan === undefined ? "" : ` rather than ${labels[ratherThan]}`;
-  if (unsigned) return `${places} change the score of ${labels[targetClass]}${rival} most, up or down.`;
+  const probability = probabilities[targetClass];
+  const although =
+    probability < RULED_OUT
+      ? `, although the network gives it ${percent(probability)}: colours are stretched to this map's own maximum`
+      : "";
+  if (unsigned) return `${places} change the score of ${labels[targetClass]}${rival} most, up or down${although}.`;
   // Against what is against it is for it.
   const word = Boolean(against) !== (target === "against") ? "against" : "for";
-  return `${places} speak most ${word} ${labels[targetClass]}${rival}.`;
+  return `${places} speak most ${word} ${labels[targetClass]}${rival}${word === "for" ? although : ""}.`;
 }

@@ -19,7 +19,13 @@ export class Tile {
   constructor(title, onChoose) {
     this.#title = create("span", { className: "tile-title", textContent: title });
     const picture = create("span", { className: "tile-picture" }, this.#canvas, this.#message, this.#bar);
-    this.button = create("button", { type: "button", className: "tile", disabled: true, title }, picture, this.#title, this.#detail);
+    this.button = create(
+      "button",
+      { type: "button", className: "tile", disabled: true, title },
+      picture,
+      this.#title,
+      this.#detail,
+    );
     this.button.addEventListener("click", onChoose);
     this.root = create("li", {}, this.button);
     this.wait();
@@ -57,7 +63,9 @@ export class Tile {
 
   /** @param {...(string | Node)} lines */
   detail(...lines) {
-    this.#detail.replaceChildren(...lines.map((line) => (typeof line === "string" ? create("span", { textContent: line }) : line)));
+    this.#detail.replaceChildren(
+      ...lines.map((line) => (typeof line === "string" ? create("span", { textContent: line }) : line)),
+    );
   }
 
   /** @param {import("gradcam-web").Style} style */

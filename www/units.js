@@ -79,12 +79,19 @@ export class UnitsPanel {
     $("units-title").textContent = `${targetLayer}, for ${label}`;
     $("units-status").textContent = "computing …";
     try {
-      const units = await this.#prediction.units({ targetClass, targetLayer, count: Math.min(this.#count, channels), signal });
+      const units = await this.#prediction.units({
+        targetClass,
+        targetLayer,
+        count: Math.min(this.#count, channels),
+        signal,
+      });
       if (signal.aborted) return;
       const largest = Math.max(...units.map(({ contribution }) => Math.abs(contribution)), Number.MIN_VALUE);
       this.#tiles = units.map((unit) => {
         const words = `${signed(unit.contribution)} for ${label}`;
-        const tile = new Tile(`Channel ${unit.channel}`, () => this.#on.choose(unit, `Channel ${unit.channel} of ${targetLayer}: ${words}`));
+        const tile = new Tile(`Channel ${unit.channel}`, () =>
+          this.#on.choose(unit, `Channel ${unit.channel} of ${targetLayer}: ${words}`),
+        );
         const bar = create("span", { className: unit.contribution < 0 ? "bar against" : "bar" });
         bar.style.setProperty("--share", Math.abs(unit.contribution) / largest);
         tile.show(unit, [signed(unit.contribution), bar], this.#on.style());

@@ -28,3 +28,11 @@ pub fn read(path: &Path) -> Result<(Vec<u8>, Preprocess), Box<dyn Error>> {
     let model = fs::read(path.with_file_name(text(&manifest["file"])?))?;
     Ok((model, preprocess))
 }
+
+/// The names of the model's classes, if its manifest gives a list of them.
+#[allow(dead_code, reason = "not every example names classes")]
+pub fn labels(path: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    let manifest: Value = serde_json::from_slice(&fs::read(path)?)?;
+    let Some(file) = manifest["labels"].as_str() else { return Ok(Vec::new()) };
+    Ok(serde_json::from_slice(&fs::read(path.with_file_name(file))?)?)
+}

@@ -51,6 +51,13 @@ pub(super) fn kernel_principal(values: &[f32], channels: usize) -> Result<Vec<f3
     if matrix.iter().any(|value| !value.is_finite()) {
         return Ok(vec![f32::NAN; places]);
     }
+    // Of places that are all alike the kernel is the same everywhere, and what centring leaves of it is rounding.
+    let largest =
+        |numbers: &mut dyn Iterator<Item = f64>| numbers.fold(0_f64, |largest, value| largest.max(value.abs()));
+    let spread = largest(&mut matrix.iter().copied());
+    if spread <= 1e-6 * largest(&mut values.iter().map(|&value| f64::from(value))) {
+        return Ok(vec![0.; places]);
+    }
     let mut kernel = products(&transposed(&matrix, channels), places);
     kernel.iter_mut().for_each(|value| *value = (*value / channels as f64 + 1.).tanh());
     let means: Vec<f64> = kernel.chunks_exact(places).map(|row| row.iter().sum::<f64>() / places as f64).collect();

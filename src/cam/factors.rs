@@ -4,11 +4,12 @@
 //! less its least number, are the product of two matrices without negative numbers, W `[K, n]` and H `[n, h·w]`. A row of H is
 //! where a concept is, a column of W what it is made of.
 
+use super::Prediction;
 use super::eigen::transposed;
 use super::target::wide;
-use super::{Prediction, Watch, probabilities};
 use crate::heatmap::Grid;
 use crate::network::LayerId;
+use crate::network::runs::Watch;
 use crate::random::Random;
 use crate::tensor::{numbers, tensor};
 use crate::{Error, ErrorKind, Result};
@@ -85,14 +86,14 @@ impl Prediction {
         if !(1..=MOST).contains(&count) {
             return Err(Error::new(ErrorKind::Target, format!("{count} concepts can't be had; 1 to {MOST} can")));
         }
-        let watch = Watch { progress, stopped, from: 0., to: 1. };
+        let watch = Watch::new(progress, stopped);
         watch.at(0.)?;
         let network = &self.network;
         let layer = options.layer.unwrap_or_else(|| network.default_layer_id());
         let cut = self.cut_at(layer).await?;
-        let [_, channels, height, width] = cut.activations().dims();
+        let [_, channels, height, width] = cut.shape();
         let places = height * width;
-        let mut matrix = wide(&numbers(cut.activations()));
+        let mut matrix = wide(&cut.activations());
         if matrix.iter().any(|value| !value.is_finite()) {
             return Err(Error::new(ErrorKind::Device, "the computation overflowed at this layer; another may do"));
         }
@@ -123,12 +124,12 @@ impl Prediction {
             let activations: Vec<f32> =
                 column(&w).iter().zip(&offsets).map(|(w, offset)| (w + offset) as f32).collect();
             let everywhere = tensor(activations.clone(), [1, channels, 1, 1]).expand([1, channels, height, width]);
-            let scores = numbers(network.forward_from(&cut, everywhere).await?);
+            let scores = numbers(network.run_from(&cut, &everywhere).await?);
             let map = column(&h).into_iter().map(|value| value as f32).collect();
             concepts.push(Concept {
                 map: Grid::new(width as u32, height as u32, map),
                 activations,
-                probabilities: probabilities(network, &scores),
+                probabilities: network.activation().probabilities(&scores),
                 scores,
             });
         }

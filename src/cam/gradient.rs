@@ -1,8 +1,11 @@
-//! Weights that come from gradients, of the layer's activations or of their head.
+//! Weights that come from gradients, of the layer's activations or of their head, and what attention says.
 
-use super::target::{softmax, wide};
-use super::{Task, Watch, methods};
+use super::target::wide;
+use super::{Task, methods};
+use crate::heatmap::Grid;
+use crate::network::runs::Watch;
 use crate::network::{Cut, LayerId};
+use crate::plan::outputs::softmax;
 use crate::tensor::{Tensor, numbers};
 use crate::{Error, ErrorKind, Result};
 
@@ -21,14 +24,26 @@ impl Task<'_> {
     /// G for a cut of another input, which has other scores.
     pub(super) async fn gradients_for(&self, cut: &Cut, scores: &[f32]) -> Result<Tensor<4>> {
         let slopes = self.objective.slopes(&wide(scores));
-        match slopes.iter().enumerate().filter(|(_, slope)| **slope != 0.).collect::<Vec<_>>()[..] {
-            // The score of one class, which networks know best how to differentiate.
-            [(class, &slope)] => {
-                let (_, gradients) = self.network().activations_and_gradients(cut, class).await?;
-                Ok(if slope == 1. { gradients } else { gradients.mul_scalar(slope as f32) })
-            }
-            _ => Ok(self.network().gradients_at(cut, cut.activations(), &slopes)),
-        }
+        self.network().gradients(cut, &slopes).await
+    }
+
+    /// What of each place attention hands on to the head, `[h, w]`.
+    pub(super) async fn rollout(&self) -> Result<Grid> {
+        let network = self.network();
+        let blocks = network.blocks()?;
+        let ([height, width], places) = blocks.places(&network.rollout(&blocks, &self.prediction.input).await?);
+        Ok(Grid::new(width as u32, height as u32, places))
+    }
+
+    /// By how much the score grows with attention to each place, `[h, w]`.
+    pub(super) async fn legrad(&self, watch: Watch<'_>) -> Result<Grid> {
+        let network = self.network();
+        let blocks = network.blocks()?;
+        let slopes = self.objective.slopes(&wide(self.prediction.scores()));
+        let pause = async |fraction| watch.pause_at(fraction).await;
+        let tokens = network.legrad(&blocks, &self.prediction.input, &slopes, pause).await?;
+        let ([height, width], places) = blocks.places(&tokens);
+        Ok(Grid::new(width as u32, height as u32, places))
     }
 
     /// CAM's weights: the parameters of the last layer, `[1, K, 1, 1]`. torch-cam's, which rectifies no map of CAM.
@@ -64,16 +79,14 @@ impl Task<'_> {
     /// slopes differ at zero is taken for a bend.
     pub(super) async fn shapley_weights(&self, cut: &Cut, watch: Watch<'_>) -> Result<Tensor<4>> {
         let network = self.network();
-        let activations = cut.activations();
         let gradients = self.gradients(cut).await?;
         let change = if network.is_curved_behind(cut.layer()) {
             let mut sides = Vec::new();
             for (index, factor) in [1. + STEP, 1. - STEP].into_iter().enumerate() {
                 watch.pause_at((index + 1) as f32 / 3.).await?;
-                let moved = activations.clone().mul_scalar(factor);
-                let side = network.run_beside(cut, moved);
-                let scores = numbers(network.scores_beside(&side));
-                sides.push(network.gradients_beside(&side, &self.objective.slopes(&wide(&scores))));
+                let side = network.run_beside(cut, factor);
+                let scores = network.scores_beside(&side);
+                sides.push(network.gradients_beside(cut, &side, &self.objective.slopes(&wide(&scores))));
             }
             sides.remove(0).sub(sides.remove(0)).mul_scalar(0.5 / STEP)
         } else if self.objective.is_linear() {
@@ -84,11 +97,11 @@ impl Task<'_> {
             for (class, probability) in softmax(&scores).into_iter().enumerate() {
                 if probability > UNLIKELY {
                     watch.pause_at(class as f32 / scores.len() as f32).await?;
-                    let (activations, gradients) = network.activations_and_gradients(cut, class).await?;
+                    let (activations, gradients) = (cut.maps(), network.gradients_of(cut, class).await?);
                     rates[class] = numbers(activations.mul(gradients).sum())[0].into();
                 }
             }
-            network.gradients_at(cut, activations, &self.objective.slope_rates(&scores, &rates))
+            network.gradients(cut, &self.objective.slope_rates(&scores, &rates)).await?
         };
         Ok(methods::mean(gradients.sub(change.mul_scalar(0.5))))
     }

@@ -1,11 +1,12 @@
 //! Maps at the size of the input, from gradients by every value of the network.
 
-use super::passes::{enlarge, stretched};
+use super::passes::enlarge;
 use super::target::wide;
-use super::{Objective, Prediction, Target, Task, Watch};
+use super::{Objective, Prediction, Target, Task};
 use crate::Result;
+use crate::engine::{Rectifiers, stretched_sum};
 use crate::heatmap::Grid;
-use crate::network::Rectifiers;
+use crate::network::runs::Watch;
 use crate::tensor::{Tensor, numbers};
 
 impl Prediction {
@@ -17,22 +18,23 @@ impl Prediction {
     /// of PyTorch's `ReLU` only.
     ///
     /// # Errors
-    /// `TargetError` if there is no such class.
-    pub fn guided_backpropagation(&self, target_class: Option<usize>) -> Result<Vec<f32>> {
+    /// `TargetError` if there is no such class, `DeviceError` if a graphics card gives no result.
+    pub async fn guided_backpropagation(&self, target_class: Option<usize>) -> Result<Vec<f32>> {
         let class = self.class_or_top(target_class)?;
-        Ok(numbers(self.guided(&Objective::new(Target::Score, class))))
+        Ok(numbers(self.guided(&Objective::new(Target::Score, class)).await?))
     }
 
-    fn guided(&self, objective: &Objective) -> Tensor<4> {
+    async fn guided(&self, objective: &Objective) -> Result<Tensor<4>> {
         let slopes = objective.slopes(&wide(&self.scores));
-        self.network.gradients_by_input(self.input.clone(), &slopes, Rectifiers::Guided, &mut |_| {})
+        let input = self.input.clone();
+        Ok(self.network.gradients_by_input(input, &slopes, Rectifiers::Guided, false).await?.0)
     }
 }
 
 impl Task<'_> {
     /// For each place the largest absolute value among the input's channels, as in Simonyan et al. 2013.
-    pub(super) fn guided_map(&self) -> Grid {
-        grid(self.prediction.guided(&self.objective).abs().max_dim(1))
+    pub(super) async fn guided_map(&self) -> Result<Grid> {
+        Ok(grid(self.prediction.guided(&self.objective).await?.abs().max_dim(1)))
     }
 
     /// Σ ψ(|x · ∂y/∂x|) over the input's channels plus Σ ψ(|b_k · G_k|) over the channels of all layers with a bias b, where
@@ -47,17 +49,8 @@ impl Task<'_> {
         let [_, _, height, width] = input.dims();
         let slopes = self.objective.slopes(&wide(self.prediction.scores()));
         // Enlarging is linear, so that channels are added up first; layers of one size share one sum.
-        let mut sums: Vec<Tensor<4>> = Vec::new();
-        let mut add = |products: Tensor<4>| {
-            let sum = stretched(products.abs(), 1e-7).sum_dim(1);
-            match sums.iter_mut().find(|other| other.dims() == sum.dims()) {
-                Some(other) => *other = other.clone().add(sum),
-                None => sums.push(sum),
-            }
-        };
-        let gradients =
-            network.gradients_by_input(input.clone(), &slopes, Rectifiers::Plain, &mut |product| add(product));
-        add(input.clone().mul(gradients));
+        let (gradients, mut sums) = network.gradients_by_input(input.clone(), &slopes, Rectifiers::Plain, true).await?;
+        sums.push(stretched_sum(input.clone().mul(gradients)));
         watch.pause_at(0.9).await?;
         let enlarged = sums.into_iter().map(|sum| enlarge(sum, height, width));
         let map = enlarged.reduce(Tensor::add).expect("there is the input");

@@ -1,7 +1,7 @@
 //! The table of methods: for each its names, and the recipe from which [`Prediction::explain`](super::Prediction::explain)
 //! computes its map.
 //!
-//! A new method is one entry here (and the copy of its texts in `pkg/tables.js` that a test asks for). A stands for the
+//! A new method is one entry here; `cargo xtask codegen` hands its texts on. A stands for the
 //! activations `[1, K, h, w]` of the target layer, G for the gradients ∂y/∂A of the explained score y, S_k for Σ_ij A_k.
 //! Formulas are those of pytorch-grad-cam, so that maps can be compared number by number; what it does not have is as in
 //! torch-cam (CAM, SS-CAM, IS-CAM, Smooth Grad-CAM++) or captum (occlusion).
@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, Result};
 pub(super) enum Map {
     /// From a target layer, at its size.
     Layer(LayerMap),
-    /// At the size of the input.
+    /// Of no layer in particular, most at the size of the input.
     Input(InputMap),
 }
 
@@ -42,7 +42,7 @@ pub(super) enum LayerMap {
     Ablated,
 }
 
-/// Maps of the input.
+/// Maps of the input, by no target layer.
 #[derive(Clone, Copy)]
 pub(super) enum InputMap {
     /// Input times gradient and bias times gradient, of all layers.
@@ -53,6 +53,10 @@ pub(super) enum InputMap {
     GuidedGradCam,
     /// What covering a place takes from the score.
     Occlusion,
+    /// What of each place attention hands on to the head; at the size of the grid of tokens.
+    Rollout,
+    /// By how much the score grows with attention to each place; at the size of the grid of tokens.
+    LeGrad,
 }
 
 /// How weighted channels become one map.
@@ -117,7 +121,7 @@ macro_rules! methods {
             /// Every method there is, in the order in which to offer them.
             pub const ALL: [Method; [$($name),*].len()] = [$(Method::$method),*];
 
-            /// Name, title, paper, summary, forward passes: `METHODS` in `pkg/tables.js` repeats them.
+            /// Name, title, paper, summary, forward passes.
             fn texts(self) -> [&'static str; 5] {
                 match self {
                     $(Method::$method => [$name, $title, $paper, $summary, $passes],)*
@@ -173,6 +177,10 @@ methods! {
         "Shows the strongest pattern in the activations times their gradients."
         => Recipe::layer(LayerMap::Gradients(|_, g| g, Join::Principal));
 
+    SegEigenCam: "seg-eigen-cam", "Seg-Eigen-CAM", "https://doi.org/10.3390/app15137562", "1",
+        "Shows the strongest pattern in the activations times the size of their gradients."
+        => Recipe::layer(LayerMap::Gradients(|_, g| g.abs(), Join::Principal));
+
     KpcaCam: "kpca-cam", "KPCA-CAM", "https://arxiv.org/abs/2410.00267", "1",
         "Shows the strongest pattern in the activations as a curved kernel sees it, whatever the class."
         => Recipe::layer(LayerMap::Unweighted(Join::KernelPrincipal));
@@ -216,6 +224,14 @@ methods! {
     Counterfactual: "counterfactual", "Counterfactual Grad-CAM", "https://arxiv.org/abs/1610.02391", "1",
         "Shows what speaks against the class: Grad-CAM with negated gradients."
         => Recipe::sum(|a, g| grad_cam(a, g.neg()));
+
+    AttentionRollout: "attention-rollout", "Attention rollout", "https://arxiv.org/abs/2005.00928", "1",
+        "Follows a transformer's attention from block to block, whatever the class."
+        => Recipe::input(InputMap::Rollout);
+
+    LeGrad: "legrad", "LeGrad", "https://arxiv.org/abs/2404.03214", "about 3",
+        "Shows where more attention would raise the score, averaged over a transformer's blocks."
+        => Recipe::input(InputMap::LeGrad);
 
     FullGrad: "fullgrad", "FullGrad", "https://arxiv.org/abs/1905.00780", "1",
         "Adds up, over the whole network, what the image and each bias do to the score."
@@ -262,6 +278,12 @@ impl Method {
 }
 
 /// The name in options; others are a `TargetError`.
+///
+/// ```
+/// use gradcam_web::cam::Method;
+/// assert_eq!("score-cam".parse(), Ok(Method::ScoreCam));
+/// assert_eq!(Method::ScoreCam.title(), "Score-CAM");
+/// ```
 impl FromStr for Method {
     type Err = Error;
 

@@ -3,18 +3,15 @@
 //! Runs go in batches of a few images, whose memory is bounded, where the network keeps images apart, else one by one;
 //! between two of them progress is reported and the caller may stop.
 
-use super::{Task, Watch};
+use super::Task;
 use crate::Result;
-use crate::heatmap::Grid;
+use crate::engine::stretched;
+use crate::heatmap::{Axis, Grid};
 use crate::network::Cut;
+use crate::network::runs::Watch;
+use crate::plan::outputs::softmax;
 use crate::random::Random;
 use crate::tensor::{Tensor, numbers, tensor};
-
-/// How many images run at once, at most: more are no faster on a CPU, and a wish to stop would wait for longer.
-const BATCH: usize = 8;
-
-/// Memory for the values of one batch, in numbers: 256 MiB.
-const BATCH_VALUES: usize = 64 << 20;
 
 /// Of pytorch-grad-cam's Ablation-CAM: how far below everything a channel is put that can't be put to zero, and how many
 /// channels it ablates at once. It looks for the lowest number again after each, so that within a batch they sink.
@@ -81,10 +78,6 @@ impl Occlusion {
 }
 
 impl Task<'_> {
-    fn batch(&self) -> usize {
-        images_at_once(self.network().values_of_one_image())
-    }
-
     /// What is explained, for each image of a batch of scores `[N, classes]`.
     fn values(&self, scores: Tensor<2>) -> Vec<f64> {
         let [_, classes] = scores.dims();
@@ -101,8 +94,8 @@ impl Task<'_> {
         let mut values = Vec::with_capacity(count);
         while values.len() < count {
             watch.pause_at(values.len() as f32 / count as f32).await?;
-            let inputs = make(values.len()..count.min(values.len() + self.batch()));
-            values.extend(self.values(self.network().forward(inputs).await?));
+            let inputs = make(values.len()..count.min(values.len() + self.network().images_at_once()));
+            values.extend(self.values(self.network().run_all(&inputs).await?));
         }
         Ok(values)
     }
@@ -115,7 +108,7 @@ impl Task<'_> {
     /// which only it has. The authors' own program takes probabilities and no softmax.
     pub(super) async fn mask_weights(&self, cut: &Cut, masks: Masks, watch: Watch<'_>) -> Result<Tensor<4>> {
         let input = &self.prediction.input;
-        let activations = cut.activations();
+        let activations = cut.maps();
         let [_, channels, h, w] = activations.dims();
         let [_, _, height, width] = input.dims();
         let matrix = |out: usize, cells: usize| {
@@ -160,7 +153,7 @@ impl Task<'_> {
             let found = self.values_of_inputs(channels, watch.part(sample, samples), make).await?;
             values.iter_mut().zip(found).for_each(|(sum, value)| *sum += value / samples as f64);
         }
-        let weights = super::target::softmax(&values).into_iter().map(|weight| weight as f32).collect();
+        let weights = softmax(&values).into_iter().map(|weight| weight as f32).collect();
         Ok(per_channel(weights))
     }
 
@@ -170,12 +163,11 @@ impl Task<'_> {
     /// the lowest. Where y is negative, weights turn their sign; where it is zero, there is no map.
     pub(super) async fn ablation_weights(&self, cut: &Cut, watch: Watch<'_>) -> Result<Tensor<4>> {
         let network = self.network();
-        let activations = cut.activations();
-        let [_, channels, _, _] = activations.dims();
-        let lowest = numbers(activations.clone().min())[0];
+        let [_, channels, _, _] = cut.maps().dims();
+        let lowest = cut.least();
         let mut values = Vec::with_capacity(channels);
         let whole = self.objective.value(self.prediction.scores());
-        let batch = self.batch();
+        let batch = self.network().images_at_once();
         let mut ablated = lowest;
         while values.len() < channels {
             watch.pause_at(values.len() as f32 / channels as f32).await?;
@@ -193,8 +185,8 @@ impl Task<'_> {
                 added[image * channels + channel] = ablated;
             }
             let shape = [count, channels, 1, 1];
-            let changed = activations.clone().mul(tensor(kept, shape)).add(tensor(added, shape));
-            values.extend(self.values(network.forward_from(cut, changed).await?));
+            let scores = network.run_changed(cut, tensor(kept, shape), tensor(added, shape)).await?;
+            values.extend(self.values(scores));
         }
         let weights = values.into_iter().map(|value| ((whole - value) / whole) as f32).collect();
         Ok(per_channel(weights))
@@ -211,7 +203,7 @@ impl Task<'_> {
         let network = self.network();
         let input = &self.prediction.input;
         let size = input.dims().iter().product::<usize>();
-        let activations = numbers(cut.activations());
+        let activations = cut.activations();
         // On the host in f64: the divisor may be a small difference of large sums.
         let mut powers = vec![[0_f64; 2]; activations.len()];
         let mut last = None;
@@ -219,15 +211,14 @@ impl Task<'_> {
             watch.pause_at(sample as f32 / SMOOTH_SAMPLES as f32).await?;
             let noise = tensor(self.options.noise.numbers(sample * size, size), input.dims());
             let noisy = input.clone().add(noise.mul_scalar(SMOOTH_DEVIATION));
-            let noisy = network.forward_to(noisy, cut.layer()).await?;
-            let scores = numbers(network.forward_from(&noisy, noisy.activations()).await?);
-            let gradients = numbers(self.gradients_for(&noisy, &scores).await?);
+            let (noisy, scores) = network.run_through(&noisy, cut.layer()).await?;
+            let gradients = numbers(self.gradients_for(&noisy, &numbers(scores)).await?);
             for ([square, cube], &gradient) in powers.iter_mut().zip(&gradients) {
                 let gradient = f64::from(gradient);
                 *square += gradient.powi(2) / SMOOTH_SAMPLES as f64;
                 *cube += gradient.powi(3) / SMOOTH_SAMPLES as f64;
             }
-            last = Some((noisy.activations(), gradients));
+            last = Some((noisy.maps(), gradients));
         }
         let (shown, gradients) = last.expect("there are samples");
         let [_, channels, height, width] = shown.dims();
@@ -283,11 +274,6 @@ impl Task<'_> {
     }
 }
 
-/// How many images that take so many numbers each.
-fn images_at_once(values_of_one_image: usize) -> usize {
-    (BATCH_VALUES / values_of_one_image.max(1)).clamp(1, BATCH)
-}
-
 /// One weight a channel, `[1, K, 1, 1]`.
 fn per_channel(weights: Vec<f32>) -> Tensor<4> {
     let shape = [1, weights.len(), 1, 1];
@@ -301,36 +287,14 @@ pub(super) fn enlarge(maps: Tensor<4>, height: usize, width: usize) -> Tensor<4>
     matrix(height, h).matmul(maps).matmul(matrix(width, w).swap_dims(2, 3))
 }
 
-/// Each channel less its least number, divided by what is its greatest then, plus `epsilon`: `[N, K, h, w]`.
-pub(super) fn stretched(maps: Tensor<4>, epsilon: f32) -> Tensor<4> {
-    let least = maps.clone().min_dim(2).min_dim(3);
-    let maps = maps.sub(least);
-    let greatest = maps.clone().max_dim(2).max_dim(3);
-    maps.div(greatest.add_scalar(epsilon))
-}
-
-/// Bilinear enlargement `[out, cells]` in which the corner cells' centres are the corners (PyTorch's `align_corners`).
+/// Bilinear enlargement `[out, cells]` in which the corner cells' centres are the corners.
 fn corner_to_corner(out: usize, cells: usize) -> Vec<f32> {
-    let scale = if out > 1 { (cells - 1) as f64 / (out - 1) as f64 } else { 0. };
-    bilinear(out, cells, |pixel| pixel as f64 * scale)
+    Axis::corner_to_corner(cells as u32, out as u32).matrix(cells)
 }
 
 /// Bilinear enlargement `[out, cells]` by half-pixel centres.
 fn half_pixel(out: usize, cells: usize) -> Vec<f32> {
-    bilinear(out, cells, |pixel| (pixel as f64 + 0.5) * cells as f64 / out as f64 - 0.5)
-}
-
-fn bilinear(out: usize, cells: usize, position: impl Fn(usize) -> f64) -> Vec<f32> {
-    let mut weights = vec![0.; out * cells];
-    for pixel in 0..out {
-        let position = position(pixel).clamp(0., (cells - 1) as f64);
-        let first = position as usize;
-        let second = (first + 1).min(cells - 1);
-        let share = (position - first as f64) as f32;
-        weights[pixel * cells + first] += 1. - share;
-        weights[pixel * cells + second] += share;
-    }
-    weights
+    Axis::stretched(cells as u32, out as u32).matrix(cells)
 }
 
 #[cfg(test)]
@@ -342,18 +306,6 @@ mod tests {
         let numbers = Noise::Seed(7).numbers(0, 400);
         assert_eq!(Noise::Seed(7).numbers(300, 50), numbers[300..350]);
         assert_ne!(Noise::Seed(8).numbers(300, 50), numbers[300..350]);
-    }
-
-    #[test]
-    fn a_batch_is_as_large_as_its_memory_allows() {
-        assert_eq!(images_at_once(1000), BATCH);
-        assert_eq!(images_at_once(2 * 2 * 224 * 224 * 64), 5);
-        assert_eq!(images_at_once(BATCH_VALUES / 2), 2);
-        // One at least, whatever it takes.
-        assert_eq!(images_at_once(10 * BATCH_VALUES), 1);
-        for values in [1, 12_345, 6_422_528, 50_000_000, BATCH_VALUES] {
-            assert!(images_at_once(values) * values <= BATCH_VALUES, "{values}");
-        }
     }
 
     #[test]

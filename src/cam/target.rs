@@ -1,5 +1,6 @@
 //! Which number of the network is explained: a function of its scores.
 
+use crate::plan::outputs::softmax;
 use crate::{Error, ErrorKind, Result, order};
 
 /// What is explained about a target class c, whose score is y_c.
@@ -14,6 +15,36 @@ pub enum Target {
     Contrast(usize),
     /// Its score and its probability at once: y_c + ln softmax_c(y) (ReST, Shapley-CAM's own target).
     ScoreAndProbability,
+}
+
+impl Target {
+    /// The names in options and attributes. [`Target::Contrast`] has none: it is the score with another class beside it.
+    pub const NAMES: [&str; 3] = ["score", "against", "score-and-probability"];
+
+    /// The target of that name; `rather_than` is another class, whose score is subtracted.
+    ///
+    /// # Errors
+    /// `TargetError` if there is no such name, or if it does not go with another class.
+    ///
+    /// ```
+    /// use gradcam_web::cam::Target;
+    /// assert_eq!(Target::from_name("against", None), Ok(Target::Against));
+    /// assert_eq!(Target::from_name("score", Some(3)), Ok(Target::Contrast(3)));
+    /// assert!(Target::from_name("against", Some(3)).is_err());
+    /// ```
+    pub fn from_name(name: &str, rather_than: Option<usize>) -> Result<Target> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::Target, message));
+        match (Target::NAMES.iter().position(|&known| known == name), rather_than) {
+            (Some(0), Some(other)) => Ok(Target::Contrast(other)),
+            (Some(0), None) => Ok(Target::Score),
+            (Some(1), None) => Ok(Target::Against),
+            (Some(2), None) => Ok(Target::ScoreAndProbability),
+            (Some(_), Some(_)) => {
+                refuse(format!("the target `{name}` can't be compared with another class; only `score` can"))
+            }
+            _ => refuse(format!("there is no target `{name}`; there are {}", Target::NAMES.join(", "))),
+        }
+    }
 }
 
 /// A differentiable function of the scores.
@@ -123,13 +154,6 @@ impl Objective {
 /// In f64.
 pub(super) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| value.into()).collect()
-}
-
-pub(super) fn softmax(scores: &[f64]) -> Vec<f64> {
-    let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.into_iter().map(|power| power / sum).collect()
 }
 
 #[cfg(test)]

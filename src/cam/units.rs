@@ -1,9 +1,10 @@
 //! What single channels and single places of a layer say: units as detectors of things, and places asked for their classes.
 
 use super::methods::{mean, sum};
-use super::{ExplainOptions, Prediction, check_running};
+use super::{ExplainOptions, Prediction};
 use crate::heatmap::Grid;
 use crate::network::LayerId;
+use crate::network::runs::check_running;
 use crate::order::{arranged, ordered};
 use crate::tensor::{Tensor, numbers};
 use crate::{Error, ErrorKind, Result};
@@ -40,7 +41,7 @@ impl Prediction {
     pub async fn units(&self, target_class: Option<usize>, layer: Option<LayerId>, count: usize) -> Result<Vec<Unit>> {
         let class = self.class_or_top(target_class)?;
         let cut = self.cut_at(layer.unwrap_or(self.network.default_layer_id())).await?;
-        let (activations, gradients) = self.network.activations_and_gradients(&cut, class).await?;
+        let (activations, gradients) = (cut.maps(), self.network.gradients_of(&cut, class).await?);
         let [_, channels, height, width] = activations.dims();
         let contributions = numbers(sum(gradients).mul(mean(activations.clone())));
         // Of equal channels the first comes first; adding 0 makes -0 equal to 0.
@@ -80,7 +81,7 @@ impl Prediction {
     ) -> Result<Evidence> {
         let layer = layer.unwrap_or(self.network.default_layer_id());
         let cut = self.cut_at(layer).await?;
-        let dims @ [_, _, height, width] = cut.activations().dims();
+        let dims @ [_, _, height, width] = cut.shape();
         if column >= width || row >= height {
             return Err(Error::new(
                 ErrorKind::Target,
@@ -91,9 +92,9 @@ impl Prediction {
         let classes = if all {
             // The head is linear, so an image that is this place all over has the place's class activations as scores,
             // but for the bias, which an image without any activation has alone.
-            let place = cut.activations().narrow(2, row, 1).narrow(3, column, 1).expand(dims);
-            let bias = self.network.forward_from(&cut, place.zeros_like()).await?;
-            let evidence = numbers(self.network.forward_from(&cut, place).await?.sub(bias));
+            let place = cut.maps().narrow(2, row, 1).narrow(3, column, 1).expand(dims);
+            let bias = self.network.run_from(&cut, &place.zeros_like()).await?;
+            let evidence = numbers(self.network.run_from(&cut, &place).await?.sub(bias));
             evidence.into_iter().enumerate().collect::<Vec<_>>()
         } else {
             let mut classes = Vec::new();

@@ -29,6 +29,12 @@ impl Rect {
     }
 
     /// The area that both cover over the area that either covers: 0..=1.
+    ///
+    /// ```
+    /// use gradcam_web::judge::boxes::Rect;
+    /// let rect = |x0, x1| Rect { x0, y0: 0., x1, y1: 1. };
+    /// assert_eq!(rect(0., 2.).iou(rect(1., 3.)), 1. / 3.);
+    /// ```
     pub fn iou(self, other: Rect) -> f32 {
         let (x0, y0) = (self.x0.max(other.x0), self.y0.max(other.y0));
         let (x1, y1) = (self.x1.min(other.x1), self.y1.min(other.y1));

@@ -16,7 +16,7 @@ const STRIP: usize = 16;
 const RESIDENT: usize = 24 * 1024;
 
 /// A convolution and what comes after it.
-pub(crate) struct Convolution {
+pub struct Convolution {
     /// The output pixels, filled up to whole tiles with the last one.
     places: Vec<Places>,
     /// Where the numbers lie that are added to those of a tile.
@@ -46,7 +46,7 @@ impl Convolution {
     /// `weights` are `[outputs, inputs / groups, kernel height, kernel width]`.
     ///
     /// With more than one group, the outputs of each must be a multiple of four.
-    pub(crate) fn new(
+    pub fn new(
         [input, output]: [Planes; 2],
         window: Window,
         groups: usize,
@@ -113,14 +113,15 @@ impl Convolution {
         }
     }
 
-    pub(crate) fn run(&self, memory: &mut [f32]) {
+    pub fn run(&self, memory: &mut [f32]) {
         assert!(self.reach <= memory.len(), "the memory was made for this kernel");
         let memory = memory.as_mut_ptr();
         let panel = BLOCK * (1 + self.segments.len() * self.length);
         for group in &self.groups {
             let job = |block: usize, tiles: Range<usize>| Job {
-                // SAFETY: the first channels lie within `reach`, and blocks within the panels.
+                // SAFETY: the first input channel lies within `reach`.
                 input: unsafe { memory.add(group.first[0]) },
+                // SAFETY: and so do the block's output channels, of which there are as many as panels.
                 output: unsafe { memory.add(group.first[1] + block * BLOCK) },
                 places: &self.places[tiles.clone()],
                 addends: self.addends.as_ref().map(|addends| &addends[tiles]),
@@ -143,7 +144,8 @@ impl Convolution {
                 }
                 continue;
             }
-            let chunk = (RESIDENT / TILE / self.length).next_multiple_of(STRIP);
+            // A stretch may be longer than all that stays.
+            let chunk = (RESIDENT / TILE / self.length).max(1).next_multiple_of(STRIP);
             for first in (0..self.places.len()).step_by(chunk) {
                 let end = (first + chunk).min(self.places.len());
                 for block in 0..blocks {

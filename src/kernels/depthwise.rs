@@ -65,7 +65,7 @@ macro_rules! neighbours {
 }
 
 /// A depthwise convolution and what comes after it.
-pub(crate) struct Depthwise {
+pub struct Depthwise {
     input: Planes,
     output: Planes,
     addend: Option<Planes>,
@@ -80,7 +80,7 @@ pub(crate) struct Depthwise {
 
 impl Depthwise {
     /// `weights` are `[channels, 1, kernel height, kernel width]`.
-    pub(crate) fn new([input, output]: [Planes; 2], window: Window, weights: &[f32], after: &After) -> Depthwise {
+    pub fn new([input, output]: [Planes; 2], window: Window, weights: &[f32], after: &After) -> Depthwise {
         let taps = window.kernel[0] * window.kernel[1];
         let mut panels = vec![0.; input.vectors() * 4 * (1 + taps)];
         for channel in 0..input.channels {
@@ -99,7 +99,7 @@ impl Depthwise {
         Depthwise { input, output, addend, window, panels, affine, finish, reach: read.max(written) }
     }
 
-    pub(crate) fn run(&self, memory: &mut [f32]) {
+    pub fn run(&self, memory: &mut [f32]) {
         assert!(self.reach <= memory.len(), "the memory was made for this kernel");
         // What lies before the first window is in its border.
         let _ = self.input.at(-(self.window.padding[0] as isize), -(self.window.padding[1] as isize));

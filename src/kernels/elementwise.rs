@@ -5,7 +5,7 @@ use super::{Planes, reach};
 use crate::formula::{Combine, Finish, Function};
 
 /// A scale and a shift for each channel, then a function, of each number.
-pub(crate) struct Map {
+pub struct Map {
     input: Planes,
     output: Planes,
     /// For each four channels four scales and four shifts.
@@ -16,7 +16,7 @@ pub(crate) struct Map {
 
 impl Map {
     /// `scale` and `shift` hold one number a channel.
-    pub(crate) fn new([input, output]: [Planes; 2], scale: &[f32], shift: &[f32], function: Function) -> Map {
+    pub fn new([input, output]: [Planes; 2], scale: &[f32], shift: &[f32], function: Function) -> Map {
         let mut affine = vec![0.; 8 * input.vectors()];
         for channel in 0..input.channels {
             affine[channel / 4 * 8 + channel % 4] = scale[channel];
@@ -25,7 +25,7 @@ impl Map {
         Map { input, output, affine, function, reach: reach(&[input, output]) }
     }
 
-    pub(crate) fn run(&self, memory: &mut [f32]) {
+    pub fn run(&self, memory: &mut [f32]) {
         assert!(self.reach <= memory.len(), "the memory was made for this kernel");
         let splat = F32x4::splat;
         match self.function {
@@ -77,7 +77,7 @@ fn sigmoid(x: f32) -> f32 {
 }
 
 /// Combines each two numbers, then finishes them; a second operand of one pixel serves for all pixels.
-pub(crate) fn combine(by: Combine, memory: &mut [f32], [a, b]: [Planes; 2], output: Planes, finish: Finish) {
+pub fn combine(by: Combine, memory: &mut [f32], [a, b]: [Planes; 2], output: Planes, finish: Finish) {
     assert!(reach(&[a, b, output]) <= memory.len(), "the memory was made for these planes");
     match by {
         Combine::Add => combine_by(memory, [a, b], output, finish, |x, y| x + y),
@@ -114,14 +114,14 @@ fn combine_by(
 }
 
 /// Copies the channels of `input` and no more.
-pub(crate) fn copy(memory: &mut [f32], [input, output]: [Planes; 2]) {
+pub fn copy(memory: &mut [f32], [input, output]: [Planes; 2]) {
     for (from, to) in input.pixels().zip(output.pixels()) {
         memory.copy_within(from..from + input.channels, to);
     }
 }
 
 /// The first channel of each of so many groups of channels, then the second of each, and so on; output and input lie apart.
-pub(crate) fn shuffle(memory: &mut [f32], [input, output]: [Planes; 2], groups: usize) {
+pub fn shuffle(memory: &mut [f32], [input, output]: [Planes; 2], groups: usize) {
     let each = input.channels / groups;
     for (from, to) in input.pixels().zip(output.pixels()) {
         for channel in 0..input.channels {
@@ -131,14 +131,14 @@ pub(crate) fn shuffle(memory: &mut [f32], [input, output]: [Planes; 2], groups: 
 }
 
 /// Writes the same number to every channel of every pixel.
-pub(crate) fn fill(memory: &mut [f32], planes: Planes, value: f32) {
+pub fn fill(memory: &mut [f32], planes: Planes, value: f32) {
     for pixel in planes.pixels() {
         memory[pixel..pixel + planes.channels].fill(value);
     }
 }
 
 /// Writes zeros around an image, as many pixels before and after it as given for rows and columns.
-pub(crate) fn clear_border(memory: &mut [f32], planes: Planes, border: [(usize, usize); 2], pixel: usize) {
+pub fn clear_border(memory: &mut [f32], planes: Planes, border: [(usize, usize); 2], pixel: usize) {
     let [(top, bottom), (left, right)] = border.map(|(before, after)| (before as isize, after as isize));
     let (height, width) = (planes.height as isize, planes.width as isize);
     for y in -top..height + bottom {
@@ -153,7 +153,7 @@ pub(crate) fn clear_border(memory: &mut [f32], planes: Planes, border: [(usize, 
 }
 
 /// Puts `[channels, height, width]` into memory.
-pub(crate) fn from_planes(memory: &mut [f32], planes: Planes, values: &[f32]) {
+pub fn from_planes(memory: &mut [f32], planes: Planes, values: &[f32]) {
     let Planes { height, width, channels, .. } = planes;
     let area = height * width;
     assert_eq!(values.len(), channels * area, "one number for each place");
@@ -203,7 +203,7 @@ pub(crate) fn from_planes(memory: &mut [f32], planes: Planes, values: &[f32]) {
 }
 
 /// Reads `[channels, height, width]` from memory.
-pub(crate) fn to_planes(memory: &[f32], planes: Planes) -> Vec<f32> {
+pub fn to_planes(memory: &[f32], planes: Planes) -> Vec<f32> {
     let Planes { height, width, channels, .. } = planes;
     let area = height * width;
     let mut values = vec![0.; channels * area];

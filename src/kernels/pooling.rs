@@ -5,7 +5,7 @@ use super::{Planes, reach};
 use crate::formula::{PoolKind, Window};
 
 /// The maximum or the sum over each window of each channel, times a factor.
-pub(crate) struct Pool {
+pub struct Pool {
     input: Planes,
     output: Planes,
     window: Window,
@@ -17,12 +17,12 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// `factors` holds one number for each output pixel, or one for all.
-    pub(crate) fn new([input, output]: [Planes; 2], window: Window, kind: PoolKind, factors: Vec<f32>) -> Pool {
+    pub fn new([input, output]: [Planes; 2], window: Window, kind: PoolKind, factors: Vec<f32>) -> Pool {
         assert!([1, output.height * output.width].contains(&factors.len()), "one factor, or one a pixel");
         Pool { input, output, window, kind, factors, reach: reach(&[input, output]) }
     }
 
-    pub(crate) fn run(&self, memory: &mut [f32]) {
+    pub fn run(&self, memory: &mut [f32]) {
         assert!(self.reach <= memory.len(), "the memory was made for this kernel");
         let Window { kernel, dilation, .. } = self.window;
         let size = [self.input.height as isize, self.input.width as isize];

@@ -13,16 +13,19 @@ mod lanes {
 
     #[inline(always)]
     pub(super) unsafe fn splat_at(from: *const f32) -> Lanes {
+        // SAFETY: as the caller promises.
         unsafe { v128_load32_splat(from.cast()) }
     }
 
     #[inline(always)]
     pub(super) unsafe fn load(from: *const f32) -> Lanes {
+        // SAFETY: as the caller promises.
         unsafe { v128_load(from.cast()) }
     }
 
     #[inline(always)]
     pub(super) unsafe fn store(lanes: Lanes, to: *mut f32) {
+        // SAFETY: as the caller promises.
         unsafe { v128_store(to.cast(), lanes) }
     }
 
@@ -61,6 +64,11 @@ mod lanes {
     }
 
     #[inline(always)]
+    pub(super) fn if_greater(a: Lanes, b: Lanes, then: Lanes, other: Lanes) -> Lanes {
+        v128_bitselect(then, other, f32x4_gt(a, b))
+    }
+
+    #[inline(always)]
     pub(super) fn interleaved(a: Lanes, b: Lanes, c: Lanes) -> [Lanes; 3] {
         let ab = i32x4_shuffle::<0, 4, 1, 5>(a, b);
         let bc = i32x4_shuffle::<1, 5, 2, 6>(b, c);
@@ -83,16 +91,19 @@ mod lanes {
 
     #[inline(always)]
     pub(super) unsafe fn splat_at(from: *const f32) -> Lanes {
+        // SAFETY: as the caller promises.
         unsafe { _mm_load1_ps(from) }
     }
 
     #[inline(always)]
     pub(super) unsafe fn load(from: *const f32) -> Lanes {
+        // SAFETY: as the caller promises.
         unsafe { _mm_loadu_ps(from) }
     }
 
     #[inline(always)]
     pub(super) unsafe fn store(lanes: Lanes, to: *mut f32) {
+        // SAFETY: as the caller promises.
         unsafe { _mm_storeu_ps(to, lanes) }
     }
 
@@ -130,6 +141,15 @@ mod lanes {
         // SAFETY: every x86-64 has SSE.
         unsafe { _mm_min_ps(a, b) }
     }
+
+    #[inline(always)]
+    pub(super) fn if_greater(a: Lanes, b: Lanes, then: Lanes, other: Lanes) -> Lanes {
+        // SAFETY: every x86-64 has SSE.
+        unsafe {
+            let mask = _mm_cmpgt_ps(a, b);
+            _mm_or_ps(_mm_and_ps(mask, then), _mm_andnot_ps(mask, other))
+        }
+    }
 }
 
 #[cfg(not(any(all(target_arch = "wasm32", target_feature = "simd128"), target_arch = "x86_64")))]
@@ -143,16 +163,19 @@ mod lanes {
 
     #[inline(always)]
     pub(super) unsafe fn splat_at(from: *const f32) -> Lanes {
+        // SAFETY: as the caller promises.
         [unsafe { *from }; 4]
     }
 
     #[inline(always)]
     pub(super) unsafe fn load(from: *const f32) -> Lanes {
+        // SAFETY: as the caller promises.
         unsafe { from.cast::<Lanes>().read_unaligned() }
     }
 
     #[inline(always)]
     pub(super) unsafe fn store(lanes: Lanes, to: *mut f32) {
+        // SAFETY: as the caller promises.
         unsafe { to.cast::<Lanes>().write_unaligned(lanes) }
     }
 
@@ -190,16 +213,21 @@ mod lanes {
     pub(super) fn min(a: Lanes, b: Lanes) -> Lanes {
         each(a, b, |a, b| if a < b { a } else { b })
     }
+
+    #[inline(always)]
+    pub(super) fn if_greater(a: Lanes, b: Lanes, then: Lanes, other: Lanes) -> Lanes {
+        std::array::from_fn(|i| if a[i] > b[i] { then[i] } else { other[i] })
+    }
 }
 
 /// Four numbers.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(crate) struct F32x4(lanes::Lanes);
+pub struct F32x4(lanes::Lanes);
 
 impl F32x4 {
     #[inline(always)]
-    pub(crate) fn splat(value: f32) -> F32x4 {
+    pub fn splat(value: f32) -> F32x4 {
         F32x4(lanes::splat(value))
     }
 
@@ -208,45 +236,54 @@ impl F32x4 {
     /// # Safety
     /// A number must be readable there.
     #[inline(always)]
-    pub(crate) unsafe fn splat_at(from: *const f32) -> F32x4 {
+    pub unsafe fn splat_at(from: *const f32) -> F32x4 {
+        // SAFETY: as the caller promises.
         F32x4(unsafe { lanes::splat_at(from) })
     }
 
     /// # Safety
     /// Four numbers must be readable there, at any alignment.
     #[inline(always)]
-    pub(crate) unsafe fn load(from: *const f32) -> F32x4 {
+    pub unsafe fn load(from: *const f32) -> F32x4 {
+        // SAFETY: as the caller promises.
         F32x4(unsafe { lanes::load(from) })
     }
 
     /// # Safety
     /// Four numbers must be writable there, at any alignment.
     #[inline(always)]
-    pub(crate) unsafe fn store(self, to: *mut f32) {
+    pub unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as the caller promises.
         unsafe { lanes::store(self.0, to) }
     }
 
     /// Plus the product of each two others, rounded once where there is an instruction for it, else twice.
     #[inline(always)]
-    pub(crate) fn plus(self, a: F32x4, b: F32x4) -> F32x4 {
+    pub fn plus(self, a: F32x4, b: F32x4) -> F32x4 {
         F32x4(lanes::add_product(self.0, a.0, b.0))
     }
 
     /// The greater of each two; `other` where either is no number.
     #[inline(always)]
-    pub(crate) fn max(self, other: F32x4) -> F32x4 {
+    pub fn max(self, other: F32x4) -> F32x4 {
         F32x4(lanes::max(self.0, other.0))
     }
 
     /// The lesser of each two; `other` where either is no number.
     #[inline(always)]
-    pub(crate) fn min(self, other: F32x4) -> F32x4 {
+    pub fn min(self, other: F32x4) -> F32x4 {
         F32x4(lanes::min(self.0, other.0))
+    }
+
+    /// Of each two `then` where `self` is greater than `limit`, else `other`.
+    #[inline(always)]
+    pub fn if_greater(self, limit: F32x4, then: F32x4, other: F32x4) -> F32x4 {
+        F32x4(lanes::if_greater(self.0, limit.0, then.0, other.0))
     }
 
     /// One number of each in turn, instead of four.
     #[inline(always)]
-    pub(crate) fn interleaved(a: F32x4, b: F32x4, c: F32x4) -> [F32x4; 3] {
+    pub fn interleaved(a: F32x4, b: F32x4, c: F32x4) -> [F32x4; 3] {
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         return lanes::interleaved(a.0, b.0, c.0).map(F32x4);
         #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
@@ -263,7 +300,7 @@ impl F32x4 {
 
     /// `f` of each.
     #[inline(always)]
-    pub(crate) fn each(self, f: impl Fn(f32) -> f32) -> F32x4 {
+    pub fn each(self, f: impl Fn(f32) -> f32) -> F32x4 {
         let mut values = [0.; 4];
         // SAFETY: the array has room for four.
         unsafe {

@@ -3,8 +3,7 @@
 use super::simd::F32x4;
 
 /// The sum of all, by eight partial sums: faster, and more exact than one after the other.
-#[cfg(any(test, not(feature = "burn")))]
-pub(crate) fn sum(values: &[f32]) -> f32 {
+pub fn sum(values: &[f32]) -> f32 {
     let (mut low, mut high) = (F32x4::splat(0.), F32x4::splat(0.));
     let (blocks, rest) = values.as_chunks::<8>();
     let mut parts = [0.; 8];
@@ -21,7 +20,7 @@ pub(crate) fn sum(values: &[f32]) -> f32 {
 }
 
 /// Adds to each sum the number of the row at its place, `scale` times.
-pub(crate) fn add_scaled(sums: &mut [f32], row: &[f32], scale: f32) {
+pub fn add_scaled(sums: &mut [f32], row: &[f32], scale: f32) {
     assert_eq!(sums.len(), row.len(), "one number for each sum");
     let scales = F32x4::splat(scale);
     let (blocks, rest) = sums.as_chunks_mut::<4>();

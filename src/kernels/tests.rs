@@ -178,6 +178,12 @@ fn convolutions_of_more_pixels_than_the_cache_holds() {
 }
 
 #[test]
+fn convolutions_of_longer_stretches_than_the_cache_holds() {
+    let wide = Window { kernel: [1, 800], ..Window::PIXEL };
+    check_convolution(By::Direct, [5, 1, 805], 4, wide, 1, Finish::PLAIN);
+}
+
+#[test]
 fn depthwise_convolutions() {
     for channels in [8, 6] {
         check_convolution(By::Depthwise, [channels, 9, 7], channels, window(3, 1, 1, 1), channels, RELU6);

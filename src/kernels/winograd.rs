@@ -18,17 +18,17 @@ const MANY: usize = 256 * 256;
 
 /// How the outputs are divided into tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tiling {
+pub struct Tiling {
     /// Outputs of a tile along each axis: 2 or 4.
     side: usize,
 }
 
 impl Tiling {
-    pub(crate) const SMALL: Tiling = Tiling { side: 2 };
-    pub(crate) const LARGE: Tiling = Tiling { side: 4 };
+    pub const SMALL: Tiling = Tiling { side: 2 };
+    pub const LARGE: Tiling = Tiling { side: 4 };
 
     /// The way that pays for such a convolution, if there is any. `input` and `output` are channels, height and width.
-    pub(crate) fn of(window: &Window, groups: usize, input: [usize; 3], output: [usize; 3]) -> Option<Tiling> {
+    pub fn of(window: &Window, groups: usize, input: [usize; 3], output: [usize; 3]) -> Option<Tiling> {
         let fits = window.kernel == [3, 3]
             && window.stride == [1, 1]
             && window.dilation == [1, 1]
@@ -47,12 +47,12 @@ impl Tiling {
 
     /// How far beyond the image the tiles of an output of this size read, after the padding before it: the rows below
     /// and the columns to the right that must be there, counted from the first row and column.
-    pub(crate) fn needed(self, output: [usize; 2], padding: [usize; 2]) -> [usize; 2] {
+    pub fn needed(self, output: [usize; 2], padding: [usize; 2]) -> [usize; 2] {
         std::array::from_fn(|i| (output[i].next_multiple_of(self.side) + 2).saturating_sub(padding[i]))
     }
 
     /// How many numbers the transformed inputs and outputs take.
-    pub(crate) fn scratch(self, input_channels: usize, output: Planes) -> usize {
+    pub fn scratch(self, input_channels: usize, output: Planes) -> usize {
         let (chunk, inputs, outputs) = self.sizes(input_channels, output);
         self.products() * chunk * (inputs + outputs)
     }
@@ -77,7 +77,7 @@ impl Tiling {
 }
 
 /// A 3×3 convolution of stride 1 and what comes after it.
-pub(crate) struct Winograd {
+pub struct Winograd {
     tiling: Tiling,
     input: Planes,
     output: Planes,
@@ -101,7 +101,7 @@ pub(crate) struct Winograd {
 
 impl Winograd {
     /// `weights` are `[outputs, inputs, 3, 3]`; `scratch` is where the numbers of [`Tiling::scratch`] are free.
-    pub(crate) fn new(
+    pub fn new(
         tiling: Tiling,
         [input, output]: [Planes; 2],
         padding: [usize; 2],
@@ -146,7 +146,7 @@ impl Winograd {
         }
     }
 
-    pub(crate) fn run(&self, memory: &mut [f32]) {
+    pub fn run(&self, memory: &mut [f32]) {
         match self.tiling.side {
             2 => self.run_tiles::<2, 4>(memory),
             _ => self.run_tiles::<4, 6>(memory),
@@ -159,8 +159,9 @@ impl Winograd {
         let (inputs, outputs) = (4 * self.input.vectors(), self.bias.len());
         let memory = memory.as_mut_ptr();
         let (input_plane, output_plane) = (self.chunk * inputs, self.chunk * outputs);
-        // SAFETY: `reach` covers both.
+        // SAFETY: `reach` covers the scratch, which begins there.
         let transformed = unsafe { memory.add(self.scratch) };
+        // SAFETY: and it covers the products, which follow.
         let products = unsafe { transformed.add(IN * IN * input_plane) };
         let [_, across] = self.grid;
         let all = self.grid[0] * across;
@@ -179,8 +180,9 @@ impl Winograd {
             for product in 0..IN * IN {
                 for block in 0..outputs / BLOCK {
                     let job = Job {
-                        // SAFETY: both planes lie in the scratch.
+                        // SAFETY: the plane lies in the scratch.
                         input: unsafe { transformed.add(product * input_plane) },
+                        // SAFETY: so does this one, behind the inputs' planes.
                         output: unsafe { products.add(product * output_plane + block * BLOCK) },
                         places: &self.places[..count.div_ceil(4)],
                         addends: None,

@@ -1,7 +1,9 @@
 //! The same network with parameters that it never learnt, from the top down: what a sanity check compares with.
 
+use std::rc::Rc;
+
 use super::Network;
-use super::plan::{Op, Source, Step};
+use crate::plan::{Op, Plan, Source, Step};
 use crate::random::Random;
 
 impl Network {
@@ -17,7 +19,7 @@ impl Network {
     /// Weights are normal with variance 2/fan-in (He et al. 2015, <https://arxiv.org/abs/1502.01852>), biases 0;
     /// normalisations scale by 1 and shift by 0. A layer gets the same parameters whatever `top_layers` is.
     pub fn with_randomised(&self, top_layers: usize, seed: u64) -> Network {
-        let mut network = self.clone();
+        let mut plan = Plan::clone(&self.plan);
         let mut left = top_layers;
         for step in self.plan.steps.iter().rev() {
             if left == 0 {
@@ -36,11 +38,11 @@ impl Network {
                     (Op::Convolution { .. } | Op::Linear { .. } | Op::Affine | Op::Normalize { .. }, 2) => all(0.),
                     _ => continue,
                 };
-                network.set_parameter(constant, fresh);
+                Rc::make_mut(&mut plan.constants)[constant].values = fresh;
             }
             left -= usize::from(weights.is_some());
         }
-        network
+        self.with_plan(plan)
     }
 }
 

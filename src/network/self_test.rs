@@ -1,12 +1,19 @@
 //! Whether a device computes what it should, before anyone relies on it.
 //!
-//! Drivers with wrong results exist. The same small network is computed here by plain loops and compared.
+//! Drivers with wrong results exist. The same small network is computed here by plain loops and compared, on a graphics
+//! card its gradient by burn's kernels; a card is also held to the CPU in every kind of shader.
 
-use super::plan::{Activation, Constant, Layout, Op, Plan, Source, Step, Unary, Value, ValueId};
-use super::{evaluate, run};
+use std::collections::BTreeMap;
+
+use super::{InputSpec, Network, evaluate};
 use crate::device::Device;
+use crate::engine::Rectifiers;
+use crate::plan::{Activation, Constant, Layout, Op, Output, OutputKind, Plan, Source, Step, Unary, Value, ValueId};
 use crate::tensor::{Tensor, numbers, tensor};
 use crate::{Error, ErrorKind, Result};
+
+#[cfg(feature = "gpu")]
+mod every;
 
 /// What the device may differ by, relative to the largest number.
 const TOLERANCE: f32 = 1e-4;
@@ -16,7 +23,8 @@ const TOLERANCE: f32 = 1e-4;
 const CONVOLVED: [usize; 2] = [4, 3];
 const POOLED: [usize; 2] = [3, 2];
 
-/// Runs a small network forwards and backwards and compares it with plain arithmetic.
+/// Runs a small network forwards and backwards and compares it with plain arithmetic; on a graphics card, then, one that
+/// takes every kind of shader, which is compared with the CPU.
 ///
 /// # Errors
 /// `DeviceError` if a number differs by more than 1e-4 of the largest, or if the device gives no result.
@@ -28,30 +36,31 @@ pub async fn self_test(device: &Device) -> Result<()> {
     let (input, weights, matrix) = (some(2 * 7 * 6, 1), some(3 * 2 * 9, 2), some(18 * 2, 3));
     let (expected_scores, expected_gradients) = plain(&input, &weights, &matrix);
 
-    let input = tensor(input, [1, 2, 7, 6]);
-    let plan = plan(weights, matrix);
-    let leaf = input.clone().autodiff().require_grad();
-    let scores = plan.steps.iter().fold(leaf.clone(), |value, step| {
-        let mut operands = vec![value];
-        operands.extend(step.inputs.iter().filter_map(|source| match source {
-            Source::Constant(index) => {
-                Some(tensor(plan.constants[*index].values.clone(), plan.constants[*index].shape))
-            }
-            Source::Value(_) => None,
-        }));
-        run::run(&step.op, &operands, plan.device_shape(step.output, 1))
-    });
-    let mut gradients = scores.narrow(3, 1, 1).sum().backward();
-    let gradient = leaf.grad_remove(&mut gradients).unwrap_or_else(|| input.zeros_like());
-    agrees("backward", &numbers(gradient), &expected_gradients)?;
-    let scores: Tensor<4> = evaluate(plan, vec![input], device, false).await?;
-    agrees("forward", &numbers(scores), &expected_scores)
+    let (input, plan) = (tensor(input, [1, 2, 7, 6]), plan(weights, matrix));
+    let gradient = slopes(plan.clone(), input.clone(), device).await?;
+    agrees("a small network's backward pass", &gradient, &expected_gradients)?;
+    let scores = evaluate(plan, vec![input], device, false).await?;
+    agrees("a small network's forward pass", &numbers(scores), &expected_scores)?;
+    #[cfg(feature = "gpu")]
+    if device.gpu.is_some() {
+        every::shader(device).await?;
+    }
+    Ok(())
+}
+
+/// The gradient of the second score by the input.
+async fn slopes(plan: Plan, input: Tensor<4>, device: &Device) -> Result<Vec<f32>> {
+    let [_, channels, height, width] = input.dims();
+    let spec = InputSpec { width: width as u32, height: height as u32, channels };
+    let weights: Vec<f64> = (0..plan.classes()).map(|class| if class == 1 { 1. } else { 0. }).collect();
+    let network = Network::on_device(plan, spec, false, BTreeMap::new(), device);
+    Ok(numbers(network.gradients_by_input(input, &weights, Rectifiers::Plain, false).await?.0))
 }
 
 /// The network as a plan.
 fn plan(weights: Vec<f32>, matrix: Vec<f32>) -> Plan {
     let ([rows, columns], [height, width]) = (CONVOLVED, POOLED);
-    let value = |shape: &[usize]| Value { name: String::new(), shape: shape.to_vec(), layout: Layout::Other };
+    let value = |shape: &[usize]| Value { name: String::new(), shape: shape.to_vec(), layout: Layout::default() };
     let step = |index: usize, op: Op, constant: Option<usize>| Step {
         node: String::new(),
         operator: String::new(),
@@ -75,7 +84,8 @@ fn plan(weights: Vec<f32>, matrix: Vec<f32>) -> Plan {
         constants: vec![
             Constant { shape: [3, 2, 3, 3], values: weights },
             Constant { shape: [1, 1, 18, 2], values: matrix },
-        ],
+        ]
+        .into(),
         steps: vec![
             step(0, convolution, Some(0)),
             step(1, Op::Unary(Unary::Relu), None),
@@ -83,8 +93,7 @@ fn plan(weights: Vec<f32>, matrix: Vec<f32>) -> Plan {
             step(3, Op::Reshape, None),
             step(4, Op::Linear { transposed: false }, Some(1)),
         ],
-        scores: ValueId(5),
-        activation: Activation::Softmax,
+        output: Output { value: ValueId(5), kind: OutputKind::Scores(Activation::Softmax) },
         batches: true,
         head: Err(String::new()),
         aliases: Vec::new(),
@@ -98,7 +107,7 @@ fn agrees(pass: &str, found: &[f32], expected: &[f32]) -> Result<()> {
     if found.len() == expected.len() && found.iter().zip(expected).all(close) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Device, format!("the device computes wrong numbers in a small network's {pass} pass")))
+    Err(Error::new(ErrorKind::Device, format!("the device computes wrong numbers in {pass}")))
 }
 
 /// The two scores, and the gradient of the second by the input.

@@ -1,10 +1,12 @@
 //! Functions of one number, and softmax.
 
-use super::host::broadcast_shape;
+use super::chain::{Chain, Part};
+use super::host::{Host, broadcast_shape};
 use super::node::{Built, Input, Node, Table, device_axis, step};
+use super::shape::flat;
 use super::view;
 use crate::Result;
-use crate::network::plan::{Op, Unary};
+use crate::plan::{Binary, Op, Reduction, Unary};
 
 pub(super) const TABLE: Table = &[
     ("Relu", |node| unary(node, Unary::Relu)),
@@ -29,6 +31,25 @@ pub(super) const TABLE: Table = &[
     ("Abs", |node| unary(node, Unary::Abs)),
     ("Neg", |node| unary(node, Unary::Neg)),
     ("Reciprocal", |node| unary(node, Unary::Reciprocal)),
+    ("Floor", |node| unary(node, Unary::Floor)),
+    ("Ceil", |node| unary(node, Unary::Ceil)),
+    ("Round", |node| unary(node, Unary::Round)),
+    ("Sign", |node| unary(node, Unary::Sign)),
+    ("Sin", |node| unary(node, Unary::Sin)),
+    ("Cos", |node| unary(node, Unary::Cos)),
+    ("Tan", |node| unary(node, Unary::Tan)),
+    ("Asin", |node| unary(node, Unary::Asin)),
+    ("Acos", |node| unary(node, Unary::Acos)),
+    ("Atan", |node| unary(node, Unary::Atan)),
+    ("Sinh", |node| unary(node, Unary::Sinh)),
+    ("Cosh", |node| unary(node, Unary::Cosh)),
+    ("Asinh", |node| unary(node, Unary::Asinh)),
+    ("Acosh", |node| unary(node, Unary::Acosh)),
+    ("Atanh", |node| unary(node, Unary::Atanh)),
+    ("Celu", celu),
+    ("ThresholdedRelu", thresholded),
+    ("Shrink", shrink),
+    ("Hardmax", hardmax),
     ("Softmax", |node| softmax(node, false)),
     ("LogSoftmax", |node| softmax(node, true)),
 ];
@@ -44,6 +65,12 @@ fn on_host(unary: Unary) -> Option<fn(f32) -> f32> {
         Unary::Neg => |v| -v,
         Unary::Reciprocal => f32::recip,
         Unary::Tanh => f32::tanh,
+        Unary::Floor => f32::floor,
+        Unary::Ceil => f32::ceil,
+        Unary::Round => f32::round_ties_even,
+        Unary::Sin => f32::sin,
+        Unary::Cos => f32::cos,
+        Unary::Sign => |v| if v == 0.0 { 0.0 } else { v.signum() },
         Unary::Sigmoid => |v| 1.0 / (1.0 + (-v).exp()),
         _ => return None,
     })
@@ -52,8 +79,13 @@ fn on_host(unary: Unary) -> Option<fn(f32) -> f32> {
 fn unary(node: &Node, unary: Unary) -> Result<Built> {
     if let (Some(host), Some(function)) = (node.constant(0), on_host(unary)) {
         let mapped = match (host.as_ints(), unary) {
-            (Some(ints), Unary::Neg) => {
-                super::host::Host::ints(host.shape.clone(), ints.iter().map(|v| v.wrapping_neg()).collect())
+            (Some(ints), Unary::Neg | Unary::Abs | Unary::Sign) => {
+                let of = |&v: &i64| match unary {
+                    Unary::Neg => v.wrapping_neg(),
+                    Unary::Abs => v.wrapping_abs(),
+                    _ => v.signum(),
+                };
+                Host::ints(host.shape.clone(), ints.iter().map(of).collect())
             }
             _ => host.map(function),
         };
@@ -79,9 +111,72 @@ fn clip(node: &Node) -> Result<Built> {
     if let Some((host, ints)) = node.constant(0).and_then(|host| Some((host, host.as_ints()?))) {
         // To an integer beyond all others where there is no bound.
         let clipped = ints.iter().map(|&v| v.max(low as i64).min(high as i64)).collect();
-        return Ok(Built::Constants(vec![super::host::Host::ints(host.shape.clone(), clipped)]));
+        return Ok(Built::Constants(vec![Host::ints(host.shape.clone(), clipped)]));
     }
     unary(node, Unary::Clip(open(low), open(high)))
+}
+
+/// max(0, x) + min(0, α·(exp(x/α) − 1)).
+fn celu(node: &Node) -> Result<Built> {
+    let alpha = node.float("alpha", 1.0);
+    let mut chain = Chain::of(node);
+    let (x, shape) = flat(node, &mut chain)?;
+    let scaled = chain.with(Binary::Mul, &x, 1.0 / alpha);
+    let scaled = chain.unary(Unary::Elu(1.0), &scaled);
+    let y = chain.with(Binary::Mul, &scaled, alpha);
+    chain.done(&y, shape)
+}
+
+/// x above a threshold, else 0.
+fn thresholded(node: &Node) -> Result<Built> {
+    let mut chain = Chain::of(node);
+    let (x, shape) = flat(node, &mut chain)?;
+    let y = above(&mut chain, &x, node.float("alpha", 1.0), 0.0);
+    chain.done(&y, shape)
+}
+
+/// x less a bias where it is above a threshold, else 0.
+fn above(chain: &mut Chain, x: &Part, threshold: f32, bias: f32) -> Part {
+    let ahead = chain.with(Binary::Sub, x, threshold);
+    let mask = chain.unary(Unary::Step, &ahead);
+    let moved = if bias == 0.0 { x.clone() } else { chain.with(Binary::Sub, x, bias) };
+    chain.binary(Binary::Keep, &mask, &moved)
+}
+
+/// x ± bias beyond ±lambd, between them 0.
+fn shrink(node: &Node) -> Result<Built> {
+    let (bias, lambd) = (node.float("bias", 0.0), node.float("lambd", 0.5));
+    let mut chain = Chain::of(node);
+    let (x, shape) = flat(node, &mut chain)?;
+    let negative = chain.unary(Unary::Neg, &x);
+    let (high, low) = (above(&mut chain, &x, lambd, bias), above(&mut chain, &negative, lambd, bias));
+    let y = chain.binary(Binary::Sub, &high, &low);
+    chain.done(&y, shape)
+}
+
+/// 1 at the first of the greatest along an axis, else 0.
+fn hardmax(node: &Node) -> Result<Built> {
+    let mut chain = Chain::of(node);
+    let x = chain.input(node, 0)?;
+    let (rank, shape) = (x.shape.len(), x.shape.clone());
+    let axis = node.axis(node.int("axis", if node.opset < 13 { 1 } else { -1 }), rank)?;
+    if node.opset < 13 && axis + 1 < rank {
+        return Err(node.refuse(format!("over several axes of {shape:?}; the last one is accepted")));
+    }
+    // Earlier numbers get a little more: which is the first of equals.
+    let greatest = chain.reduce(Reduction::Max, &x, &[axis]);
+    let below = chain.binary(Binary::Sub, &greatest, &x);
+    let below = chain.unary(Unary::Step, &below);
+    let best = chain.binary(Binary::Sub, &Part::number(1.0), &below);
+    let mut wide = vec![1; rank];
+    wide[axis] = shape[axis];
+    let order = Part::constant(Host::float(wide, (0..shape[axis]).map(|i| (shape[axis] - i) as f32).collect()));
+    let ranked = chain.binary(Binary::Mul, &best, &order);
+    let first = chain.reduce(Reduction::Max, &ranked, &[axis]);
+    let behind = chain.binary(Binary::Sub, &first, &ranked);
+    let behind = chain.unary(Unary::Step, &behind);
+    let y = chain.binary(Binary::Sub, &Part::number(1.0), &behind);
+    chain.done(&y, shape)
 }
 
 fn gelu(node: &Node) -> Result<Built> {
@@ -111,6 +206,14 @@ fn softmax(node: &Node, log: bool) -> Result<Built> {
         let over = |axis| Op::Softmax { axis, flatten, log };
         let x = (vec![], view::of(node, 0)?);
         return view::result(node, view::along(x, &[(axis, shape[axis], &over)]), &[]);
+    }
+    if node.is_view(0) {
+        let (outer, inner) = shape.split_at(axis);
+        let mut chain = Chain::of(node);
+        let x = chain.shaped(node, 0, vec![outer.iter().product(), inner.iter().product()])?;
+        let op = Op::Softmax { axis: 3, flatten: false, log };
+        let y = chain.step(op, &[&x], x.shape.clone());
+        return chain.done(&y, shape);
     }
     let x = node.value(0)?;
     step(Op::Softmax { axis: device_axis(axis, rank), flatten, log }, vec![Input::Value(x.id)], x.shape.clone())

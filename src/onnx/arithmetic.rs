@@ -1,10 +1,14 @@
 //! Arithmetic with broadcasting.
 
-use super::host::{Host, broadcast_shape, element};
-use super::node::{Built, Draft, Input, Node, Table};
+use std::rc::Rc;
+
+use super::chain::{Chain, Part, folded};
+use super::host::{Data, Host, broadcast_shape, element, grown};
+use super::node::{Built, Draft, Input, Known, Node, Table};
+use super::shape::flat;
 use super::view;
 use crate::Result;
-use crate::network::plan::{Binary, Op, Unary};
+use crate::plan::{Binary, Op, Unary};
 
 pub(super) const TABLE: Table = &[
     ("Add", |node| nary(node, Binary::Add)),
@@ -16,16 +20,18 @@ pub(super) const TABLE: Table = &[
     ("Min", |node| nary(node, Binary::Min)),
     ("Max", |node| nary(node, Binary::Max)),
     ("Pow", power),
-    ("Mod", |node| on_constants(node, |x, y| x % y, |x, y| x.checked_rem_euclid(y).unwrap_or(0))),
+    ("Mod", modulo),
     ("Equal", |node| compare(node, |x, y| x == y)),
     ("Less", |node| compare(node, |x, y| x < y)),
     ("Greater", |node| compare(node, |x, y| x > y)),
+    ("LessOrEqual", |node| compare(node, |x, y| x <= y)),
+    ("GreaterOrEqual", |node| compare(node, |x, y| x >= y)),
+    ("And", |node| logic(node, |x, y| x && y)),
+    ("Or", |node| logic(node, |x, y| x || y)),
+    ("Xor", |node| logic(node, |x, y| x != y)),
+    ("Not", not),
     ("Where", choose),
-    ("Not", |node| map_constant(node, |v| i64::from(v == 0))),
-    ("Floor", |node| map_floats(node, f32::floor)),
-    ("Ceil", |node| map_floats(node, f32::ceil)),
-    ("Sin", |node| map_floats(node, f32::sin)),
-    ("Cos", |node| map_floats(node, f32::cos)),
+    ("BitShift", |node| on_constants(node, |x, _| x, shifted)),
     ("CumSum", cumulated),
 ];
 
@@ -38,6 +44,7 @@ fn fold(kind: Binary, a: &Host, b: &Host) -> Option<Host> {
         Binary::Pow => Host::combine(a, b, f32::powf, |x, y| x.wrapping_pow(y.clamp(0, 63) as u32)),
         Binary::Min => Host::combine(a, b, f32::min, i64::min),
         Binary::Max => Host::combine(a, b, f32::max, i64::max),
+        Binary::Keep => None,
     }
 }
 
@@ -52,6 +59,16 @@ fn nary(node: &Node, kind: Binary) -> Result<Built> {
         let first = constants.next().ok_or_else(unfit)?.clone();
         let folded = constants.try_fold(first, |a, b| fold(kind, &a, b).ok_or_else(unfit))?;
         return Ok(Built::Constants(vec![folded]));
+    }
+    // A step needs a computed operand, so that constants before the first one are combined here.
+    let leading = (0..node.inputs.len()).map_while(|index| node.constant(index));
+    let mut leading = leading.map(|host| Host::clone(host)).collect::<Vec<_>>().into_iter();
+    if leading.len() > 1 {
+        let rest = node.inputs[leading.len()..].iter().cloned();
+        let first = leading.next().ok_or_else(unfit)?;
+        let first = leading.try_fold(first, |a, b| fold(kind, &a, &b).ok_or_else(unfit))?;
+        let inputs = [Some(Known::Constant(Rc::new(first)))].into_iter().chain(rest).collect();
+        return nary(&Node { inputs, ..*node }, kind);
     }
     let ranks = (0..node.inputs.len()).map(|index| node.dims(index).map(|shape| shape.len()));
     if ranks.collect::<Result<Vec<_>>>()?.into_iter().any(|rank| rank > 4) {
@@ -93,25 +110,126 @@ fn two_constants<'a>(node: &'a Node) -> Result<(&'a Host, &'a Host)> {
     Ok((node.required_constant(0, "its first operand")?, node.required_constant(1, "its second operand")?))
 }
 
+/// What is left of a division, with the sign of the divisor (by `fmod`, and for constants of floats, of the dividend).
+fn modulo(node: &Node) -> Result<Built> {
+    if node.constants().is_some() {
+        let is_c = node.int("fmod", 0) != 0;
+        let floor =
+            |x: i64, y: i64| x.checked_rem_euclid(y).map_or(0, |rest| if y < 0 && rest != 0 { rest + y } else { rest });
+        return match is_c {
+            true => on_constants(node, |x, y| x % y, |x, y| x.checked_rem(y).unwrap_or(0)),
+            false => on_constants(node, |x, y| x - y * (x / y).floor(), floor),
+        };
+    }
+    if node.int("fmod", 0) != 0 {
+        return Err(node.refuse("fmod of a computed value"));
+    }
+    let mut chain = Chain::of(node);
+    let (parts, shape) = together(node, &mut chain, 2)?;
+    let ratio = chain.binary(Binary::Div, &parts[0], &parts[1]);
+    let whole = chain.unary(Unary::Floor, &ratio);
+    let whole = chain.binary(Binary::Mul, &whole, &parts[1]);
+    let rest = chain.binary(Binary::Sub, &parts[0], &whole);
+    chain.done(&rest, shape)
+}
+
 fn on_constants(node: &Node, float: fn(f32, f32) -> f32, int: fn(i64, i64) -> i64) -> Result<Built> {
     let (a, b) = two_constants(node)?;
     let folded = Host::combine(a, b, float, int).ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
     Ok(Built::Constants(vec![folded]))
 }
 
-fn compare(node: &Node, holds: fn(f64, f64) -> bool) -> Result<Built> {
-    let (a, b) = two_constants(node)?;
-    let float = |x: f32, y: f32| f32::from(holds(x.into(), y.into()));
-    let int = |x: i64, y: i64| i64::from(holds(x as f64, y as f64));
-    let folded = Host::combine(a, b, float, int).ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
-    Ok(Built::Constants(vec![folded.cast(element::BOOL)]))
+/// All inputs, which must be `count`, and the shape that they broadcast to.
+fn together(node: &Node, chain: &mut Chain, count: usize) -> Result<(Vec<Part>, Vec<usize>)> {
+    if node.inputs.len() != count {
+        return Err(node.refuse(format!("{} inputs; {count} are accepted", node.inputs.len())));
+    }
+    let parts = (0..node.inputs.len()).map(|index| chain.input(node, index)).collect::<Result<Vec<_>>>()?;
+    let shape = parts.iter().try_fold(vec![], |shape, part| broadcast_shape(&shape, &part.shape));
+    let shape = shape.ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
+    Ok((parts, shape))
 }
 
-/// Where between constants, as exporters use it to work out shapes.
+/// 1 where it holds, else 0.
+fn compare(node: &Node, holds: fn(f64, f64) -> bool) -> Result<Built> {
+    if node.constants().is_some() {
+        let (a, b) = two_constants(node)?;
+        let float = |x: f32, y: f32| f32::from(holds(x.into(), y.into()));
+        let int = |x: i64, y: i64| i64::from(holds(x as f64, y as f64));
+        let folded = Host::combine(a, b, float, int).ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
+        return Ok(Built::Constants(vec![folded.cast(element::BOOL)]));
+    }
+    let mut chain = Chain::of(node);
+    let (parts, shape) = together(node, &mut chain, 2)?;
+    // Of the two numbers by their difference: which of the three signs it may have.
+    let [less, same, more] = [(0., 1.), (0., 0.), (1., 0.)].map(|(x, y)| holds(x, y));
+    let (first, second) = if more { (0, 1) } else { (1, 0) };
+    let difference = match (less, more) {
+        (false, false) | (true, true) => {
+            let difference = chain.binary(Binary::Sub, &parts[0], &parts[1]);
+            chain.unary(Unary::Abs, &difference)
+        }
+        // `≥` is not `<`, so that what holds of equals is left to the step.
+        _ if same => chain.binary(Binary::Sub, &parts[second], &parts[first]),
+        _ => chain.binary(Binary::Sub, &parts[first], &parts[second]),
+    };
+    let is_inverted = same;
+    let mut found = chain.unary(Unary::Step, &difference);
+    if is_inverted {
+        found = chain.binary(Binary::Sub, &Part::number(1.), &found);
+    }
+    chain.done(&found, shape)
+}
+
+/// Of numbers that are 0 or 1.
+fn logic(node: &Node, holds: fn(bool, bool) -> bool) -> Result<Built> {
+    if node.constants().is_some() {
+        return compare(
+            node,
+            match (holds(true, false), holds(true, true)) {
+                (false, _) => |x, y| x != 0. && y != 0.,
+                (true, true) => |x, y| x != 0. || y != 0.,
+                (true, false) => |x, y| (x != 0.) != (y != 0.),
+            },
+        );
+    }
+    let mut chain = Chain::of(node);
+    let (parts, shape) = together(node, &mut chain, 2)?;
+    let found = match (holds(true, false), holds(true, true)) {
+        (false, _) => chain.binary(Binary::Mul, &parts[0], &parts[1]),
+        (true, true) => chain.binary(Binary::Max, &parts[0], &parts[1]),
+        (true, false) => {
+            let difference = chain.binary(Binary::Sub, &parts[0], &parts[1]);
+            chain.unary(Unary::Abs, &difference)
+        }
+    };
+    chain.done(&found, shape)
+}
+
+fn not(node: &Node) -> Result<Built> {
+    if let Some(host) = node.constant(0) {
+        return Ok(Built::Constants(vec![host.map(|v| f32::from(v == 0.)).cast(element::BOOL)]));
+    }
+    let mut chain = Chain::of(node);
+    let (x, shape) = flat(node, &mut chain)?;
+    let found = chain.binary(Binary::Sub, &Part::number(1.), &x);
+    chain.done(&found, shape)
+}
+
+fn shifted(x: i64, by: i64) -> i64 {
+    x.checked_shl(by.clamp(0, 63) as u32).unwrap_or(0)
+}
+
+/// The first choice where the condition holds, elsewhere the second.
 fn choose(node: &Node) -> Result<Built> {
+    if node.constants().is_none() {
+        return choose_computed(node);
+    }
     let condition = node.required_constant(0, "its condition")?;
     let (yes, no) = (node.required_constant(1, "its first choice")?, node.required_constant(2, "its second choice")?);
     let shape = broadcast_shape(&condition.shape, &yes.shape).and_then(|shape| broadcast_shape(&shape, &no.shape));
+    let largest = condition.len().max(yes.len()).max(no.len());
+    let shape = shape.filter(|shape| grown(shape, largest).is_some());
     let shape = shape.ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
     let (condition, yes, no) = (condition.expanded(&shape), yes.expanded(&shape), no.expanded(&shape));
     let both = Host::concatenated(&[&yes.reshaped(vec![count(&shape)]), &no.reshaped(vec![count(&shape)])], 0);
@@ -120,37 +238,90 @@ fn choose(node: &Node) -> Result<Built> {
     Ok(Built::Constants(vec![both.pick(shape, (0..size).map(|i| if holds[i] != 0.0 { i } else { i + size }))]))
 }
 
+/// The same of computed values: each choice is kept where it is taken, and both are added.
+fn choose_computed(node: &Node) -> Result<Built> {
+    let mut chain = Chain::of(node);
+    if (0..node.inputs.len()).any(|index| node.dims(index).is_ok_and(|shape| shape.len() > 4)) {
+        // Of the same shape, or single numbers.
+        let shape = (0..3).map(|index| node.dims(index)).try_fold(vec![], |all, shape| {
+            broadcast_shape(&all, &shape?).ok_or_else(|| node.refuse("operands whose shapes do not fit"))
+        })?;
+        let mut parts = vec![];
+        for index in 0..3 {
+            let own = node.dims(index)?;
+            parts.push(match node.constant(index) {
+                Some(host) if host.len() == 1 => Part::number(host.floats()[0]),
+                Some(host) => Part::constant(host.expanded(&shape).reshaped(folded(&shape))),
+                None if own == shape => chain.shaped(node, index, folded(&shape))?,
+                None => return Err(node.refuse(format!("{own:?} of {shape:?}; operands of one shape are accepted"))),
+            });
+        }
+        let found = chosen(&mut chain, &parts);
+        return chain.done(&found, shape);
+    }
+    let (parts, shape) = together(node, &mut chain, 3)?;
+    let found = chosen(&mut chain, &parts);
+    chain.done(&found, shape)
+}
+
+fn chosen(chain: &mut Chain, parts: &[Part]) -> Part {
+    let (yes, no) = (&parts[1], &parts[2]);
+    let kept = chain.binary(Binary::Keep, &parts[0], yes);
+    let other = chain.binary(Binary::Sub, &Part::number(1.), &parts[0]);
+    let rest = chain.binary(Binary::Keep, &other, no);
+    chain.binary(Binary::Add, &kept, &rest)
+}
+
 fn count(shape: &[usize]) -> usize {
     shape.iter().product()
 }
 
-fn map_constant(node: &Node, function: fn(i64) -> i64) -> Result<Built> {
-    let host = node.required_constant(0, "its operand")?;
-    let ints = host.as_ints().ok_or_else(|| node.refuse("an operand that is not boolean"))?;
-    let mapped = Host::ints(host.shape.clone(), ints.iter().map(|&v| function(v)).collect());
-    Ok(Built::Constants(vec![mapped.cast(host.element)]))
-}
-
-/// Sums from the first number of an axis to each, as exporters compute positions.
+/// Sums from the first number of an axis to each: a product with a triangle of ones.
 fn cumulated(node: &Node) -> Result<Built> {
-    let host = node.required_constant(0, "its operand")?;
+    let shape = node.dims(0)?;
     let axis = match node.int_list(1, "the axis")?.as_deref() {
-        Some(&[axis]) => node.axis(axis, host.rank())?,
+        Some(&[axis]) => node.axis(axis, shape.len())?,
         _ => return Err(node.refuse("its axis is no single number")),
     };
-    if node.int("exclusive", 0) != 0 || node.int("reverse", 0) != 0 {
-        return Err(node.refuse("exclusive or reverse; plain sums are accepted"));
+    let (is_exclusive, is_reverse) = (node.int("exclusive", 0) != 0, node.int("reverse", 0) != 0);
+    let side = shape[axis];
+    let counts = |from: usize, to: usize| {
+        let (from, to) = if is_reverse { (to, from) } else { (from, to) };
+        if is_exclusive { from < to } else { from <= to }
+    };
+    let (outer, inner): (usize, usize) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
+    grown(&[side, side], 0).ok_or_else(|| node.refuse(format!("sums along {side} numbers")))?;
+    if let Some(host) = node.constant(0) {
+        let work = (host.len() as u64).saturating_mul(side as u64);
+        node.budget.fold_work(work).map_err(|reason| node.refuse(reason))?;
+        let sum = |add: &mut dyn FnMut(usize, usize)| {
+            for i in 0..outer * side * inner {
+                let (row, to) = (i / (side * inner), i / inner % side);
+                (0..side)
+                    .filter(|&from| counts(from, to))
+                    .for_each(|from| add(i, (row * side + from) * inner + i % inner));
+            }
+        };
+        return Ok(Built::Constants(vec![match &host.data {
+            Data::Int(values) => {
+                let mut sums = vec![0i64; values.len()];
+                sum(&mut |i, from| sums[i] = sums[i].wrapping_add(values[from]));
+                Host { element: host.element, ..Host::ints(shape, sums) }
+            }
+            Data::Float(values) => {
+                let mut sums = vec![0f32; values.len()];
+                sum(&mut |i, from| sums[i] += values[from]);
+                Host::float(shape, sums)
+            }
+        }]));
     }
-    let run: usize = host.shape[axis + 1..].iter().product();
-    let mut sums = host.floats();
-    for i in run..sums.len() {
-        if !(i / run).is_multiple_of(host.shape[axis]) {
-            sums[i] += sums[i - run];
-        }
-    }
-    Ok(Built::Constants(vec![Host::float(host.shape.clone(), sums).cast(host.element)]))
-}
-
-fn map_floats(node: &Node, function: fn(f32) -> f32) -> Result<Built> {
-    Ok(Built::Constants(vec![node.required_constant(0, "its operand")?.map(function)]))
+    let mut chain = Chain::of(node);
+    let (first, rest) = shape[..axis].split_at(axis.min(1));
+    let lead = [first.iter().product(), rest.iter().product()];
+    let x = chain.shaped(node, 0, vec![lead[0], lead[1], side, inner])?;
+    let turned = chain.permute(&x, &[0, 1, 3, 2]);
+    let ones = (0..side * side).map(|i| f32::from(counts(i / side, i % side))).collect();
+    let sums = chain.product(&turned, &Part::constant(Host::float(vec![side, side], ones)));
+    let sums = chain.permute(&sums, &[0, 1, 3, 2]);
+    chain.done(&sums, shape)
 }

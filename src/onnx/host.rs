@@ -22,6 +22,23 @@ pub(super) mod element {
     pub const UINT64: i32 = 13;
     pub const BFLOAT16: i32 = 16;
 
+    pub fn is_integer(element: i32) -> bool {
+        matches!(element, UINT8..=INT64 | UINT32 | UINT64)
+    }
+
+    /// The numbers that a type of integers has, as far as floats tell them apart.
+    pub fn range(element: i32) -> (f32, f32) {
+        let wide = (1 << 24) as f32;
+        match element {
+            UINT8 => (0.0, 255.0),
+            INT8 => (-128.0, 127.0),
+            UINT16 => (0.0, 65535.0),
+            INT16 => (-32768.0, 32767.0),
+            UINT32 | UINT64 => (0.0, wide),
+            _ => (-wide, wide),
+        }
+    }
+
     /// Whether numbers of this type are kept as [`Data::Float`](super::Data::Float).
     pub fn is_float(element: i32) -> bool {
         matches!(element, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
@@ -43,16 +60,33 @@ pub(super) enum Data {
     Int(Vec<i64>),
 }
 
-/// The most numbers a single constant may have: 2 GiB of f32, beyond what a browser gives one instance.
+/// The most numbers a single value may have: 2 GiB of f32, beyond what a browser gives one instance.
 const MAX_NUMBERS: usize = 1 << 29;
+
+/// The most axes of anything.
+pub(super) const MAX_AXES: usize = 32;
+
+/// The most numbers of a constant that is larger than everything it was computed from: what exporters compute about
+/// shapes, positions and masks has thousands.
+const MAX_GROWN: usize = 1 << 24;
 
 fn damaged(message: String) -> Error {
     Error::new(ErrorKind::Model, message)
 }
 
-/// The number of elements of `shape`, unless it is absurd.
+/// The number of elements of `shape`, unless it is absurd: too many axes, or sides too long, even beside a side of 0,
+/// because lists and loops are as long as a side. So the product of any of its sides is a size, too.
 pub(super) fn count(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MAX_NUMBERS)
+    let is_empty = shape.contains(&0);
+    let most = if is_empty { MAX_GROWN } else { MAX_NUMBERS };
+    let product = shape.iter().try_fold(1usize, |sides, &side| sides.checked_mul(side.max(1)));
+    let product = product.filter(|&product| product <= most && shape.len() <= MAX_AXES)?;
+    Some(if is_empty { 0 } else { product })
+}
+
+/// The same for a constant computed from others, the largest of which has `largest` numbers.
+pub(super) fn grown(shape: &[usize], largest: usize) -> Option<usize> {
+    count(shape).filter(|&numbers| numbers <= largest.max(MAX_GROWN))
 }
 
 /// Row-major strides.
@@ -124,6 +158,35 @@ impl Host {
         }
     }
 
+    /// A tensor of which the file keeps only the numbers that are not 0.
+    pub fn sparse(tensor: &proto::SparseTensor) -> Result<Self> {
+        let missing = || damaged("a sparse tensor without numbers or places".into());
+        let values = Host::decode(tensor.values.as_ref().ok_or_else(missing)?, "a sparse tensor")?;
+        let places = Host::decode(tensor.indices.as_ref().ok_or_else(missing)?, "a sparse tensor")?;
+        let shape: Option<Vec<usize>> = tensor.dims.iter().map(|&side| usize::try_from(side).ok()).collect();
+        let shape = shape.filter(|shape| grown(shape, values.len()).is_some());
+        let shape = shape.ok_or_else(|| damaged(format!("a sparse tensor of the shape {:?}", tensor.dims)))?;
+        let (size, steps) = (shape.iter().product::<usize>(), strides(&shape));
+        // One place in a row, or one on each axis.
+        let depth = places.shape.get(1).copied().unwrap_or(1).max(1);
+        let rows = places.as_ints().unwrap_or_default().chunks_exact(depth);
+        if rows.len() != values.len() || (places.rank() == 2 && depth != shape.len()) {
+            return Err(damaged(format!("a sparse tensor with {} numbers at {} places", values.len(), rows.len())));
+        }
+        let mut found = vec![u32::MAX; size];
+        for (i, row) in rows.enumerate() {
+            let at = match row {
+                [at] if places.rank() < 2 => usize::try_from(*at).ok(),
+                _ => row.iter().zip(&steps).try_fold(0usize, |sum, (&at, step)| {
+                    usize::try_from(at).ok()?.checked_mul(*step)?.checked_add(sum)
+                }),
+            };
+            let seat = at.and_then(|at| found.get_mut(at));
+            *seat.ok_or_else(|| damaged(format!("a sparse tensor with a number at {row:?} of {shape:?}")))? = i as u32;
+        }
+        Ok(values.placed(&found, 0.0, shape))
+    }
+
     pub fn len(&self) -> usize {
         match &self.data {
             Data::Float(values) => values.len(),
@@ -187,6 +250,20 @@ impl Host {
         let data = match &self.data {
             Data::Float(values) => Data::Float(indices.map(|i| values[i]).collect()),
             Data::Int(values) => Data::Int(indices.map(|i| values[i]).collect()),
+        };
+        Host { shape, element: self.element, data }
+    }
+
+    /// The same, with `fill` at [`NOWHERE`].
+    pub fn placed(&self, places: &[u32], fill: f32, shape: Vec<usize>) -> Self {
+        let data = match &self.data {
+            Data::Float(values) => {
+                Data::Float(places.iter().map(|&i| *values.get(i as usize).unwrap_or(&fill)).collect())
+            }
+            Data::Int(values) => {
+                let fill = fill as i64;
+                Data::Int(places.iter().map(|&i| *values.get(i as usize).unwrap_or(&fill)).collect())
+            }
         };
         Host { shape, element: self.element, data }
     }
@@ -262,6 +339,7 @@ impl Host {
     /// Combines two constants number by number with broadcasting; integers stay integers.
     pub fn combine(a: &Host, b: &Host, float: impl Fn(f32, f32) -> f32, int: impl Fn(i64, i64) -> i64) -> Option<Host> {
         let shape = broadcast_shape(&a.shape, &b.shape)?;
+        grown(&shape, a.len().max(b.len()))?;
         let (a, b) = (a.expanded(&shape), b.expanded(&shape));
         Some(match (&a.data, &b.data) {
             (Data::Int(x), Data::Int(y)) => {

@@ -2,9 +2,11 @@
 
 use std::rc::Rc;
 
+use super::budget::Budget;
 use super::host::Host;
 use super::proto;
-use crate::network::plan::{Op, ValueId};
+use crate::error::shortened;
+use crate::plan::{Op, ValueId};
 use crate::{Error, ErrorKind, Result};
 
 /// What is known of a name of the file while loading.
@@ -38,14 +40,14 @@ pub(super) struct Operand {
 pub(super) enum Built {
     /// The result is the first input as it is.
     Same,
-    /// The same, and the further outputs are known while loading.
-    SameWith(Vec<Host>),
     /// Known while loading, one for each output.
     Constants(Vec<Host>),
     /// Steps, each using the one before; the last one's result is the node's.
     Chain(Vec<Draft>),
     /// One step for each output.
     Each(Vec<Draft>),
+    /// Steps, some of whose results are the outputs.
+    Parts(Vec<Draft>, Vec<usize>),
     /// See [`Known::View`].
     View { source: Operand, dims: Vec<usize>, permutation: Vec<usize> },
     /// Steps for each output, whose last result is read through more than four axes: steps, dims, permutation.
@@ -60,6 +62,7 @@ pub(super) struct Draft {
 }
 
 /// An operand of a step to be.
+#[derive(Clone)]
 pub(super) enum Input {
     Value(ValueId),
     Constant(Host),
@@ -77,12 +80,35 @@ pub(super) fn step(op: Op, inputs: Vec<Input>, shape: Vec<usize>) -> Result<Buil
 pub(super) struct Node<'a> {
     pub proto: &'a proto::Node,
     pub inputs: Vec<Option<Known>>,
+    /// How many of its outputs are there, up to the last one that is used.
+    pub outputs: usize,
     pub opset: i64,
+    /// What is left of what the file may take.
+    pub budget: &'a Budget,
+    /// The batch that the file's shapes are written for, where it is not one.
+    pub fixed_batch: Option<usize>,
     /// Whether the first input is a constant, given as if it were computed to know what is computed of it.
     pub is_folding: bool,
 }
 
-impl Node<'_> {
+impl<'a> Node<'a> {
+    /// A node without inputs.
+    pub fn of(proto: &'a proto::Node, opset: i64, budget: &'a Budget) -> Node<'a> {
+        Node { proto, inputs: vec![], outputs: 1, opset, budget, fixed_batch: None, is_folding: false }
+    }
+
+    /// The same without its inputs.
+    pub fn bare(&self) -> Node<'a> {
+        Node { inputs: vec![], ..*self }
+    }
+
+    /// The graph of an attribute.
+    pub fn graph(&self, name: &str) -> Result<&'a proto::Graph> {
+        let mut attributes = self.proto.attribute.iter();
+        let found = attributes.find(|attribute| attribute.name.as_deref() == Some(name));
+        found.and_then(|attribute| attribute.g.as_ref()).ok_or_else(|| self.refuse(format!("{name} is missing")))
+    }
+
     pub fn operator(&self) -> &str {
         self.proto.operator.as_deref().unwrap_or_default()
     }
@@ -99,6 +125,10 @@ impl Node<'_> {
 
     fn attribute(&self, name: &str) -> Option<&proto::Attribute> {
         self.proto.attribute.iter().find(|attribute| attribute.name.as_deref() == Some(name))
+    }
+
+    pub fn has_attribute(&self, name: &str) -> bool {
+        self.attribute(name).is_some()
     }
 
     pub fn int(&self, name: &str, default: i64) -> i64 {
@@ -123,6 +153,11 @@ impl Node<'_> {
 
     pub fn text(&self, name: &str) -> Option<String> {
         self.attribute(name).and_then(|a| a.s.as_ref()).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    pub fn texts(&self, name: &str) -> Option<Vec<String>> {
+        let strings = &self.attribute(name)?.strings;
+        Some(strings.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect())
     }
 
     pub fn tensor(&self, name: &str) -> Result<Option<Host>> {
@@ -248,8 +283,16 @@ impl Node<'_> {
         }
     }
 
+    /// Several axes, no two of them the same.
     pub fn axes(&self, axes: &[i64], rank: usize) -> Result<Vec<usize>> {
-        axes.iter().map(|&axis| self.axis(axis, rank)).collect()
+        if axes.len() > rank {
+            return Err(self.refuse(format!("{} axes of a value with {rank}", axes.len())));
+        }
+        let axes = axes.iter().map(|&axis| self.axis(axis, rank)).collect::<Result<Vec<_>>>()?;
+        match (1..axes.len()).find(|&i| axes[..i].contains(&axes[i])) {
+            Some(twice) => Err(self.refuse(format!("axis {} named twice", axes[twice]))),
+            None => Ok(axes),
+        }
     }
 }
 
@@ -262,7 +305,8 @@ pub(super) fn label(node: &proto::Node) -> &str {
 
 pub(super) fn refusal(node: &proto::Node, reason: &str) -> Error {
     let operator = node.operator.as_deref().unwrap_or_default();
-    Error::new(ErrorKind::Unsupported, format!("node `{}` ({operator}): {reason}", label(node)))
+    let (label, operator) = (shortened(label(node)), shortened(operator));
+    Error::new(ErrorKind::Unsupported, format!("node `{label}` ({operator}): {reason}"))
 }
 
 /// An axis of a value of `rank` axes in the device's four.

@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
+use super::chain::{Chain, Part};
 use super::convolution::{convolution, matmul};
 use super::host::{Host, element};
 use super::node::{Built, Input, Known, Node, Table, device_axis, step};
+use super::shape::flat;
 use crate::Result;
-use crate::network::plan::Op;
+use crate::plan::{Binary, Op, Reduction, Unary};
 
 pub(super) const TABLE: Table = &[
     ("QuantizeLinear", quantize),
@@ -97,7 +99,24 @@ fn quantize(node: &Node) -> Result<Built> {
     step(Op::Quantize { low, high }, inputs, shape)
 }
 
+/// Scale and zero point that the image decides, one number each.
+fn computed_levels(node: &Node, chain: &mut Chain) -> Result<[Part; 3]> {
+    let (x, _) = flat(node, chain)?;
+    let scale = chain.input(node, 1)?;
+    let zero = if node.has(2) { chain.input(node, 2)? } else { Part::number(0.0) };
+    match [&scale, &zero].iter().all(|part| part.shape.iter().all(|&side| side == 1)) {
+        true => Ok([x, scale, zero]),
+        false => Err(node.refuse("computed scales of more than one number; one is accepted")),
+    }
+}
+
 fn dequantize(node: &Node) -> Result<Built> {
+    if node.constant(1).is_none() || (node.has(2) && node.constant(2).is_none()) {
+        let mut chain = Chain::of(node);
+        let [x, scale, zero] = computed_levels(node, &mut chain)?;
+        let y = chain.step(Op::Dequantize, &[&x, &scale, &zero], x.shape.clone());
+        return chain.done(&y, node.dims(0)?);
+    }
     let shape = node.shape(0)?.to_vec();
     let quantised = levels(node, &shape)?;
     if let Some(host) = node.constant(0) {
@@ -112,19 +131,32 @@ fn dequantize(node: &Node) -> Result<Built> {
     step(Op::Dequantize, inputs, shape)
 }
 
-/// Levels that depend on the numbers are there to save time alone: the numbers stay as they are, in steps of 1 from 0.
+/// Levels from 0 to 255 between the least and the greatest number (and 0), which the image decides.
 fn quantize_dynamically(node: &Node) -> Result<Built> {
-    node.value(0)?;
-    Ok(Built::SameWith(vec![Host::float(vec![], vec![1.0]), Host::ints(vec![], vec![0])]))
+    let mut chain = Chain::of(node);
+    let (x, shape) = flat(node, &mut chain)?;
+    if shape.len() > 4 {
+        return Err(node.refuse(format!("{shape:?}; up to four axes are accepted")));
+    }
+    let row = chain.reshape(&x, vec![1, shape.iter().product()]);
+    let most = chain.reduce(Reduction::Max, &row, &[1]);
+    let most = chain.with(Binary::Max, &most, 0.0);
+    let turned = chain.unary(Unary::Neg, &row);
+    let least = chain.reduce(Reduction::Max, &turned, &[1]);
+    let least = chain.with(Binary::Max, &least, 0.0);
+    let range = chain.binary(Binary::Add, &most, &least);
+    let scale = chain.with(Binary::Div, &range, 255.0);
+    let zero = chain.binary(Binary::Div, &least, &scale);
+    let zero = chain.unary(Unary::Clip(0.0, 255.0), &zero);
+    let zero = chain.unary(Unary::Round, &zero);
+    let levels = chain.step(Op::Quantize { low: 0.0, high: 255.0 }, &[&x, &scale, &zero], shape.clone());
+    chain.several(&[(&levels, shape), (&scale, vec![]), (&zero, vec![])])
 }
 
 /// A product of integers less their zero points; those of the parameters lie along `axis` from the front for convolutions,
 /// from the end for matrices.
 fn with_integers(node: &Node, axis: usize, build: fn(&Node) -> Result<Built>) -> Result<Built> {
     let parameters = node.required_constant(1, "its second operand")?;
-    if node.has(2) && node.required_constant(2, "the zero point")?.scalar() != Some(0.0) {
-        return Err(node.refuse("a zero point of its first operand; levels from DynamicQuantizeLinear are accepted"));
-    }
     let parameters = match node.has(3) {
         false => Host::clone(parameters),
         true => {
@@ -139,5 +171,18 @@ fn with_integers(node: &Node, axis: usize, build: fn(&Node) -> Result<Built>) ->
         }
     };
     let inputs = vec![node.inputs[0].clone(), Some(Known::Constant(Rc::new(parameters)))];
-    build(&Node { proto: node.proto, inputs, opset: node.opset, is_folding: node.is_folding })
+    if !node.has(2) || node.constant(2).is_some_and(|zero| zero.floats().iter().all(|&zero| zero == 0.0)) {
+        return build(&Node { inputs, ..node.bare() });
+    }
+    // The first operand less its zero point, which goes to the product as its own first step.
+    let mut chain = Chain::of(node);
+    let (x, shape) = flat(node, &mut chain)?;
+    let zero = chain.input(node, 2)?;
+    if zero.shape.iter().any(|&side| side != 1) || shape.len() > 4 {
+        return Err(node.refuse("a zero point of its first operand with one number is accepted"));
+    }
+    let x = chain.binary(Binary::Sub, &x, &zero);
+    chain.then(&x, |operand| {
+        build(&Node { inputs: [vec![Some(Known::Value(operand))], inputs[1..].to_vec()].concat(), ..node.bare() })
+    })
 }

@@ -1,9 +1,10 @@
 //! Reductions over axes.
 
+use super::chain::Chain;
 use super::node::{Built, Draft, Input, Node, Table, device_axis};
 use super::view;
 use crate::Result;
-use crate::network::plan::{Op, Reduction, Unary};
+use crate::plan::{Binary, Op, Reduction, Unary};
 
 pub(super) const TABLE: Table = &[
     ("ReduceMean", |node| reduce(node, None, Reduction::Mean, None)),
@@ -13,6 +14,8 @@ pub(super) const TABLE: Table = &[
     ("ReduceL1", |node| reduce(node, Some(Unary::Abs), Reduction::Sum, None)),
     ("ReduceL2", |node| reduce(node, Some(Unary::Power(2.0)), Reduction::Sum, Some(Unary::Sqrt))),
     ("ReduceSumSquare", |node| reduce(node, Some(Unary::Power(2.0)), Reduction::Sum, None)),
+    ("ReduceLogSum", |node| reduce(node, None, Reduction::Sum, Some(Unary::Log))),
+    ("ReduceLogSumExp", log_sum_exp),
     ("ReduceProd", product),
 ];
 
@@ -66,8 +69,42 @@ fn reduce(node: &Node, before: Option<Unary>, kind: Reduction, after: Option<Una
     Ok(Built::Chain(drafts))
 }
 
-/// The product of all numbers of a constant, as exporters take it of shapes.
+/// m + ln Σ exp(x − m), m the greatest.
+fn log_sum_exp(node: &Node) -> Result<Built> {
+    let mut chain = Chain::of(node);
+    let x = chain.input(node, 0)?;
+    let axes = axes(node, x.shape.len())?;
+    let shape = remaining(node, &x.shape, &axes);
+    let greatest = chain.reduce(Reduction::Max, &x, &axes);
+    let below = chain.binary(Binary::Sub, &x, &greatest);
+    let powers = chain.unary(Unary::Exp, &below);
+    let sum = chain.reduce(Reduction::Sum, &powers, &axes);
+    let log = chain.unary(Unary::Log, &sum);
+    let y = chain.binary(Binary::Add, &log, &greatest);
+    chain.done(&y, shape)
+}
+
+/// The product of computed numbers, one after the other; of a list of integers, as exporters take it of shapes.
 fn product(node: &Node) -> Result<Built> {
+    if node.constant(0).is_none() {
+        let mut chain = Chain::of(node);
+        let mut x = chain.input(node, 0)?;
+        let axes = axes(node, x.shape.len())?;
+        let shape = remaining(node, &x.shape, &axes);
+        for axis in axes {
+            let side = x.shape[axis];
+            if side > 256 {
+                return Err(node.refuse(format!("a product of {side} numbers; up to 256 are accepted")));
+            }
+            let mut all = chain.slice(&x, axis, 0, 1);
+            for at in 1..side {
+                let next = chain.slice(&x, axis, at, at + 1);
+                all = chain.binary(Binary::Mul, &all, &next);
+            }
+            x = all;
+        }
+        return chain.done(&x, shape);
+    }
     let host = node.required_constant(0, "its operand")?;
     let axes = axes(node, host.rank())?;
     match host.as_ints() {

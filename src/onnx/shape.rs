@@ -1,10 +1,11 @@
 //! Operators that move, pick or reshape numbers.
 
-use super::host::{Data, Host, broadcast_shape, count, element};
+use super::chain::{Chain, Part, folded, picked, places};
+use super::host::{Data, Host, MAX_AXES, broadcast_shape, count, element, grown, strides};
 use super::node::{Built, Draft, Input, Known, Node, Operand, Table, device_axis, step};
 use super::view;
 use crate::Result;
-use crate::network::plan::{Op, rank4};
+use crate::plan::{Binary, Op, Unary, rank4};
 
 pub(super) const TABLE: Table = &[
     ("Identity", same),
@@ -27,9 +28,6 @@ pub(super) const TABLE: Table = &[
     ("Gather", gather),
     ("Pad", pad),
     ("Expand", expand),
-    ("Tile", tile),
-    ("Resize", resize),
-    ("Upsample", resize),
 ];
 
 fn same(_: &Node) -> Result<Built> {
@@ -64,8 +62,11 @@ fn lengths(sizes: &[i64]) -> Option<Vec<usize>> {
 fn constant_of_shape(node: &Node) -> Result<Built> {
     let sizes = node.int_list(0, "the shape")?.unwrap_or_default();
     let shape = shape_from(node, &sizes)?;
-    let size = shape.iter().product();
-    Ok(Built::Constants(vec![match node.tensor("value")? {
+    let value = node.tensor("value")?;
+    // One list of floats is all that this takes: made-up weights are as large as real ones.
+    let most = if value.as_ref().is_some_and(|value| value.as_ints().is_some()) { 0 } else { 1 << 27 };
+    let size = grown(&shape, most).ok_or_else(|| node.refuse(format!("the shape {shape:?}")))?;
+    Ok(Built::Constants(vec![match value {
         Some(Host { data: Data::Int(values), element, .. }) if values.len() == 1 => {
             Host { element, ..Host::ints(shape, vec![values[0]; size]) }
         }
@@ -94,6 +95,19 @@ fn size_of(node: &Node) -> Result<Built> {
 }
 
 fn range(node: &Node) -> Result<Built> {
+    if (0..3).any(|index| node.constant(index).is_some_and(|host| host.as_ints().is_none())) {
+        let number = |index| -> Result<f64> {
+            let host = node.required_constant(index, "a bound")?;
+            host.scalar().map(f64::from).ok_or_else(|| node.refuse("a bound that is no single number"))
+        };
+        let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
+        let length = ((limit - start) / delta).ceil();
+        if !length.is_finite() || length > f64::from(1 << 24) {
+            return Err(node.refuse(format!("a range from {start} to {limit} by {delta}")));
+        }
+        let values: Vec<f32> = (0..length.max(0.0) as usize).map(|i| (start + i as f64 * delta) as f32).collect();
+        return Ok(Built::Constants(vec![Host::float(vec![values.len()], values)]));
+    }
     let number = |index| -> Result<i64> {
         match node.required_constant(index, "a bound")?.as_ints() {
             Some(&[value]) => Ok(value),
@@ -119,8 +133,30 @@ fn cast(node: &Node) -> Result<Built> {
         Some(host) => Ok(Built::Constants(vec![host.cast(to)])),
         // Everything on the device is f32: narrower floats read as they are, just more exact.
         None if element::is_float(to) => Ok(Built::Same),
-        None => Err(node.refuse(format!("a computed value to the element type {to}; floats are accepted"))),
+        None if to == element::BOOL => {
+            let mut chain = Chain::of(node);
+            let (x, shape) = flat(node, &mut chain)?;
+            let size = chain.unary(Unary::Abs, &x);
+            let step = chain.unary(Unary::Step, &size);
+            chain.done(&step, shape)
+        }
+        // Towards 0.
+        None => {
+            let mut chain = Chain::of(node);
+            let (x, shape) = flat(node, &mut chain)?;
+            let (size, sign) = (chain.unary(Unary::Abs, &x), chain.unary(Unary::Sign, &x));
+            let whole = chain.unary(Unary::Floor, &size);
+            let whole = chain.binary(Binary::Mul, &whole, &sign);
+            chain.done(&whole, shape)
+        }
     }
+}
+
+/// Input 0 as it is, or in a row if it has more than four axes, and its shape.
+pub(super) fn flat(node: &Node, chain: &mut Chain) -> Result<(Part, Vec<usize>)> {
+    let shape = node.dims(0)?;
+    let stored = if shape.len() > 4 { folded(&shape) } else { shape.clone() };
+    Ok((chain.shaped(node, 0, stored)?, shape))
 }
 
 /// The input as computed value or as a constant, the two cases that every reshaping operator has.
@@ -147,6 +183,13 @@ fn reshape(node: &Node) -> Result<Built> {
     };
     let keep_zero = node.int("allowzero", 0) != 0;
     let total: usize = before.iter().product();
+    let asked = match (node.fixed_batch, asked.first()) {
+        // Written for a batch, run for one.
+        (Some(batch), Some(&first)) if first == batch as i64 && before.first() == Some(&1) => {
+            [&[1], &asked[1..]].concat()
+        }
+        _ => asked,
+    };
     let mut shape = Vec::with_capacity(asked.len());
     for (axis, &size) in asked.iter().enumerate() {
         shape.push(match size {
@@ -204,13 +247,13 @@ fn unsqueeze(node: &Node) -> Result<Built> {
     let before = node.dims(0)?;
     let axes = listed_axes(node)?.ok_or_else(|| node.refuse("the axes are missing"))?;
     let rank = before.len() + axes.len();
+    if rank > MAX_AXES {
+        return Err(node.refuse(format!("a result with {rank} axes; up to {MAX_AXES} are accepted")));
+    }
     let axes = node.axes(&axes, rank)?;
     let mut rest = before.iter();
     let shape: Vec<usize> =
         (0..rank).map(|axis| if axes.contains(&axis) { Some(1) } else { rest.next().copied() }.unwrap_or(1)).collect();
-    if count(&shape) != count(&before) {
-        return Err(node.refuse(format!("axes {axes:?} named twice")));
-    }
     to_shape(node, shape)
 }
 
@@ -255,9 +298,19 @@ fn concat(node: &Node) -> Result<Built> {
             return Err(node.refuse(format!("parts of the shapes {first:?} and {part:?} along axis {axis}")));
         }
         shape[axis] += part[axis];
+        if count(&shape).is_none() {
+            return Err(node.refuse(format!("a result of the shape {shape:?}")));
+        }
     }
     if let Some(parts) = node.constants() {
+        node.budget.places(shape.iter().product()).map_err(|reason| node.refuse(reason))?;
         return Ok(Built::Constants(vec![Host::concatenated(&parts, axis)]));
+    }
+    let is_empty = |index: usize| node.dims(index).is_ok_and(|part| part[axis] == 0);
+    if (0..node.inputs.len()).any(is_empty) {
+        let left = (0..node.inputs.len()).filter(|&index| !is_empty(index));
+        let inputs = left.map(|index| node.inputs[index].clone()).collect();
+        return concat(&Node { inputs, ..*node });
     }
     if rank > 4 {
         return view::concatenated(node, axis, shape);
@@ -357,18 +410,19 @@ fn slice(node: &Node) -> Result<Built> {
         let (low, high) = if by > 0 { (0, side) } else { (-1, side - 1) };
         let (start, end) = (wrap(starts[i]).clamp(low.max(0), high.max(0)), wrap(ends[i]).clamp(low, high));
         let indices: Vec<usize> = std::iter::successors(Some(start), |&at| at.checked_add(by))
-            .take_while(|&at| if by > 0 { at < end } else { at > end })
+            .take_while(|&at| side > 0 && if by > 0 { at < end } else { at > end })
             .map(|at| at as usize)
             .collect();
         let last = indices.last().copied();
         shape[axis] = indices.len();
         // Of a value with more than four axes only one at a time is taken, as the third of four.
         let at = if rank > 4 { 2 } else { device_axis(axis, rank) };
+        // A step beyond the axis leaves what one along all of it does.
+        let step = by.clamp(1, side.max(1)) as usize;
         let op = match last {
-            Some(last) if by > 0 => Op::Slice { axis: at, start: start as usize, end: last + 1, step: by as usize },
+            Some(last) if by > 0 => Op::Slice { axis: at, start: start as usize, end: last + 1, step },
             Some(_) => Op::Select { axis: at, indices: indices.clone() },
-            None if node.constant(0).is_some() => Op::Reshape,
-            None => return Err(node.refuse("nothing is left")),
+            None => Op::Reshape,
         };
         picked[axis] = indices;
         let whole = op == (Op::Slice { axis: at, start: 0, end: before[axis], step: 1 });
@@ -379,6 +433,10 @@ fn slice(node: &Node) -> Result<Built> {
     }
     if let Some(host) = node.constant(0) {
         return Ok(Built::Constants(vec![host.select(&picked)]));
+    }
+    // Such as what a roll by nothing moves; a concatenation leaves it out.
+    if shape.contains(&0) {
+        return Ok(Built::Constants(vec![Host::float(shape, vec![])]));
     }
     if drafts.is_empty() {
         return Ok(Built::Same);
@@ -423,15 +481,27 @@ fn gather(node: &Node) -> Result<Built> {
     let mut shape = before.clone();
     shape.splice(axis..=axis, picks.shape.iter().copied());
     if let Some(host) = node.constant(0) {
+        if grown(&shape, host.len().max(picks.len())).is_none() {
+            return Err(node.refuse(format!("a result of the shape {shape:?}")));
+        }
         let mut axes: Vec<Vec<usize>> = before.iter().map(|&side| (0..side).collect()).collect();
         axes[axis] = indices;
         return Ok(Built::Constants(vec![host.select(&axes).reshaped(shape)]));
     }
+    if shape.len() > 4 || (node.is_view(0) && picks.rank() > 1) {
+        let from = strides(&before);
+        let mut middle = before.clone();
+        middle[axis] = indices.len();
+        let found = places(node, &middle, &mut |at| {
+            Some(
+                at.iter().zip(&from).map(|(at, step)| at * step).sum::<usize>() - at[axis] * from[axis]
+                    + indices[at[axis]] * from[axis],
+            )
+        })?;
+        return picked(node, 0, found, 0.0, shape);
+    }
     if node.is_view(0) {
         let (length, is_one) = (indices.len(), picks.rank() == 0);
-        if picks.rank() > 1 {
-            return Err(node.refuse("indices of more than one axis"));
-        }
         let pick = move |axis| Op::Select { axis, indices: indices.clone() };
         let picked = view::along((vec![], view::of(node, 0)?), &[(axis, length, &pick)]);
         return view::result(node, picked, &[axis][..usize::from(is_one)]);
@@ -440,15 +510,36 @@ fn gather(node: &Node) -> Result<Built> {
     let mut picked = before.clone();
     picked[axis] = indices.len();
     let select = (Op::Select { axis: device_axis(axis, before.len()), indices }, picked);
-    if shape.len() > 4 {
-        return Err(node.refuse("a result with more than four axes"));
-    }
     Ok(Built::Chain(chained(x, vec![select, (Op::Reshape, shape)])))
 }
 
+/// Padding of any rank, as numbers picked from places.
+fn padded(node: &Node, before: &[usize], pads: &[(i64, i64)], value: f32, mode: &str) -> Result<Built> {
+    let side = |axis: usize| usize::try_from(before[axis] as i64 + pads[axis].0 + pads[axis].1).ok();
+    let shape: Option<Vec<usize>> = (0..before.len()).map(side).collect();
+    let shape = shape.filter(|shape| count(shape).is_some() && !shape.contains(&0) && !before.contains(&0));
+    let shape =
+        shape.ok_or_else(|| node.refuse(format!("pads {pads:?} of {before:?}: nothing, or too much, is left")))?;
+    let from = strides(before);
+    let found = places(node, &shape, &mut |at| {
+        let along = |axis: usize| {
+            let (own, side) = (at[axis] as i64 - pads[axis].0, before[axis] as i64);
+            let own = match mode {
+                "edge" => own.clamp(0, side - 1),
+                "wrap" => own.rem_euclid(side),
+                "reflect" => (side - 1 - (side - 1 - own.abs()).abs()).clamp(0, side - 1),
+                _ => own,
+            };
+            (0..side).contains(&own).then(|| own as usize * from[axis])
+        };
+        (0..at.len()).map(along).sum()
+    })?;
+    picked(node, 0, found, value, shape)
+}
+
 fn pad(node: &Node) -> Result<Built> {
-    let x = node.value(0)?;
-    let rank = x.shape.len();
+    let before = node.dims(0)?;
+    let rank = before.len();
     let pads = match node.ints("pads").or_else(|| node.ints("paddings")) {
         Some(pads) => pads,
         None => node.int_list(1, "the pads")?.ok_or_else(|| node.refuse("the pads are missing"))?,
@@ -464,6 +555,13 @@ fn pad(node: &Node) -> Result<Built> {
         Some(host) => host.scalar().ok_or_else(|| node.refuse("a value that is no single number"))?,
         None => node.float("value", 0.0),
     };
+    let mode = node.text("mode").unwrap_or_else(|| "constant".into());
+    if rank > 4 || node.constant(0).is_some() || mode == "wrap" {
+        let mut pairs = vec![(0, 0); rank];
+        axes.iter().enumerate().for_each(|(i, &axis)| pairs[axis] = (pads[i], pads[i + axes.len()]));
+        return padded(node, &before, &pairs, value, &mode);
+    }
+    let x = node.value(0)?;
     let mut shape = x.shape.clone();
     let mut padding = [(0, 0); 4];
     let mut drafts = Vec::new();
@@ -473,7 +571,10 @@ fn pad(node: &Node) -> Result<Built> {
         let (start, end) = ((-before).max(0) as usize, (-after).max(0) as usize);
         if start + end > 0 {
             if start + end >= shape[axis] {
-                return Err(node.refuse("nothing is left"));
+                let side = shape[axis];
+                return Err(
+                    node.refuse(format!("pads of {before} and {after} leave nothing of axis {axis}, of length {side}"))
+                );
             }
             let until = shape[axis] - end;
             shape[axis] = until - start;
@@ -485,17 +586,16 @@ fn pad(node: &Node) -> Result<Built> {
         let (before, after) = padding[device_axis(axis, rank)];
         *side += before + after;
     }
-    let mode = node.text("mode").unwrap_or_else(|| "constant".into());
     let op = match mode.as_str() {
         "constant" => Op::Pad { padding, value },
         "reflect" | "edge" => Op::PadEdge { padding, reflect: mode == "reflect" },
-        other => return Err(node.refuse(format!("mode {other}; constant, reflect and edge are accepted"))),
+        other => return Err(node.refuse(format!("mode {other}; constant, reflect, edge and wrap are accepted"))),
     };
     if mode == "reflect"
         && (0..4)
             .any(|axis| padding[axis].0.max(padding[axis].1) >= rank4(&x.shape)[axis].max(1) && padding[axis] != (0, 0))
     {
-        return Err(node.refuse("reflecting more than there is"));
+        return Err(node.refuse(format!("reflecting {padding:?} of {:?}: less than the axis is accepted", x.shape)));
     }
     if padding.iter().any(|&pair| pair != (0, 0)) {
         drafts.push((op, shape));
@@ -513,6 +613,7 @@ fn expand(node: &Node) -> Result<Built> {
     let unfit = || node.refuse(format!("the shape {asked:?} for {before:?}"));
     let shape = broadcast_shape(before, &asked).filter(|shape| count(shape).is_some()).ok_or_else(unfit)?;
     if let Some(host) = node.constant(0) {
+        grown(&shape, host.len()).ok_or_else(unfit)?;
         return Ok(Built::Constants(vec![host.expanded(&shape)]));
     }
     if shape.len() > 4 {
@@ -522,112 +623,30 @@ fn expand(node: &Node) -> Result<Built> {
     step(Op::Expand, vec![Input::Value(x.id)], shape)
 }
 
-fn tile(node: &Node) -> Result<Built> {
-    let host = node.required_constant(0, "its input")?;
-    let repeats = node.int_list(1, "the repeats")?.unwrap_or_default();
-    let repeats = shape_from(node, &repeats)?;
-    let shape: Vec<usize> = host.shape.iter().zip(&repeats).map(|(side, times)| side.saturating_mul(*times)).collect();
-    if repeats.len() != host.rank() || count(&shape).is_none() {
-        return Err(node.refuse(format!("repeats {repeats:?} for {:?}", host.shape)));
+/// Values of one shape as the rows of a new first axis.
+pub(super) fn stacked(node: &Node) -> Result<Built> {
+    let shape = node.dims(0)?;
+    let size = shape.iter().product();
+    let rows = node.inputs.len();
+    if (1..rows).any(|index| node.dims(index).ok().as_ref() != Some(&shape)) {
+        return Err(node.refuse("results of different shapes"));
     }
-    let axes: Vec<Vec<usize>> =
-        host.shape.iter().zip(&shape).map(|(&side, &length)| (0..length).map(|i| i % side).collect()).collect();
-    Ok(Built::Constants(vec![host.select(&axes)]))
-}
-
-/// Resize and Upsample over the two spatial axes, as two matrices: every mode is linear in the input.
-fn resize(node: &Node) -> Result<Built> {
-    let x = node.value_of_rank(0, 4)?;
-    // Where scales and sizes are, by opset: Upsample(scales), Resize-10(scales), Resize-11+(roi, scales, sizes).
-    let scales_at = if node.operator() == "Resize" && node.opset >= 11 { 2 } else { 1 };
-    let scales = match node.floats("scales") {
-        Some(scales) => scales,
-        None if node.has(scales_at) => node.required_constant(scales_at, "the scales")?.floats(),
-        None => vec![],
-    };
-    let sizes = if scales_at == 2 { node.int_list(3, "the sizes")? } else { None };
-    let axes = match node.ints("axes") {
-        Some(axes) => node.axes(&axes, 4)?,
-        None => vec![0, 1, 2, 3],
-    };
-    let mut shape = x.shape.clone();
-    let mut factors = [1.0f64; 4];
-    match sizes {
-        Some(sizes) if sizes.len() == axes.len() => {
-            for (&axis, &size) in axes.iter().zip(&shape_from(node, &sizes)?) {
-                factors[axis] = size as f64 / x.shape[axis] as f64;
-                shape[axis] = size;
-            }
-        }
-        _ if scales.len() == axes.len() => {
-            for (&axis, &scale) in axes.iter().zip(&scales) {
-                if !(scale > 0.0 && scale < 1024.0) {
-                    return Err(node.refuse(format!("a scale of {scale}")));
-                }
-                factors[axis] = f64::from(scale);
-                shape[axis] = (x.shape[axis] as f64 * f64::from(scale)).floor() as usize;
-            }
-        }
-        _ => return Err(node.refuse("neither scales nor sizes for its axes")),
+    let whole = [&[rows], &shape[..]].concat();
+    if let Some(parts) = node.constants() {
+        let size = count(&whole).ok_or_else(|| node.refuse(format!("a result of the shape {whole:?}")))?;
+        node.budget.places(size).map_err(|reason| node.refuse(reason))?;
+        return Ok(Built::Constants(vec![Host::concatenated(
+            &parts
+                .into_iter()
+                .map(|part| part.clone().reshaped([&[1], &shape[..]].concat()))
+                .collect::<Vec<_>>()
+                .iter()
+                .collect::<Vec<_>>(),
+            0,
+        )]));
     }
-    if shape[..2] != x.shape[..2] || shape[2] * shape[3] == 0 {
-        return Err(node.refuse(format!("from {:?} to {shape:?}; the two spatial axes are accepted", x.shape)));
-    }
-    let mode = node.text("mode").unwrap_or_else(|| "nearest".into());
-    let half_pixel = if scales_at == 1 { "asymmetric" } else { "half_pixel" };
-    let coordinates = node.text("coordinate_transformation_mode").unwrap_or_else(|| half_pixel.into());
-    let nearest = node
-        .text("nearest_mode")
-        .unwrap_or_else(|| if scales_at == 1 { "floor".into() } else { "round_prefer_floor".into() });
-    if node.int("antialias", 0) != 0 {
-        return Err(node.refuse("antialias; plain resampling is accepted"));
-    }
-    if !matches!(mode.as_str(), "nearest" | "linear" | "bilinear" | "cubic") {
-        return Err(node.refuse(format!("mode {mode}; nearest, linear and cubic are accepted")));
-    }
-    if mode == "cubic" && node.int("exclude_outside", 0) != 0 {
-        return Err(node.refuse("exclude_outside; cubic resampling without it is accepted"));
-    }
-    let sharpness = f64::from(node.float("cubic_coeff_a", -0.75));
-    // Keys 1981: of a neighbour so far away, up to 2.
-    let cubic = |far: f64| match far {
-        _ if far <= 1.0 => ((sharpness + 2.0) * far - (sharpness + 3.0)) * far * far + 1.0,
-        _ => ((sharpness * far - 5.0 * sharpness) * far + 8.0 * sharpness) * far - 4.0 * sharpness,
-    };
-    let matrix = |axis: usize| -> Result<Vec<f32>> {
-        let (from, to, factor) = (x.shape[axis], shape[axis], factors[axis]);
-        let mut matrix = vec![0.0; from * to];
-        for o in 0..to {
-            let at = match coordinates.as_str() {
-                "half_pixel" => (o as f64 + 0.5) / factor - 0.5,
-                "pytorch_half_pixel" => if to > 1 { (o as f64 + 0.5) / factor - 0.5 } else { 0.0 },
-                "asymmetric" => o as f64 / factor,
-                "align_corners" => if to > 1 { o as f64 * (from - 1) as f64 / (to - 1) as f64 } else { 0.0 },
-                other => return Err(node.refuse(format!("coordinate_transformation_mode {other}; half_pixel, pytorch_half_pixel, asymmetric and align_corners are accepted"))),
-            };
-            let clamp = |v: f64| v.clamp(0.0, (from - 1) as f64) as usize;
-            if mode == "nearest" {
-                let cell = match nearest.as_str() {
-                    "round_prefer_floor" => (at - 0.5).ceil(),
-                    "round_prefer_ceil" => (at + 0.5).floor(),
-                    "ceil" => at.ceil(),
-                    _ => at.floor(),
-                };
-                matrix[o * from + clamp(cell)] = 1.0;
-            } else if mode == "cubic" {
-                for tap in -1..3 {
-                    let place = at.floor() + f64::from(tap);
-                    matrix[o * from + clamp(place)] += cubic((at - place).abs()) as f32;
-                }
-            } else {
-                let low = at.floor();
-                matrix[o * from + clamp(low)] += (1.0 - (at - low)) as f32;
-                matrix[o * from + clamp(low + 1.0)] += (at - low) as f32;
-            }
-        }
-        Ok(matrix)
-    };
-    let rows = Host::float(vec![1, 1, shape[2], x.shape[2]], matrix(2)?);
-    let columns = Host::float(vec![shape[3], x.shape[3]], matrix(3)?).transposed(&[1, 0]).rank4();
-    step(Op::Resample, vec![Input::Value(x.id), Input::Constant(rows), Input::Constant(columns)], shape)
+    let mut chain = Chain::of(node);
+    let parts = (0..rows).map(|index| chain.shaped(node, index, vec![1, size])).collect::<Result<Vec<_>>>()?;
+    let all = chain.concat(&parts.iter().collect::<Vec<_>>(), 0);
+    chain.done(&all, whole)
 }

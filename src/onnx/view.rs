@@ -7,10 +7,11 @@
 //!
 //! **Invariants.** The first axis stays the first of what is stored, so that images stay apart.
 
+use super::attention;
 use super::host::{Host, broadcast_shape, count};
 use super::node::{Built, Draft, Input, Known, Node, device_axis, step};
 use crate::Result;
-use crate::network::plan::{Op, Unary};
+use crate::plan::{Op, Unary};
 
 /// What is stored, and how it is read.
 pub(super) struct View {
@@ -38,7 +39,7 @@ impl View {
     }
 
     /// Steps to `shape`, of at most four axes, that begin as number `at` of a chain.
-    fn arranged(self, node: &Node, shape: Vec<usize>, at: usize) -> Result<Vec<Draft>> {
+    pub fn arranged(self, node: &Node, shape: Vec<usize>, at: usize) -> Result<Vec<Draft>> {
         // Axes of one number can be anywhere; the first stays, because it is the batch.
         let kept: Vec<usize> = (0..self.dims.len()).filter(|&axis| axis == 0 || self.dims[axis] != 1).collect();
         let dims: Vec<usize> = kept.iter().map(|&axis| self.dims[axis]).collect();
@@ -230,17 +231,16 @@ pub(super) fn expanded(node: &Node, shape: Vec<usize>) -> Result<Built> {
     Ok(Built::Views(vec![(drafts, shape, permutation)]))
 }
 
-/// A product of matrices of more than four axes, those before the last two alike.
+/// A product of matrices of more than four axes.
 pub(super) fn product(node: &Node) -> Result<Built> {
     let (a, b) = (node.dims(0)?, node.dims(1)?);
-    let unfit =
-        || node.refuse(format!("shapes {a:?} and {b:?}; more than four axes are accepted if all but two are alike"));
-    if a.len() < 5
-        || b.len() < 2
-        || (b.len() != 2 && a[..a.len() - 2] != b[..b.len() - 2])
-        || a[a.len() - 1] != b[b.len() - 2]
-    {
-        return Err(unfit());
+    // Where the axes before the last two are not alike they broadcast.
+    if a.len() < 5 || b.len() < 2 || (b.len() != 2 && a[..a.len() - 2] != b[..b.len() - 2]) {
+        let equation = if b.len() == 1 { "...k,k->..." } else { "...nk,...km->...nm" };
+        return attention::summed(node, if a.len() == 1 { "k,...km->...m" } else { equation });
+    }
+    if a[a.len() - 1] != b[b.len() - 2] {
+        return Err(node.refuse(format!("rows of {a:?} by columns of {b:?}, which are not as long")));
     }
     let stored = |shape: &[usize]| match shape {
         [first, rest @ .., n, m] => vec![*first, rest.iter().product(), *n, *m],

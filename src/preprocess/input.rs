@@ -6,8 +6,8 @@ use crate::image::Image;
 
 /// What the network sees of `image`: NCHW values `(sample / 255 - mean) / std`, and where they lie on it.
 ///
-/// Transparent pixels are laid over white first. A network of one channel gets Pillow's luma (ITU-R 601-2). The picture
-/// is resized by Pillow's antialiased bilinear filter, to the same bytes.
+/// Transparent pixels are laid over white first, unless the network takes the opacity as its fourth channel. A network of one
+/// channel gets Pillow's luma (ITU-R 601-2). The picture is resized by Pillow's antialiased bilinear filter, to the same bytes.
 ///
 /// # Shapes
 /// - output: `[1, channels, preprocess.height, preprocess.width]`, row-major
@@ -22,31 +22,37 @@ pub fn input_from_image(image: &Image, preprocess: &Preprocess, channels: usize)
     let placement = Placement::new(preprocess.resize, size, input);
     let values = if channels == 1 {
         let luma: Vec<u8> = image.rgba().as_chunks::<4>().0.iter().map(|&pixel| luma(over_white(pixel))).collect();
-        planes::<1>(&luma, size, fit, preprocess, [0])
+        planes::<1>(&luma, size, fit, preprocess, &[0])
     } else {
         let order = match preprocess.order {
-            ChannelOrder::Rgb => [0, 1, 2],
-            ChannelOrder::Bgr => [2, 1, 0],
+            ChannelOrder::Rgb => [0, 1, 2, 3],
+            ChannelOrder::Bgr => [2, 1, 0, 3],
         };
+        let order = &order[..channels];
         let pixels = image.rgba().as_chunks::<4>().0;
+        let is_opaque = pixels.iter().all(|pixel| pixel[3] == 255);
+        // As Pillow, which leaves a picture of the right size as it is.
+        let is_weighted = channels == 4 && fit.resized != size;
+        let change = if is_weighted { weighted } else { over_white };
         // Four bytes a pixel are resized as quickly as three, so that an opaque image needs no copy.
-        if pixels.iter().all(|pixel| pixel[3] == 255) {
+        if is_opaque || (channels == 4 && !is_weighted) {
             planes::<4>(image.rgba(), size, fit, preprocess, order)
         } else {
-            let opaque: Vec<[u8; 4]> = pixels.iter().map(|&pixel| over_white(pixel)).collect();
-            planes::<4>(opaque.as_flattened(), size, fit, preprocess, order)
+            let changed: Vec<[u8; 4]> = pixels.iter().map(|&pixel| change(pixel)).collect();
+            planes::<4>(changed.as_flattened(), size, fit, preprocess, order)
         }
     };
     Ok((values, placement))
 }
 
-/// Resizes pixels of `N` bytes and writes the samples `order` of each, normalised, plane by plane.
+/// Resizes pixels of `N` bytes and writes the samples `order` of each, normalised, plane by plane. With the opacity among the
+/// samples, the colours of resized pixels are given weighted by it, and are divided by it again.
 fn planes<const N: usize>(
     pixels: &[u8],
     size: (u32, u32),
     fit: Fit,
     preprocess: &Preprocess,
-    order: impl IntoIterator<Item = usize>,
+    order: &[usize],
 ) -> Vec<f32> {
     let (width, height) = (preprocess.width as usize, preprocess.height as usize);
     let visible = |offset: i64, resized: u32, input: usize| {
@@ -57,15 +63,19 @@ fn planes<const N: usize>(
     let rows = visible(fit.offset.1, fit.resized.1, height);
     let (left, top) = (fit.offset.0.max(0) as usize, fit.offset.1.max(0) as usize);
     let across = columns.len();
-    let resized = resize::<N>(
+    let mut resized = resize::<N>(
         pixels,
         (size.0 as usize, size.1 as usize),
         &Taps::new(size.0 as usize, fit.resized.0 as usize, columns),
         &Taps::new(size.1 as usize, fit.resized.1 as usize, rows),
     );
 
-    let mut values = Vec::with_capacity(3 * width * height);
-    for (channel, sample) in order.into_iter().enumerate() {
+    if order.len() == 4 && fit.resized != size {
+        resized.as_chunks_mut().0.iter_mut().for_each(|pixel| *pixel = unweighted(*pixel));
+    }
+
+    let mut values = Vec::with_capacity(order.len() * width * height);
+    for (channel, &sample) in order.iter().enumerate() {
         let of = |numbers: &[f32]| *numbers.get(channel).unwrap_or(&numbers[0]);
         let (mean, std) = (of(&preprocess.mean), of(&preprocess.std));
         let normalised: [f32; 256] = std::array::from_fn(|level| (level as f32 / 255. - mean) / std);
@@ -85,6 +95,24 @@ fn over_white([r, g, b, a]: [u8; 4]) -> [u8; 4] {
     let alpha = u32::from(a);
     let blend = |level: u8| ((u32::from(level) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
     [blend(r), blend(g), blend(b), 255]
+}
+
+/// Colours times opacity, rounded as Pillow does before it resizes: what can't be seen lends its neighbours no colour.
+fn weighted([r, g, b, a]: [u8; 4]) -> [u8; 4] {
+    let times = |level: u8| {
+        let product = u32::from(level) * u32::from(a) + 128;
+        (((product >> 8) + product) >> 8) as u8
+    };
+    [times(r), times(g), times(b), a]
+}
+
+/// The way back.
+fn unweighted([r, g, b, a]: [u8; 4]) -> [u8; 4] {
+    let over = |level: u8| match a {
+        0 | 255 => level,
+        _ => (255 * u32::from(level) / u32::from(a)).min(255) as u8,
+    };
+    [over(r), over(g), over(b), a]
 }
 
 /// Pillow's conversion to `L`, in its fixed-point numbers.
@@ -223,6 +251,29 @@ mod tests {
         // Opaque, three fifths, and nothing of it: 0.6 · 100 + 0.4 · 255 = 162.
         let image = Image::from_rgba(3, 1, vec![100, 0, 0, 255, 100, 0, 0, 153, 100, 0, 0, 0]).unwrap();
         check(&image, &levels(3, 1, Resize::Stretch), 3, &[100., 162., 255., 0., 102., 255., 0., 102., 255.]);
+    }
+
+    #[test]
+    fn opacity_is_the_fourth_channel() {
+        #[rustfmt::skip]
+        let pixels = [
+            [200, 10, 30, 255], [40, 90, 250, 128], [7, 255, 3, 0], [90, 60, 30, 60], [255, 255, 255, 255],
+            [10, 20, 30, 200], [0, 0, 0, 0], [250, 120, 5, 90], [33, 66, 99, 255], [128, 64, 32, 16],
+            [1, 2, 3, 4], [60, 70, 80, 255], [210, 220, 230, 40], [5, 15, 25, 180], [99, 88, 77, 111],
+        ];
+        let image = Image::from_rgba(5, 3, pixels.concat()).unwrap();
+        // `resize((3, 2), Image.BILINEAR)` of Pillow 13.0.0, of a picture in the mode RGBA.
+        #[rustfmt::skip]
+        let [red, green, blue, alpha] = [
+            [119., 104., 175., 40., 93., 44.], [28., 85., 180., 49., 82., 54.],
+            [75., 104., 185., 60., 77., 63.], [168., 66., 151., 113., 115., 132.],
+        ];
+        let rgb = levels(3, 2, Resize::Stretch);
+        check(&image, &rgb, 4, &[red, green, blue, alpha].concat());
+        check(&image, &Preprocess { order: ChannelOrder::Bgr, ..rgb }, 4, &[blue, green, red, alpha].concat());
+        // Pillow leaves a picture of the right size as it is: also the colour of what can't be seen.
+        let whole = [0, 1, 2, 3].map(|channel| pixels.map(|pixel| f32::from(pixel[channel])));
+        check(&image, &levels(5, 3, Resize::Stretch), 4, &whole.concat());
     }
 
     #[test]

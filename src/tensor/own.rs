@@ -20,6 +20,7 @@ mod places;
 mod products;
 
 pub use functions::activation;
+pub(crate) use places::picked;
 pub use places::{Slice, ops};
 pub use products::module;
 
@@ -129,7 +130,7 @@ impl<const D: usize> Tensor<D> {
     }
 
     /// Whether it is on the tape.
-    pub fn is_autodiff(&self) -> bool {
+    pub fn is_tracked(&self) -> bool {
         self.mark.is_some()
     }
 
@@ -141,11 +142,6 @@ impl<const D: usize> Tensor<D> {
     /// The same numbers, off the tape.
     pub fn detach(self) -> Self {
         Tensor { mark: None, ..self }
-    }
-
-    /// The same numbers, off the tape.
-    pub fn inner(self) -> Self {
-        self.detach()
     }
 
     /// The gradients of the sum of its numbers by all that it was computed from.

@@ -3,12 +3,13 @@
 //! Builds of their own beside the engines, which all need the same: JPEG and PNG in one, every format in another, which
 //! loads when a picture asks for it.
 
-use js_sys::Uint8Array;
+use js_sys::{Float64Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use super::preprocess_of;
+use super::value::{numbers, object};
 use crate::image::Image;
-use crate::preprocess::{Placement, Preprocess, input_from_image};
+use crate::preprocess::{Preprocess, input_from_image};
 
 /// How images are prepared for a network.
 #[wasm_bindgen]
@@ -21,17 +22,9 @@ pub struct Preparation {
 impl Preparation {
     /// `channels` is how many the network takes.
     #[wasm_bindgen(constructor)]
-    pub fn new(
-        width: u32,
-        height: u32,
-        resize: &str,
-        mean: Vec<f32>,
-        std: Vec<f32>,
-        order: &str,
-        channels: usize,
-    ) -> Result<Preparation, JsValue> {
+    pub fn new(preprocess: &JsValue, channels: usize) -> Result<Preparation, JsValue> {
         super::report_panics();
-        let preprocess = preprocess_of((width, height), resize, [mean, std], order)?;
+        let preprocess = preprocess_of(preprocess)?;
         preprocess.check(channels)?;
         Ok(Preparation { preprocess, channels })
     }
@@ -55,14 +48,13 @@ impl Picture {
         Ok(Picture(Image::from_rgba(width, height, rgba)?))
     }
 
-    #[wasm_bindgen(getter)]
-    pub fn width(&self) -> u32 {
-        self.0.width()
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn height(&self) -> u32 {
-        self.0.height()
+    /// Width and height in pixels, and whether the file has more frames, of which this is the first.
+    pub fn info(&self) -> JsValue {
+        object([
+            ("width", self.0.width().into()),
+            ("height", self.0.height().into()),
+            ("isAnimated", self.0.is_animated().into()),
+        ])
     }
 
     /// A copy of the pixels.
@@ -70,31 +62,11 @@ impl Picture {
         Uint8Array::from(self.0.rgba())
     }
 
-    /// What a network sees of it.
-    pub fn prepared(&self, preparation: &Preparation) -> Result<Prepared, JsValue> {
+    /// What a network sees of it: its input's numbers in the order `[1, C, H, W]`, and where its whole input lies on the image
+    /// (x, y, width, height in pixels).
+    pub fn prepared(&self, preparation: &Preparation) -> Result<JsValue, JsValue> {
         let (values, placement) = input_from_image(&self.0, &preparation.preprocess, preparation.channels)?;
-        Ok(Prepared { values, placement })
-    }
-}
-
-/// A picture as a network sees it.
-#[wasm_bindgen]
-pub struct Prepared {
-    values: Vec<f32>,
-    placement: Placement,
-}
-
-#[wasm_bindgen]
-impl Prepared {
-    /// The network's input in the order `[1, C, H, W]`.
-    #[wasm_bindgen(getter)]
-    pub fn values(&self) -> Vec<f32> {
-        self.values.clone()
-    }
-
-    /// Where the network's whole input lies on the image: x, y, width, height in pixels.
-    #[wasm_bindgen(getter)]
-    pub fn rect(&self) -> Vec<f64> {
-        self.placement.rect().to_vec()
+        let rect = Float64Array::from(&placement.rect()[..]);
+        Ok(object([("values", numbers(&values)), ("rect", rect.into())]))
     }
 }

@@ -1,5 +1,6 @@
 //! Drawing, for the page's main thread.
 
+use js_sys::{Array, Float32Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen::{Clamped, JsCast};
 use web_sys::{
@@ -8,7 +9,7 @@ use web_sys::{
 
 use crate::heatmap::{Grid, Heatmap};
 use crate::image::{Image, check_size};
-use crate::overlay::{self, Colormap, Style};
+use crate::overlay::{self, Colormap, Style, regions};
 use crate::preprocess::Placement;
 use crate::{Error, ErrorKind};
 
@@ -40,12 +41,43 @@ impl Overlay {
     }
 
     /// Makes `canvas` as large as the image and draws image and heatmap on it.
-    pub fn draw(&self, canvas: &JsValue, colormap: &str, opacity: f32) -> Result<(), JsValue> {
-        let style = Style::new(colormap.parse::<Colormap>()?, opacity)?;
+    pub fn draw(
+        &self,
+        canvas: &JsValue,
+        colormap: &str,
+        opacity: f32,
+        threshold: f32,
+        by_value: bool,
+    ) -> Result<(), JsValue> {
+        let mut style = Style::new(colormap.parse::<Colormap>()?, opacity)?.with_threshold(threshold)?;
+        if by_value {
+            style = style.with_opacity_by_value();
+        }
         let pixels = overlay::blend(&self.image, &self.heatmap, &self.placement, &style);
         let (width, height) = (self.image.width(), self.image.height());
         let picture = ImageData::new_with_u8_clamped_array_and_sh(Clamped(&pixels), width, height)?;
         put(canvas, width, height, &picture)
+    }
+
+    /// The numbers over the whole image, 0 where the network did not look.
+    pub fn values(&self) -> Vec<f32> {
+        self.over_image().values().to_vec()
+    }
+
+    /// Boxes around what reaches `threshold`, the largest first: x, y, width and height one after the other.
+    pub fn boxes(&self, threshold: f32) -> Vec<u32> {
+        let boxes = regions::boxes(&self.over_image(), threshold);
+        boxes.iter().flat_map(|region| [region.x, region.y, region.width, region.height]).collect()
+    }
+
+    /// Closed lines around what reaches `threshold`, each as a `Float32Array` of x and y one after the other.
+    pub fn contours(&self, threshold: f32) -> Array {
+        let lines = regions::contours(&self.over_image(), threshold);
+        lines.into_iter().map(|line| Float32Array::from(line.as_flattened())).collect()
+    }
+
+    fn over_image(&self) -> Grid {
+        overlay::values_over(&self.heatmap, &self.placement, (self.image.width(), self.image.height()))
     }
 
     /// The heatmap's number in a pixel of the image, 0..=1; nothing where the network did not look.
@@ -113,12 +145,6 @@ pub fn draw_concepts(
 #[wasm_bindgen(js_name = conceptColors)]
 pub fn concept_colors(count: usize) -> Vec<u8> {
     overlay::concept_colors(count).into_flattened()
-}
-
-/// The names of all colormaps.
-#[wasm_bindgen]
-pub fn colormaps() -> Vec<String> {
-    Colormap::ALL.iter().map(|colormap| colormap.name().to_owned()).collect()
 }
 
 /// A colormap's 256 colours, red, green, blue.

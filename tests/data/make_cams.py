@@ -434,10 +434,10 @@ def watch(cam):
     return seen
 
 
-def run_pgc(method, model, layer, x, target, **options):
-    """{"map", "weights", "heatmap"} of one pytorch-grad-cam method; the model is left as it was."""
+def run_pgc(method, model, layer, x, target, made_with=None, **options):
+    """{"map", "weights", "heatmap"} of one pytorch-grad-cam method, made with such arguments; the model is left as it was."""
     model = copy.deepcopy(model)
-    with method(model, [dict(model.named_modules())[layer]]) as cam:
+    with method(model, [dict(model.named_modules())[layer]], **(made_with or {})) as cam:
         seen = watch(getattr(cam, "base_cam", cam))
         if method is pgc.FinerCAM:
             final = cam(x.clone(), None, target_idx=target, **options)

@@ -13,6 +13,8 @@ Layout (f32):
   DeletionInsertionMetric, softmax, 20 steps, baseline zero;
 - `JUDGED/road_morf`, `/road_lerf` [9]: change of the score at the percentiles 10, 20, ... 90, most or least relevant
   first, imputation without its noise; `JUDGED/road` []: ROADCombined, the mean over percentiles of (LeRF - MoRF) / 2;
+- `JUDGED/coherency`, `/complexity`, `/arcc` []: pytorch-grad-cam's, the first by the method itself, the last with an imputation
+  without noise;
 - `JUDGED/road_morf_50` [c,H,W]: the imputed input at percentile 50;
 - `NAME/CLASS/spearman` []: rank correlation (ties averaged) of the two methods' maps.
 
@@ -26,10 +28,11 @@ os.environ["TQDM_DISABLE"] = "1"
 
 from contextlib import contextmanager
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import torch
-from pytorch_grad_cam.metrics import road
+from pytorch_grad_cam.metrics import arcc, road
 from pytorch_grad_cam.metrics.cam_mult_image import (
     CamMultImageConfidenceChange,
     DropInConfidence,
@@ -51,6 +54,11 @@ from make_cams import PLAIN, layer_name, networks, run_pgc
 PERCENTILES = range(10, 100, 10)
 
 
+class WithoutNoise(road.NoisyLinearImputer):
+    def __init__(self):
+        super().__init__(noise=0.0)
+
+
 class GivenMap:
     """What torch-cam's measures want of an extractor, with a map that is there already."""
 
@@ -66,6 +74,20 @@ class GivenMap:
     @contextmanager
     def _hooks_off(self):
         yield
+
+
+def consistent(method, model, layer, x, heatmap, category):
+    """The three measures of Poppi et al."""
+    with method(model, [dict(model.named_modules())[layer]]) as cam, mock.patch.object(road, "NoisyLinearImputer", WithoutNoise):
+        batch = (x.clone(), heatmap[None], [ClassifierOutputTarget(category)], model)
+        result = {
+            "coherency": arcc.Coherency()(*batch, cam)[0],
+            "complexity": arcc.Complexity()(heatmap[None])[0],
+            "arcc": arcc.ARCC(cam)(*batch)[0],
+        }
+        # What is kept would be detached in place on leaving, which views (after max pooling) refuse.
+        cam.activations_and_grads.activations, cam.activations_and_grads.gradients = [], []
+    return result
 
 
 def judge(model, x, heatmap, category):
@@ -121,9 +143,11 @@ def main():
             maps.append(heatmap)
             key = f"{name}/{category}/{method}"
             judged.append(key)
-            for measure, value in judge(copy.deepcopy(model), x, heatmap, category).items():
+            measures = judge(copy.deepcopy(model), x, heatmap, category)
+            measures |= consistent(PLAIN[method], copy.deepcopy(model), path, x, heatmap, category)
+            for measure, value in measures.items():
                 tensors[f"{key}/{measure}"] = np.float32(value)
-            shown = {m: round(float(tensors[f"{key}/{m}"]), 4) for m in ("change", "average_drop", "deletion_area", "insertion_area", "road")}
+            shown = {m: round(float(tensors[f"{key}/{m}"]), 4) for m in ("change", "average_drop", "deletion_area", "insertion_area", "road", "coherency", "complexity", "arcc")}
             print(f"  {key}: {shown}")
         tensors[f"{name}/{category}/spearman"] = np.float32(spearmanr(maps[0].ravel(), maps[1].ravel()).statistic)
     facts = {"judged": judged, "versions": versions("torch", "grad-cam", "torchcam", "scipy", "numpy")}

@@ -9,13 +9,13 @@ use gradcam_web::cam::{
     ExplainOptions, Explanation, FactorizeOptions, Method, Noise, Occlusion, Prediction, Start, Target,
 };
 use gradcam_web::heatmap::{Grid, MapState};
-use gradcam_web::network::Network;
+use gradcam_web::network::{LayerKind, Network};
 
 use crate::fixtures::{Fixture, Tensor, assert_close, bytes, shared};
-use crate::networks::{difference, formula_input, host, load, wait};
+use crate::networks::{difference, formula_input, load, wait};
 
 /// References by formulas that are not offered: they are there to show how far libraries differ.
-const NOT_OFFERED: [&str; 8] = [
+const NOT_OFFERED: [&str; 7] = [
     "grad-cam++@torchcam",
     "xgrad-cam@torchcam",
     "score-cam@torchcam",
@@ -23,7 +23,6 @@ const NOT_OFFERED: [&str; 8] = [
     "refine-cam@torchcam",
     "refine-cam@torchcam-grad-cam",
     "refine-cam@grad-cam",
-    "seg-eigen-cam",
 ];
 
 /// A network that has been shown one input.
@@ -35,8 +34,7 @@ struct Shown {
 impl Shown {
     #[track_caller]
     fn new(network: Rc<Network>, input: &[f32]) -> Shown {
-        let tensor = network.input_tensor(input).unwrap();
-        let prediction = pollster::block_on(Prediction::new(network.clone(), tensor)).unwrap();
+        let prediction = pollster::block_on(Prediction::new(network.clone(), input)).unwrap();
         Shown { network, prediction }
     }
 
@@ -210,25 +208,19 @@ fn check_maps(what: &str, fixture: &Fixture, shown: &Shown, input: (u32, u32), a
 #[track_caller]
 fn check_values(file: &str, fixture: &Fixture, export: Option<&str>, network: &Rc<Network>) {
     let input = &fixture.tensor("input").values;
-    let tensor = || network.input_tensor(input).unwrap();
-    assert_close(
-        &format!("{file} logits"),
-        &host(wait(network.forward(tensor()))),
-        &fixture.tensor("logits").values,
-        1e-4,
-    );
+    assert_close(&format!("{file} logits"), &wait(network.forward(input)), &fixture.tensor("logits").values, 1e-4);
     for layer in fixture.fact("layers").as_object().unwrap().keys() {
         let name = value(fixture, export, layer);
         let id = network.layer(name).unwrap_or_else(|error| panic!("{file} {name}: {error}"));
-        let cut = wait(network.forward_to(tensor(), id));
+        let cut = wait(network.forward_to(input, id));
         let activations = &fixture.tensor(&format!("{layer}/activations")).values;
-        assert_close(&format!("{file} {layer} activations"), &host(cut.activations()), activations, 1e-4);
+        assert_close(&format!("{file} {layer} activations"), &cut.activations(), activations, 1e-4);
         for class in fixture.fact("classes").as_array().unwrap() {
             let class = class.as_u64().unwrap();
             let what = format!("{layer}/{class}/gradients");
             let (also_activations, gradients) = wait(network.activations_and_gradients(&cut, class as usize));
-            assert_close(&format!("{file} {what}"), &host(gradients), &fixture.tensor(&what).values, 1e-4);
-            assert_close(&format!("{file} {what}: activations"), &host(also_activations), activations, 1e-4);
+            assert_close(&format!("{file} {what}"), &gradients, &fixture.tensor(&what).values, 1e-4);
+            assert_close(&format!("{file} {what}: activations"), &also_activations, activations, 1e-4);
         }
     }
 }
@@ -236,9 +228,15 @@ fn check_values(file: &str, fixture: &Fixture, export: Option<&str>, network: &R
 /// The network of `cams/NAME.onnx` and all its references.
 #[track_caller]
 fn check(name: &str) {
-    let fixture = Fixture::read(&format!("cams/{name}.safetensors"));
+    check_in("cams", name);
+}
+
+/// The network of `FOLDER/NAME.onnx` and all its references.
+#[track_caller]
+fn check_in(folder: &str, name: &str) {
+    let fixture = Fixture::read(&format!("{folder}/{name}.safetensors"));
     let file = fixture.fact("model").as_str().unwrap();
-    let network = load(file, &bytes(&format!("cams/{file}")));
+    let network = load(file, &bytes(&format!("{folder}/{file}")));
     check_values(file, &fixture, None, &network);
 
     let input = fixture.tensor("input");
@@ -302,6 +300,35 @@ fn maps_of_a_single_output_equal_the_libraries() {
 #[test]
 fn maps_of_a_network_with_curved_activations_equal_the_libraries() {
     check("curved");
+}
+
+#[test]
+fn maps_of_transformers_and_mixers_equal_the_libraries() {
+    for name in ["vit", "deit", "swin", "mixer"] {
+        check_in("tokens", name);
+        // Where the library's documentation takes its maps.
+        let fixture = Fixture::read(&format!("tokens/{name}.safetensors"));
+        let network = load(name, &bytes(&format!("tokens/{name}.onnx")));
+        let late = value(&fixture, None, "late");
+        assert_eq!(network.default_layer(), late);
+        let layer = network.layers().iter().find(|layer| layer.name == late).unwrap();
+        assert_eq!(layer.kind, LayerKind::Tokens);
+        assert_eq!(layer.shape[..], fixture.tensor("late/activations").shape[1..]);
+    }
+}
+
+#[test]
+fn attention_is_refused_where_no_token_attends_to_all() {
+    for name in ["cams/gap", "tokens/swin", "tokens/mixer"] {
+        let network = load(name, &bytes(&format!("{name}.onnx")));
+        let input = vec![0.5; 3 * network.input().width as usize * network.input().height as usize];
+        let shown = Shown::new(network, &input);
+        for method in ["attention-rollout", "legrad"] {
+            let error = shown.explain(method, 0, None).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}");
+            assert!(error.message().contains("attend"), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -422,12 +449,44 @@ fn explaining_another_class_does_not_run_the_steps_before_the_default_layer_agai
             what();
             network.steps_run() - before
         };
-        let whole = steps(&|| drop(wait(network.forward(network.input_tensor(&input).unwrap()))));
-        let before = steps(&|| drop(wait(network.forward_to(network.input_tensor(&input).unwrap(), late))));
+        let whole = steps(&|| drop(wait(network.forward(&input))));
+        let before = steps(&|| drop(wait(network.forward_to(&input, late))));
         assert!(0 < before && before < whole, "{name}: {before} of {whole} steps");
         shown.map("grad-cam", 0, None);
         let again = steps(&|| drop(shown.map("grad-cam", 1, None)));
         assert!(again <= whole - before, "{name}: {again} steps, {} after the layer", whole - before);
+    }
+}
+
+#[test]
+fn a_new_image_is_explained_at_any_layer_by_one_run_of_the_network() {
+    for name in ["squeeze", "residual", "vgg", "curved"] {
+        let (shown, input) = shown(name);
+        let network = &shown.network;
+        let whole = {
+            let before = network.steps_run();
+            wait(network.forward(&input));
+            network.steps_run() - before
+        };
+        for layer in network.layers() {
+            let id = network.layer(&layer.name).unwrap();
+            let class = 1 % network.classes();
+            let expected = shown.map("grad-cam", class, Some(&layer.name));
+            let before = network.steps_run();
+            let prediction = wait(Prediction::ready_at(network.clone(), &input, id));
+            assert_eq!(network.steps_run() - before, whole, "{name}: {}", layer.name);
+            assert_eq!(prediction.scores(), shown.prediction.scores(), "{name}: {}", layer.name);
+            let ready = Shown { network: network.clone(), prediction };
+            let before = network.steps_run();
+            let map = ready.map("grad-cam", class, Some(&layer.name));
+            let back = network.steps_run() - before;
+            // What follows the layer, once for the way back.
+            let to = network.steps_run();
+            wait(network.forward_to(&input, id));
+            let follow = whole - (network.steps_run() - to);
+            assert!(back <= follow, "{name}: {back} steps at {}, behind which there are {follow}", layer.name);
+            assert!(difference(&map, &expected) < 1e-5, "{name}: {}", layer.name);
+        }
     }
 }
 
@@ -450,7 +509,7 @@ fn guided_backpropagation_and_guided_grad_cam_equal_the_libraries() {
     for (name, class) in guided.fact("classes").as_object().unwrap() {
         let (shown, _) = shown(name);
         let class = class.as_u64().unwrap() as usize;
-        let gradients = shown.prediction.guided_backpropagation(Some(class)).unwrap();
+        let gradients = pollster::block_on(shown.prediction.guided_backpropagation(Some(class))).unwrap();
         let of = |method: &str| guided.tensor(&format!("{name}/{class}/{method}/map"));
         assert_close(&format!("{name}: guided backpropagation"), &gradients, &of("guided-backprop").values, 1e-4);
         // Both maps are the largest absolute value of the library's channels.
@@ -471,7 +530,7 @@ fn guided_gradients_of_all_classes_equal_the_library() {
         let fixture = Fixture::read(&format!("cams/{name}.safetensors"));
         for class in fixture.fact("classes").as_array().unwrap() {
             let class = class.as_u64().unwrap() as usize;
-            let gradients = shown.prediction.guided_backpropagation(Some(class)).unwrap();
+            let gradients = pollster::block_on(shown.prediction.guided_backpropagation(Some(class))).unwrap();
             let expected = fixture.tensor(&format!("input/{class}/guided-backprop/map"));
             assert_close(&format!("{name}, class {class}"), &gradients, &expected.values, 1e-4);
         }

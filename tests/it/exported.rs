@@ -52,8 +52,7 @@ fn check(folder: &Path) -> Result<String, String> {
         return Err(format!("{name}: the default layer is {}, not {default}", network.default_layer()));
     }
     let input = reference.tensor("input");
-    let tensor = network.input_tensor(&input.values).unwrap();
-    let prediction = pollster::block_on(Prediction::new(network.clone(), tensor)).unwrap();
+    let prediction = pollster::block_on(Prediction::new(network.clone(), &input.values)).unwrap();
     let mut worst = vec![("logits".to_string(), difference(prediction.scores(), &reference.tensor("logits").values))];
     if reference.has("half_logits") {
         let file = format!("{name}.half.onnx");
@@ -137,8 +136,7 @@ fn a_fine_tuned_network_tells_three_new_classes_apart_in_pictures_it_has_not_see
     for (file, label) in &kept_back {
         let image = Image::decode(&fs::read(file).unwrap()).unwrap();
         let (input, _) = input_from_image(&image, &preprocess, 3).unwrap();
-        let prediction =
-            pollster::block_on(Prediction::new(network.clone(), network.input_tensor(&input).unwrap())).unwrap();
+        let prediction = pollster::block_on(Prediction::new(network.clone(), &input)).unwrap();
         let scores = prediction.scores();
         right += usize::from(scores.iter().all(|&score| score <= scores[*label]));
         let options = ExplainOptions { method: Method::Cam, target_class: Some(*label), ..ExplainOptions::default() };

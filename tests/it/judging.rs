@@ -15,13 +15,12 @@ use gradcam_web::preprocess::{Preprocess, input_from_image};
 use gradcam_web::sanity::{SanityOptions, SanityStep, sanity_check};
 
 use crate::fixtures::{Fixture, assert_close, bytes, shared};
-use crate::networks::{host, load, logits, wait};
+use crate::networks::{load, logits, wait};
 
 const WITHOUT_NOISE: JudgeOptions = JudgeOptions { steps: 20, noise: 0., seed: 1 };
 
 fn predict(network: &Rc<Network>, input: &[f32]) -> Prediction {
-    let tensor = network.input_tensor(input).unwrap();
-    pollster::block_on(Prediction::new(network.clone(), tensor)).unwrap()
+    pollster::block_on(Prediction::new(network.clone(), input)).unwrap()
 }
 
 /// A judged map of `metrics.safetensors`: `NAME/CLASS/METHOD`.
@@ -57,6 +56,19 @@ impl Judged {
         Grid::new(tensor.shape[1] as u32, tensor.shape[0] as u32, tensor.values.clone())
     }
 
+    /// What the map was the answer to.
+    fn explained(&self) -> ExplainOptions {
+        let (_, method) = self.key.rsplit_once('/').unwrap();
+        let name = self.key.split('/').next().unwrap();
+        let late = Fixture::read(&format!("cams/{name}.safetensors"));
+        let layer = late.fact("layers")["late"]["value"].as_str().unwrap().to_owned();
+        ExplainOptions {
+            method: method.parse().unwrap(),
+            layers: vec![self.prediction.network().layer(&layer).unwrap()],
+            ..ExplainOptions::default()
+        }
+    }
+
     fn judge(&self, options: JudgeOptions) -> Judge<'_> {
         pollster::block_on(Judge::new(&self.prediction, &self.map(), self.target_class, options)).unwrap()
     }
@@ -68,7 +80,9 @@ fn check(key: &str) {
     let judged = Judged::new(key);
     let shares = RefCell::new(Vec::new());
     let judge = judged.judge(WITHOUT_NOISE);
-    let found = pollster::block_on(judge.measure(&|share| shares.borrow_mut().push(share), &|| false)).unwrap();
+    let found =
+        pollster::block_on(judge.measure(&judged.explained(), &|share| shares.borrow_mut().push(share), &|| false))
+            .unwrap();
     let close =
         |measure: &str, found: &[f32]| assert_close(&format!("{key} {measure}"), found, judged.expected(measure), 1e-4);
 
@@ -85,6 +99,9 @@ fn check(key: &str) {
     close("road_morf", &found.road.most_relevant_first);
     close("road_lerf", &found.road.least_relevant_first);
     close("road", &[found.road.combined()]);
+    close("coherency", &[found.coherency]);
+    close("complexity", &[found.complexity]);
+    close("arcc", &[found.arcc()]);
 
     // 1 + 39 + 18 passes in batches, told in order.
     let shares = shares.into_inner();
@@ -114,7 +131,7 @@ fn each_measure_by_itself_is_the_same() {
     let judged = Judged::new("flatten/3/grad-cam");
     let judge = judged.judge(JudgeOptions::default());
     let (progress, stopped) = (|_: f32| {}, || false);
-    let all = pollster::block_on(judge.measure(&progress, &stopped)).unwrap();
+    let all = pollster::block_on(judge.measure(&judged.explained(), &progress, &stopped)).unwrap();
     assert_eq!(pollster::block_on(judge.confidence(&progress, &stopped)).unwrap(), all.confidence);
     assert_eq!(pollster::block_on(judge.curves(&progress, &stopped)).unwrap(), (all.deletion, all.insertion));
     assert_eq!(pollster::block_on(judge.road(&progress, &stopped)).unwrap(), all.road);
@@ -143,7 +160,7 @@ fn measures_stop_when_the_caller_says_so() {
         *asked.borrow_mut() += 1;
         *asked.borrow() > 3
     };
-    let error = pollster::block_on(judge.measure(&|_| {}, &stopped)).unwrap_err();
+    let error = pollster::block_on(judge.measure(&judged.explained(), &|_| {}, &stopped)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Abort);
     assert_eq!(asked.into_inner(), 4);
 }
@@ -239,8 +256,7 @@ fn random_parameters_replace_the_learnt_ones_from_the_top_down() {
     let input = &fixture.tensor("input").values;
     let network = load("residual.onnx", &bytes("cams/residual.onnx"));
     let late = network.layer(fixture.fact("layers")["late"]["value"].as_str().unwrap()).unwrap();
-    let activations =
-        |network: &Network| host(wait(network.forward_to(network.input_tensor(input).unwrap(), late)).activations());
+    let activations = |network: &Network| wait(network.forward_to(input, late)).activations();
     // The matrix of the head comes after the layer: only the scores change.
     let headless = network.with_randomised(1, 1);
     assert_eq!(activations(&headless), activations(&network));

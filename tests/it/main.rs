@@ -5,7 +5,11 @@ mod cams;
 #[cfg(feature = "cpu")]
 mod exported;
 mod fixtures;
+#[cfg(feature = "cpu")]
+mod forms;
 mod heatmaps;
+#[cfg(feature = "cpu")]
+mod hostile;
 #[cfg(feature = "cpu")]
 mod judging;
 #[cfg(feature = "cpu")]
@@ -15,7 +19,5 @@ mod operators;
 #[cfg(feature = "formats")]
 mod pictures;
 mod samples;
-#[cfg(feature = "cpu")]
-mod tables;
 #[cfg(feature = "cpu")]
 mod units;

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use gradcam_web::Device;
 use gradcam_web::cam::{ExplainOptions, Method, Prediction};
 use gradcam_web::network::Network;
-use gradcam_web::{Device, Tensor};
 use gradcam_web::{Error, ErrorKind, onnx};
 
 use crate::fixtures::{Fixture, assert_close, bytes, shared};
@@ -40,15 +40,10 @@ pub fn refusal(file: &str, bytes: &[u8]) -> Error {
     network.err().unwrap_or_else(|| panic!("{file} was not refused"))
 }
 
-/// A device tensor's numbers.
-pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().unwrap()
-}
-
 /// The logits of one input.
 #[track_caller]
 pub fn logits(network: &Network, input: &[f32]) -> Vec<f32> {
-    host(wait(network.forward(network.input_tensor(input).unwrap())))
+    wait(network.forward(input))
 }
 
 /// The largest difference, relative to the largest expected number; infinite where lengths differ or a number is NaN.
@@ -91,7 +86,7 @@ fn softmax(scores: &[f32]) -> Vec<f32> {
 fn explanation_error(network: &Rc<Network>, input: &[f32], method: &str) -> Option<Error> {
     let method: Method = method.parse().unwrap();
     pollster::block_on(async {
-        let prediction = Prediction::new(network.clone(), network.input_tensor(input).unwrap()).await.unwrap();
+        let prediction = Prediction::new(network.clone(), input).await.unwrap();
         let options = ExplainOptions { method, ..ExplainOptions::default() };
         prediction.explain(&options, &|_| {}, &|| false).await.err()
     })
@@ -167,7 +162,7 @@ fn check_light(name: &str) {
     assert!(layers.len() >= 5, "{name}: only {} layers are known by their values' names", layers.len());
     for part in [1, 2, 4] {
         let (at, value, layer) = layers[layers.len() * part / 4 - 1];
-        let activations = host(wait(network.forward_to(network.input_tensor(&input).unwrap(), layer)).activations());
+        let activations = wait(network.forward_to(&input, layer)).activations();
         let count = activations.len() as f64;
         let mean = activations.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
         let variance = activations.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
@@ -319,6 +314,32 @@ fn a_network_that_makes_pictures_is_refused_as_no_classifier() {
 }
 
 #[test]
+fn numbers_that_are_no_whole_images_are_refused() {
+    let fixture = Fixture::read("cams/residual.safetensors");
+    let input = &fixture.tensor("input").values;
+    let network = load("residual.onnx", &bytes("cams/residual.onnx"));
+    let twice = input.repeat(2);
+    assert_close("two images", &wait(network.forward(&twice)), &logits(&network, input).repeat(2), 1e-5);
+
+    let refused = |error: Option<Error>| {
+        let error = error.expect("it is refused");
+        assert_eq!(error.kind(), ErrorKind::Image, "{error}");
+        error.message().to_owned()
+    };
+    let spec = network.input();
+    let shape = format!("[1, {}, {}, {}]", spec.channels, spec.height, spec.width);
+    for wrong in [&input[1..], &[]] {
+        let message = refused(pollster::block_on(network.forward(wrong)).err());
+        assert!(message.contains(&format!("{} numbers", wrong.len())) && message.contains(&shape), "{message}");
+    }
+    let message = refused(pollster::block_on(Prediction::new(network.clone(), &twice)).err());
+    assert!(message.contains(&shape), "{message}");
+    let cut = wait(network.forward_to(&twice, network.default_layer_id()));
+    let message = refused(pollster::block_on(network.forward_from(&cut, &cut.activations().repeat(2))).err());
+    assert!(message.contains("of 4 images; those of 2"), "{message}");
+}
+
+#[test]
 fn damaged_files_give_an_error_or_a_network() {
     for file in ["cams/gap.onnx", "cams/squeeze.onnx", "cams/residual_dynamo.onnx"] {
         let whole = bytes(file);
@@ -380,28 +401,45 @@ fn check_both_ways(folder: &std::path::Path, at_least: usize) {
             continue;
         }
         let read = || onnx::load(&fs::read(&path).unwrap(), &onnx::LoadOptions::default(), &device()).unwrap();
-        let (fast, plain) = (read(), read().plainly());
+        let (fast, plain) = (read(), read().on_reference_engine());
         let spec = *fast.input();
         let input = formula_input(spec.channels * spec.width as usize * spec.height as usize);
-        let tensor = || fast.input_tensor(&input).unwrap();
         // Large networks at some of their layers.
         let step = fast.layers().len().div_ceil(12);
         for layer in fast.layers().iter().rev().step_by(step) {
             let id = fast.layer(&layer.name).unwrap();
-            let (cut, expected) = (wait(fast.forward_to(tensor(), id)), wait(plain.forward_to(tensor(), id)));
+            let (cut, expected) = (wait(fast.forward_to(&input, id)), wait(plain.forward_to(&input, id)));
             let name = format!("{file} {}", layer.name);
-            assert_close(&name, &host(cut.activations()), &host(expected.activations()), 1e-4);
-            let scores = host(wait(fast.forward_from(&cut, cut.activations())));
-            assert_close(&format!("{name}: scores"), &scores, &host(wait(plain.forward(tensor()))), 1e-4);
+            assert_close(&name, &cut.activations(), &expected.activations(), 1e-4);
+            let scores = wait(fast.forward_from(&cut, &cut.activations()));
+            assert_close(&format!("{name}: scores"), &scores, &wait(plain.forward(&input)), 1e-4);
             compared += 1;
         }
-        let gradients = |network: &Network, class| {
-            let cut = wait(network.forward_to(tensor(), network.default_layer_id()));
-            host(wait(network.activations_and_gradients(&cut, class)).1)
+        let gradients = |network: &Network, layer: &str, class| {
+            let cut = wait(network.forward_to(&input, network.layer(layer).unwrap()));
+            wait(network.activations_and_gradients(&cut, class)).1
         };
-        for class in [0, fast.classes() - 1] {
-            let (found, expected) = (gradients(&fast, class), gradients(&plain, class));
-            assert_close(&format!("{file}: gradients of class {class}"), &found, &expected, 1e-4);
+        let last = fast.classes() - 1;
+        let names: Vec<&str> = fast.layers().iter().map(|layer| layer.name.as_str()).collect();
+        let mut at = vec![(fast.default_layer(), 0), (fast.default_layer(), last)];
+        match names.len() {
+            0..25 => at.extend(names.iter().map(|&name| (name, last))),
+            // Each takes seconds.
+            count => at.extend([(names[count / 2], 0), (names[count / 5], last)]),
+        }
+        for (layer, class) in at {
+            let (found, expected) = (gradients(&fast, layer, class), gradients(&plain, layer, class));
+            assert_close(&format!("{file}: gradients of class {class} at {layer}"), &found, &expected, 1e-4);
+        }
+        if names.len() < 25 {
+            let [fast, plain] = [fast, plain].map(|network| {
+                let prediction = wait(Prediction::new(Rc::new(network), &input));
+                let options = ExplainOptions { method: Method::FullGrad, ..ExplainOptions::default() };
+                let map = wait(prediction.explain(&options, &|_| {}, &|| false)).map;
+                (map.values().to_vec(), wait(prediction.guided_backpropagation(Some(0))))
+            });
+            assert_close(&format!("{file}: FullGrad"), &fast.0, &plain.0, 1e-4);
+            assert_close(&format!("{file}: guided backpropagation"), &fast.1, &plain.1, 1e-4);
         }
     }
     assert!(compared >= at_least, "only {compared} layers compared");

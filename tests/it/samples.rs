@@ -51,8 +51,7 @@ fn the_default_network_recognises_every_sample_and_its_heatmaps_lie_on_the_objec
         assert!(picture.len() <= LARGEST, "{file} has {} bytes", picture.len());
         let image = Image::decode(&picture).unwrap();
         let (input, _) = input_from_image(&image, &preprocess, 3).unwrap();
-        let tensor = network.input_tensor(&input).unwrap();
-        let prediction = pollster::block_on(Prediction::new(network.clone(), tensor)).unwrap();
+        let prediction = pollster::block_on(Prediction::new(network.clone(), &input)).unwrap();
         let scores = prediction.scores();
         let rank = |class: usize| 1 + scores.iter().filter(|&&score| score > scores[class]).count();
 

@@ -19,9 +19,8 @@ impl Case {
     fn new(network: &str, layer: &str) -> Case {
         let fixture = Fixture::read(&format!("cams/{network}.safetensors"));
         let loaded = load(network, &bytes(&format!("cams/{network}.onnx")));
-        let input = loaded.input_tensor(&fixture.tensor("input").values).unwrap();
         let layer = fixture.fact("layers")[layer]["value"].as_str().unwrap().to_owned();
-        let prediction = pollster::block_on(Prediction::new(loaded, input)).unwrap();
+        let prediction = pollster::block_on(Prediction::new(loaded, &fixture.tensor("input").values)).unwrap();
         Case { fixture, prediction, layer }
     }
 

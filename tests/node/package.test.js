@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import * as gradcam from "../../pkg/index.js";
 import { readModel } from "../../pkg/manifest.js";
-import { findClass } from "../../pkg/model.js";
+import { findClass } from "../../pkg/classes.js";
 import { choosePreprocess, labelsFromMetadata } from "../../pkg/preprocess.js";
 
 const json = (value) => `data:application/json,${encodeURIComponent(JSON.stringify(value))}`;
@@ -22,18 +22,33 @@ test("the package can be imported where there is no DOM", () => {
   assert.ok(gradcam.COLORMAPS.includes("turbo"));
 });
 
+test("api.js is the package without its element", async () => {
+  const { GradCamElement, ...rest } = gradcam;
+  assert.equal(typeof GradCamElement, "function");
+  assert.deepEqual({ ...(await import("../../pkg/api.js")) }, rest);
+});
+
 test("options that do not exist are refused by name", async () => {
-  await assert.rejects(gradcam.loadModel("x.onnx", { backend: "webgl" }), refuses("TargetError", /"webgl".*auto, webgpu, cpu/));
-  await assert.rejects(gradcam.loadModel("x.onnx", { preprocess: { resize: "squash" } }), refuses("TargetError", /"squash".*letterbox/));
+  await assert.rejects(
+    gradcam.loadModel("x.onnx", { backend: "webgl" }),
+    refuses("TargetError", /"webgl".*auto, webgpu, cpu/),
+  );
+  await assert.rejects(
+    gradcam.loadModel("x.onnx", { preprocess: { resize: "squash" } }),
+    refuses("TargetError", /"squash".*letterbox/),
+  );
   await assert.rejects(gradcam.loadModel("x.onnx", { labels: [1, 2] }), refuses("TargetError", /labels/));
   await assert.rejects(gradcam.loadModel("x.onnx", { signal: AbortSignal.abort() }), refuses("AbortError", /stopped/));
 });
 
 test("a manifest that can't serve is refused with its reason", async () => {
   const check = (source, message) => assert.rejects(readModel(source, {}), refuses("ModelError", message));
-  await check("data:application/json,{\"file\":", /is not JSON/);
+  await check('data:application/json,{"file":', /is not JSON/);
   await check(json({ name: "no file" }), /names no "file"/);
-  await check(json({ file: "data:,model", sha256: "0".repeat(64) }), /SHA-256 is 9372c470eeadd5ecd9c3c74c2b3cb633f8e2f2fad799250a0f70d652b6b825e4/);
+  await check(
+    json({ file: "data:,model", sha256: "0".repeat(64) }),
+    /SHA-256 is 9372c470eeadd5ecd9c3c74c2b3cb633f8e2f2fad799250a0f70d652b6b825e4/,
+  );
   await check(json({ file: "data:,model", bytes: 4 }), /has 5 bytes; its manifest says 4/);
   await check(json({ file: "data:,model", labels: "data:application/json,{}" }), /neither a JSON list/);
   await check(json({ file: "data:,model", preprocess: { std: [1, 0, 1] } }), /a std of 0/);
@@ -44,7 +59,10 @@ test("a manifest that can't serve is refused with its reason", async () => {
 test("a manifest brings its file, labels and preprocessing along", async () => {
   const preprocess = { width: 64, height: 32, resize: "letterbox", mean: [0], std: [1] };
   const model = await readModel(json({ name: "Two", file: "data:,model", labels: "data:,a%0Ab%0A", preprocess }), {});
-  assert.deepEqual({ ...model, bytes: await model.bytes.text() }, { name: "Two", bytes: "model", labels: ["a", "b"], preprocess, targetLayer: undefined });
+  assert.deepEqual(
+    { ...model, bytes: await model.bytes.text() },
+    { name: "Two", address: "data:,model", bytes: "model", labels: ["a", "b"], preprocess },
+  );
 });
 
 const info = (metadata, { classes = 1000, channels = 3 } = {}) => ({
@@ -60,7 +78,10 @@ test("preprocessing comes from the options, else the manifest, else the file, el
   assert.deepEqual(choosePreprocess(file, given).preprocess, { width: 224, height: 224, order: "RGB", ...given });
   assert.equal(choosePreprocess(file, undefined, given).reason, "from the model's manifest");
   const own = choosePreprocess(file);
-  assert.deepEqual([own.preprocess.mean, own.preprocess.std, own.guessed], [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225], false]);
+  assert.deepEqual(
+    [own.preprocess.mean, own.preprocess.std, own.guessed],
+    [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225], false],
+  );
   const guess = choosePreprocess(info({}));
   assert.ok(guess.guessed);
   assert.match(guess.reason, /guess.*0\.485.*crop/);
@@ -70,13 +91,20 @@ test("the ways in which files say how they want their images are understood", ()
   const check = (metadata, expected) => {
     const { preprocess, guessed } = choosePreprocess(info(metadata));
     assert.equal(guessed, false, JSON.stringify(metadata));
-    for (const [field, value] of Object.entries(expected)) assert.deepEqual(preprocess[field], value, JSON.stringify(metadata));
+    for (const [field, value] of Object.entries(expected))
+      assert.deepEqual(preprocess[field], value, JSON.stringify(metadata));
   };
   check({ preprocess: "RGB x/127.5-1, NCHW" }, { mean: [0.5], std: [0.5], order: "RGB" });
   check({ preprocess: "RGB 0..1, NCHW" }, { mean: [0], std: [1] });
-  check({ preprocess: "BGR /255, mean .1,.2,.3 std .4,.5,.6" }, { mean: [0.1, 0.2, 0.3], std: [0.4, 0.5, 0.6], order: "BGR" });
+  check(
+    { preprocess: "BGR /255, mean .1,.2,.3 std .4,.5,.6" },
+    { mean: [0.1, 0.2, 0.3], std: [0.4, 0.5, 0.6], order: "BGR" },
+  );
   check({ mean: "[0.5, 0.5, 0.5]", std: "[0.25, 0.25, 0.25]" }, { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] });
-  check({ preprocess: '{"resize":"letterbox","mean":[0],"std":[1],"order":"BGR"}' }, { resize: "letterbox", order: "BGR" });
+  check(
+    { preprocess: '{"resize":"letterbox","mean":[0],"std":[1],"order":"BGR"}' },
+    { resize: "letterbox", order: "BGR" },
+  );
   assert.ok(choosePreprocess(info({ preprocess: "as usual" })).guessed);
 });
 
@@ -87,6 +115,65 @@ test("a file's own class names are found where there is one for each class", () 
   check("a b\nc\nd", ["a b", "c", "d"]);
   check("cat dog ox", ["cat", "dog", "ox"]);
   check("imagenet 1000 synset order", undefined);
+});
+
+test("what a file says about its images is checked like a manifest", () => {
+  const check = (preprocess, message) =>
+    assert.throws(
+      () => choosePreprocess(info({ preprocess: JSON.stringify(preprocess) })),
+      refuses("ModelError", message),
+      JSON.stringify(preprocess),
+    );
+  check({ mean: { length: 1e9 } }, /metadata has a preprocess with a mean that is no list of numbers/);
+  check({ mean: new Array(5).fill(0) }, /a mean that is no list/);
+  check({ std: [0] }, /a std of 0/);
+  check({ std: ["1"] }, /a std that is no list/);
+  check({ width: 2 ** 32 }, /the width 4294967296: whole pixels from 1 to 16384/);
+  check({ resize: 7 }, /the resize "7": stretch, crop and letterbox/);
+  check({ order: ["RGB"] }, /the order|RGB and BGR/);
+  // Options come first, whatever the file says.
+  assert.equal(choosePreprocess(info({ preprocess: '{"std":[0]}' }), { mean: [0], std: [1] }).reason, "as given");
+});
+
+test("metadata is read in a time that grows with its length", () => {
+  const started = performance.now();
+  const long = 300_000;
+  for (const text of [
+    "7".repeat(long),
+    " ".repeat(long) + "x",
+    `a${" ".repeat(long)}b`,
+    "1:'".repeat(long / 3),
+    "{" + "1: 'a".repeat(long / 5),
+    "-".repeat(long),
+    "mean".repeat(long / 4),
+    "0 ".repeat(long / 2),
+    "[".repeat(long),
+  ]) {
+    assert.equal(labelsFromMetadata(info({ labels: text, classes: text }, { classes: 3 })), undefined);
+    try {
+      choosePreprocess(info({ preprocess: text, mean: text, std: text }));
+    } catch (error) {
+      assert.equal(error.name, "ModelError", error.stack);
+    }
+  }
+  // Quadratic ones take minutes.
+  assert.ok(performance.now() - started < 5000, `${performance.now() - started} ms`);
+});
+
+test("no manifest or address makes an error of another kind", async () => {
+  const check = (source, message) => assert.rejects(readModel(source, {}), refuses("ModelError", message));
+  await check(json({ file: "data:,model", name: {} }), /has a "name" that is no string/);
+  await check(json({ file: "data:,model", targetLayer: 3 }), /has a "targetLayer" that is no string/);
+  await check(json({ file: "data:,model", bytes: "5" }), /has a "bytes" that is no number/);
+  const { fetch } = globalThis;
+  globalThis.fetch = async () => new Response(Uint8Array.of(8, 1));
+  try {
+    assert.equal((await readModel("https://models.test/x%.onnx", {})).name, "x%.onnx");
+    assert.equal((await readModel("https://models.test/a%20b.onnx", {})).name, "a b.onnx");
+  } finally {
+    globalThis.fetch = fetch;
+  }
+  assert.equal(new gradcam.GradCamError("ModelError", "n".repeat(10_000_000)).message.length, 4001);
 });
 
 test("classes are found by index, label, or one of a label's names", () => {

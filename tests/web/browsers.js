@@ -57,7 +57,11 @@ export async function chromium({ webgpu = false, flags = [] } = {}) {
     // A container's root user has no sandbox to offer.
     chromiumSandbox: false,
     args: [
-      "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
       ...(webgpu ? ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] : []),
       ...flags,
     ],
@@ -86,9 +90,14 @@ export async function chromium({ webgpu = false, flags = [] } = {}) {
 
 /** Firefox over WebDriver BiDi. @returns {Promise<Browser>} */
 export async function firefox() {
-  const launch = () => puppeteer.launch({
-    browser: "firefox", executablePath: process.env.FIREFOX, headless: true, protocolTimeout: PATIENCE, timeout: PATIENCE / 4,
-  });
+  const launch = () =>
+    puppeteer.launch({
+      browser: "firefox",
+      executablePath: process.env.FIREFOX,
+      headless: true,
+      protocolTimeout: PATIENCE,
+      timeout: PATIENCE / 4,
+    });
   // On a busy machine a start may get stuck: then there is another.
   const browser = await launch().catch(launch);
   return {
@@ -128,7 +137,9 @@ export async function webkit() {
   /** One command of the WebDriver protocol: <https://www.w3.org/TR/webdriver2/>. */
   const send = async (method, path, body) => {
     const response = await fetch(address + path, {
-      method, body: body && JSON.stringify(body), headers: { "content-type": "application/json" },
+      method,
+      body: body && JSON.stringify(body),
+      headers: { "content-type": "application/json" },
       signal: AbortSignal.timeout(PATIENCE + 10_000),
     });
     const { value } = await response.json();
@@ -157,7 +168,9 @@ export async function webkit() {
           const script = `const done = arguments[0]; ${wrapped(task, values)}.then(done);`;
           return unwrapped(await send("POST", `${session}/execute/async`, { script, args: [] }));
         },
-        requests: () => { throw new Error("WebKit's driver tells no requests"); },
+        requests: () => {
+          throw new Error("WebKit's driver tells no requests");
+        },
         screenshot: async () => Buffer.from(await send("GET", `${session}/screenshot`), "base64"),
         close: () => send("POST", `${session}/url`, { url: "about:blank" }),
       });
@@ -168,7 +181,7 @@ export async function webkit() {
 /** Adds what is the same in every browser. */
 function prepare(test, page) {
   page.waitFor = async (condition, ...values) => {
-    for (const end = Date.now() + PATIENCE; Date.now() < end; ) {
+    for (const end = Date.now() + PATIENCE; Date.now() < end;) {
       const result = await page.evaluate(condition, ...values);
       if (result) return result;
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -176,14 +189,18 @@ function prepare(test, page) {
     throw new Error(`${PATIENCE / 1000} s went by without: ${condition}`);
   };
   page.drop = async (selector, ...files) => {
-    const contents = await Promise.all(files.map(async (file) => {
-      const { name, type, bytes } = typeof file === "string" ? { name: basename(file), bytes: await readFile(join(ROOT, file)) } : file;
-      return { name, type: type ?? mediaType(name), base64: Buffer.from(bytes).toString("base64") };
-    }));
+    const contents = await Promise.all(
+      files.map(async (file) => {
+        const { name, type, bytes } =
+          typeof file === "string" ? { name: basename(file), bytes: await readFile(join(ROOT, file)) } : file;
+        return { name, type: type ?? mediaType(name), base64: Buffer.from(bytes).toString("base64") };
+      }),
+    );
     await page.evaluate(dropInPage, selector, contents);
   };
   test?.after(async () => {
-    if (test.passed === false) await keepPicture(page, test.name).catch((error) => console.log(`no picture of the page: ${error.message}`));
+    if (test.passed === false)
+      await keepPicture(page, test.name).catch((error) => console.log(`no picture of the page: ${error.message}`));
     // The browser may be gone before its pages.
     await page.close().catch(() => {});
   });
@@ -198,12 +215,21 @@ function dropInPage(selector, contents) {
   }
   const target = document.querySelector(selector);
   for (const type of ["dragenter", "dragover", "drop"]) {
-    target.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, composed: true, dataTransfer: transfer }));
+    target.dispatchEvent(
+      new DragEvent(type, { bubbles: true, cancelable: true, composed: true, dataTransfer: transfer }),
+    );
   }
 }
 
 function mediaType(name) {
-  const types = { ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif", ".bmp": "image/bmp" };
+  const types = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".bmp": "image/bmp",
+  };
   return types[extname(name).toLowerCase()] ?? "";
 }
 
@@ -269,7 +295,7 @@ async function freePort() {
 }
 
 async function answering(url, child) {
-  for (const end = Date.now() + 30_000; Date.now() < end && child.exitCode === null; ) {
+  for (const end = Date.now() + 30_000; Date.now() < end && child.exitCode === null;) {
     if (await fetch(url).catch(() => null)) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

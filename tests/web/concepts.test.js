@@ -31,13 +31,17 @@ testOnBoth("concepts are drawn in their colours with their classes, and one clic
     document.querySelectorAll("#concepts-tiles button")[1].click();
     return {
       same: canvas.width === own.width && !canvas.hidden && pixels(canvas).every((level, i) => level === expected[i]),
-      colors: [...document.querySelectorAll("#concepts-tiles .swatch")].map((swatch) => getComputedStyle(swatch).backgroundColor),
+      colors: [...document.querySelectorAll("#concepts-tiles .swatch")].map(
+        (swatch) => getComputedStyle(swatch).backgroundColor,
+      ),
       wanted: factorization.concepts.map(({ color }) => {
         const node = document.body.appendChild(document.createElement("i"));
         node.style.backgroundColor = color;
         return getComputedStyle(node).backgroundColor;
       }),
-      texts: [...document.querySelectorAll("#concepts-tiles .tile-detail")].map((detail) => detail.children[1].textContent),
+      texts: [...document.querySelectorAll("#concepts-tiles .tile-detail")].map(
+        (detail) => detail.children[1].textContent,
+      ),
       labels: factorization.concepts.map((concept) => concept.top(1)[0].label),
       showing: document.querySelector("#showing-text").textContent,
     };

@@ -14,7 +14,10 @@ export function readFixture(file) {
     fact: (name) => JSON.parse(header.__metadata__[name]),
     /** @param {string} name @returns {{ shape: number[], values: number[] }} */
     tensor(name) {
-      const { shape, data_offsets: [from, to] } = header[name];
+      const {
+        shape,
+        data_offsets: [from, to],
+      } = header[name];
       const data = bytes.subarray(8 + length + from, 8 + length + to);
       return { shape, values: Array.from({ length: data.length / 4 }, (_, i) => data.readFloatLE(4 * i)) };
     },
@@ -25,5 +28,7 @@ export function readFixture(file) {
 export function relativeDifference(actual, expected) {
   if (actual.length !== expected.length) return Infinity;
   const largest = Math.max(...expected.map(Math.abs));
-  return Math.max(...actual.map((value, i) => Math.abs(value - expected[i]))) / largest;
+  const difference = Math.max(...actual.map((value, i) => Math.abs(value - expected[i])));
+  // Zeros are expected exactly.
+  return difference === 0 ? 0 : difference / largest;
 }

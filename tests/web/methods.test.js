@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test, { after, describe } from "node:test";
-import { METHODS } from "../../pkg/tables.js";
+import { METHODS } from "../../pkg/catalog.js";
 import { chromium } from "./browsers.js";
 import { readFixture, relativeDifference } from "./fixtures.js";
 import { serveSite } from "./site.js";
@@ -14,12 +14,16 @@ after(() => Promise.all([...Object.values(browsers).map((browser) => browser.clo
 const PACKAGE = `${site.url}gradcam-web/index.js`;
 const fixture = readFixture("cams/flatten.safetensors");
 const [targetClass, contrastClass] = fixture.fact("classes");
-const { early: { value: earlyLayer }, late: { value: targetLayer } } = fixture.fact("layers");
+const {
+  early: { value: earlyLayer },
+  late: { value: targetLayer },
+} = fixture.fact("layers");
 const [, , HEIGHT, WIDTH] = fixture.tensor("input").shape;
 
 const pooled = readFixture("cams/gap.safetensors");
 const defaults = readFixture("defaults.safetensors");
 const guided = readFixture("guided.safetensors");
+const transformer = readFixture("tokens/vit.safetensors");
 
 /** The largest difference from a library's numbers, relative to the largest of them. */
 const TOLERANCE = 1e-3;
@@ -33,20 +37,45 @@ function reference(method) {
   const of = { network: "flatten", options: { method, targetClass, targetLayer }, kind: "map" };
   switch (method) {
     case "ss-cam":
-    case "smooth-grad-cam++": return { ...of, values: at("late", defaults) };
-    case "occlusion": return { ...of, values: at("input", defaults) };
-    case "fullgrad": return { ...of, values: at("input") };
+    case "smooth-grad-cam++":
+      return { ...of, values: at("late", defaults) };
+    case "occlusion":
+      return { ...of, values: at("input", defaults) };
+    case "fullgrad":
+      return { ...of, values: at("input") };
     case "guided-backprop":
-    case "guided-grad-cam": return { ...of, values: at("flatten", guided).map(Math.abs) };
+    case "guided-grad-cam":
+      return { ...of, values: at("flatten", guided).map(Math.abs) };
     case "refine-cam": {
       const options = { method, targetClass, targetLayer: [earlyLayer, targetLayer] };
-      return { ...of, options, kind: "heatmap", values: fixture.tensor(`multi/${targetClass}/${method}/heatmap`).values };
+      return {
+        ...of,
+        options,
+        kind: "heatmap",
+        values: fixture.tensor(`multi/${targetClass}/${method}/heatmap`).values,
+      };
     }
     case "cam": {
       const [targetClass] = pooled.fact("classes");
-      return { network: "gap", options: { method, targetClass }, kind: "map", values: pooled.tensor(`late/${targetClass}/${method}/map`).values };
+      return {
+        network: "gap",
+        options: { method, targetClass },
+        kind: "map",
+        values: pooled.tensor(`late/${targetClass}/${method}/map`).values,
+      };
     }
-    default: return { ...of, values: at("late") };
+    case "attention-rollout":
+    case "legrad": {
+      const [targetClass] = transformer.fact("classes");
+      return {
+        network: "vit",
+        options: { method, targetClass },
+        kind: "map",
+        values: transformer.tensor(`input/${targetClass}/${method}/map`).values,
+      };
+    }
+    default:
+      return { ...of, values: at("late") };
   }
 }
 
@@ -58,12 +87,21 @@ for (const [backend, browser] of Object.entries(browsers)) {
     const shownBy = async (network, { tensor }, script, ...args) => {
       if (!pages.has(network)) {
         const page = await browser.open(site.blank);
-        const used = await page.evaluate(async (address, source, backend, input) => {
-          const { loadModel } = await import(address);
-          const model = await loadModel(source, { backend });
-          globalThis.prediction = await model.classify({ tensor: Float32Array.from(input.values), shape: input.shape });
-          return model.backend;
-        }, PACKAGE, site.material(`data/cams/${network}.onnx`), backend, tensor("input"));
+        const used = await page.evaluate(
+          async (address, source, backend, input) => {
+            const { loadModel } = await import(address);
+            const model = await loadModel(source, { backend });
+            globalThis.prediction = await model.classify({
+              tensor: Float32Array.from(input.values),
+              shape: input.shape,
+            });
+            return model.backend;
+          },
+          PACKAGE,
+          site.material(`data/${network === "vit" ? "tokens" : "cams"}/${network}.onnx`),
+          backend,
+          tensor("input"),
+        );
         assert.equal(used, backend);
         pages.set(network, page);
       }
@@ -73,13 +111,18 @@ for (const [backend, browser] of Object.entries(browsers)) {
 
     test("maps of all methods are those of the libraries", async () => {
       const references = METHODS.map(({ name }) => reference(name));
-      for (const [network, of] of Object.entries({ flatten: fixture, gap: pooled })) {
+      for (const [network, of] of Object.entries({ flatten: fixture, gap: pooled, vit: transformer })) {
         const chosen = references.filter((reference) => reference.network === network);
-        const maps = await shownBy(network, of, async (prediction, wanted) => {
-          const maps = [];
-          for (const { options, kind } of wanted) maps.push((await prediction.explain(options))[kind].values);
-          return maps;
-        }, chosen.map(({ options, kind }) => ({ options, kind })));
+        const maps = await shownBy(
+          network,
+          of,
+          async (prediction, wanted) => {
+            const maps = [];
+            for (const { options, kind } of wanted) maps.push((await prediction.explain(options))[kind].values);
+            return maps;
+          },
+          chosen.map(({ options, kind }) => ({ options, kind })),
+        );
         chosen.forEach(({ options: { method }, values }, i) => {
           const off = relativeDifference(maps[i], values);
           assert.ok(off < TOLERANCE, `${method}: ${off}`);
@@ -98,11 +141,15 @@ for (const [backend, browser] of Object.entries(browsers)) {
         [{ eigenSmooth: true }, `${targetClass}/grad-cam+eigen_smooth/map`],
         [{ augSmooth: true }, `${targetClass}/grad-cam+aug_smooth/heatmap`],
       ];
-      const maps = await shown(async (prediction, cases, options) => {
-        const maps = [];
-        for (const [more] of cases) maps.push((await prediction.explain({ ...options, ...more })).map.values);
-        return maps;
-      }, cases, { targetClass, targetLayer });
+      const maps = await shown(
+        async (prediction, cases, options) => {
+          const maps = [];
+          for (const [more] of cases) maps.push((await prediction.explain({ ...options, ...more })).map.values);
+          return maps;
+        },
+        cases,
+        { targetClass, targetLayer },
+      );
       cases.forEach(([, name], i) => {
         const off = relativeDifference(maps[i], fixture.tensor(`late/${name}`).values);
         assert.ok(off < TOLERANCE, `${name}: ${off}`);
@@ -112,19 +159,41 @@ for (const [backend, browser] of Object.entries(browsers)) {
     test("concepts are found, named by their classes, and drawn", async () => {
       const found = await shown(async (prediction) => {
         const heard = [];
-        const factorization = await prediction.factorize({ concepts: 3, onProgress: (fraction) => heard.push(fraction) });
+        const factorization = await prediction.factorize({
+          concepts: 3,
+          onProgress: (fraction) => heard.push(fraction),
+        });
         const canvas = document.createElement("canvas");
         factorization.draw(canvas, { opacity: 1 });
-        const errors = await Promise.all([0, 17, 1.5].map((concepts) => prediction.factorize({ concepts }).then(() => "none", ({ name }) => name)));
+        const errors = await Promise.all(
+          [0, 17, 1.5].map((concepts) =>
+            prediction.factorize({ concepts }).then(
+              () => "none",
+              ({ name }) => name,
+            ),
+          ),
+        );
         return {
-          concepts: factorization.concepts.map(({ map, color, note }, i) => ({ least: Math.min(...map.values), color, note, top: factorization.concepts[i].top(2) })),
+          concepts: factorization.concepts.map(({ map, color, note }, i) => ({
+            least: Math.min(...map.values),
+            color,
+            note,
+            top: factorization.concepts[i].top(2),
+          })),
           size: [canvas.width, canvas.height],
           last: heard.at(-1),
           errors,
         };
       });
-      assert.deepEqual(found.concepts.map(({ color }) => color), ["rgb(255 0 0)", "rgb(0 255 0)", "rgb(0 0 255)"]);
-      assert.ok(found.concepts.every(({ least, top }) => least >= 0 && top.length === 2 && top[0].probability >= top[1].probability));
+      assert.deepEqual(
+        found.concepts.map(({ color }) => color),
+        ["rgb(255 0 0)", "rgb(0 255 0)", "rgb(0 0 255)"],
+      );
+      assert.ok(
+        found.concepts.every(
+          ({ least, top }) => least >= 0 && top.length === 2 && top[0].probability >= top[1].probability,
+        ),
+      );
       assert.deepEqual([found.size, found.last], [[WIDTH, HEIGHT], 1]);
       assert.deepEqual(found.errors, ["TargetError", "TargetError", "TargetError"]);
     });
@@ -138,7 +207,10 @@ for (const [backend, browser] of Object.entries(browsers)) {
           heard.push(fraction);
           controller.abort();
         };
-        const name = await prediction.explain({ method: "ss-cam", onProgress, signal: controller.signal }).then(() => "none", ({ name }) => name);
+        const name = await prediction.explain({ method: "ss-cam", onProgress, signal: controller.signal }).then(
+          () => "none",
+          ({ name }) => name,
+        );
         await prediction.explain({ method: "grad-cam" });
         const part = prediction.model.stats.stepsRun - before;
         await prediction.explain({ method: "ss-cam" });
@@ -152,17 +224,25 @@ for (const [backend, browser] of Object.entries(browsers)) {
 
 test("concepts of WebGPU are those of the CPU", async (t) => {
   const page = await browsers.webgpu.open(site.blank, t);
-  const [cpu, webgpu] = await page.evaluate(async (address, source, input) => {
-    const { loadModel } = await import(address);
-    const found = [];
-    for (const backend of ["cpu", "webgpu"]) {
-      const model = await loadModel(source, { backend });
-      const prediction = await model.classify({ tensor: Float32Array.from(input.values), shape: input.shape });
-      const { concepts } = await prediction.factorize({ concepts: 3, seed: 5 });
-      found.push({ backend: model.backend, concepts: concepts.map((concept) => ({ map: [...concept.map.values], top: concept.top(1)[0] })) });
-    }
-    return found;
-  }, PACKAGE, site.material("data/cams/gap.onnx"), pooled.tensor("input"));
+  const [cpu, webgpu] = await page.evaluate(
+    async (address, source, input) => {
+      const { loadModel } = await import(address);
+      const found = [];
+      for (const backend of ["cpu", "webgpu"]) {
+        const model = await loadModel(source, { backend });
+        const prediction = await model.classify({ tensor: Float32Array.from(input.values), shape: input.shape });
+        const { concepts } = await prediction.factorize({ concepts: 3, seed: 5 });
+        found.push({
+          backend: model.backend,
+          concepts: concepts.map((concept) => ({ map: [...concept.map.values], top: concept.top(1)[0] })),
+        });
+      }
+      return found;
+    },
+    PACKAGE,
+    site.material("data/cams/gap.onnx"),
+    pooled.tensor("input"),
+  );
   assert.deepEqual([cpu.backend, webgpu.backend], ["cpu", "webgpu"]);
   cpu.concepts.forEach(({ map, top }, i) => {
     const off = relativeDifference(webgpu.concepts[i].map, map);
@@ -175,21 +255,31 @@ test("concepts of WebGPU are those of the CPU", async (t) => {
 test("a dead map is said in words, and leaves the picture as it is", async (t) => {
   const squeeze = readFixture("cams/squeeze.safetensors");
   const page = await browsers.cpu.open(site.blank, t);
-  const found = await page.evaluate(async (address, source, input, targetClass, targetLayer) => {
-    const { loadModel } = await import(address);
-    const model = await loadModel(source, { backend: "cpu" });
-    const prediction = await model.classify({ tensor: Float32Array.from(input.values), shape: input.shape });
-    const found = {};
-    for (const method of ["counterfactual", "grad-cam"]) {
-      const explanation = await prediction.explain({ method, targetClass, targetLayer });
-      const canvas = document.createElement("canvas");
-      explanation.draw(canvas);
-      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-      // A tensor has no picture: what is under the heatmap is white.
-      found[method] = { note: explanation.note, isWhite: data.every((level) => level === 255) };
-    }
-    return found;
-  }, PACKAGE, site.material("data/cams/squeeze.onnx"), squeeze.tensor("input"), squeeze.fact("classes")[0], squeeze.fact("layers").late.value);
-  assert.deepEqual(found.counterfactual, { note: "No place at this layer speaks for this class: all evidence is against it or absent.", isWhite: true });
+  const found = await page.evaluate(
+    async (address, source, input, targetClass, targetLayer) => {
+      const { loadModel } = await import(address);
+      const model = await loadModel(source, { backend: "cpu" });
+      const prediction = await model.classify({ tensor: Float32Array.from(input.values), shape: input.shape });
+      const found = {};
+      for (const method of ["counterfactual", "grad-cam"]) {
+        const explanation = await prediction.explain({ method, targetClass, targetLayer });
+        const canvas = document.createElement("canvas");
+        explanation.draw(canvas);
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        // A tensor has no picture: what is under the heatmap is white.
+        found[method] = { note: explanation.note, isWhite: data.every((level) => level === 255) };
+      }
+      return found;
+    },
+    PACKAGE,
+    site.material("data/cams/squeeze.onnx"),
+    squeeze.tensor("input"),
+    squeeze.fact("classes")[0],
+    squeeze.fact("layers").late.value,
+  );
+  assert.deepEqual(found.counterfactual, {
+    note: "No place at this layer speaks for this class: all evidence is against it or absent.",
+    isWhite: true,
+  });
   assert.deepEqual(found["grad-cam"], { note: "Warm places speak most for this class.", isWhite: false });
 });

@@ -48,7 +48,8 @@ export async function testOnBothBackends(site) {
           pages.push(await openPage(browser, site, t, { ...parameters, backend }));
           return pages.at(-1);
         });
-        for (const page of pages) assert.equal(await page.evaluate(() => document.querySelector("grad-cam").prediction.model.backend), backend);
+        for (const page of pages)
+          assert.equal(await page.evaluate(() => document.querySelector("grad-cam").prediction.model.backend), backend);
       });
     }
   };

@@ -15,8 +15,13 @@ after(() => site.close());
 const MANIFEST = "www/models/everyday/model.json";
 /** Not square, turned by EXIF, grey, and what a camera made. */
 const PICTURES = [
-  "tests/data/images/photo.jpg", "tests/data/images/portrait.jpg", "tests/data/images/orientation_6.jpg", "tests/data/images/grey.jpg",
-  ...["cat_chelsea.jpg", "espresso.jpg"].map((name) => `../shared/photos/${name}`).filter((path) => existsSync(join(ROOT, path))),
+  "tests/data/images/photo.jpg",
+  "tests/data/images/portrait.jpg",
+  "tests/data/images/orientation_6.jpg",
+  "tests/data/images/grey.jpg",
+  ...["cat_chelsea.jpg", "espresso.jpg"]
+    .map((name) => `../shared/photos/${name}`)
+    .filter((path) => existsSync(join(ROOT, path))),
 ];
 
 /** What the program says natively: scores, map and heatmap. */
@@ -32,9 +37,9 @@ for (const [backend, options] of Object.entries({ cpu: {}, webgpu: { webgpu: tru
     let browser;
     const open = async (t) => {
       browser ??= await chromium(options);
-      const page = await browser.open(`${site.url}?backend=${backend}`, t);
-      // The page's script has run.
-      await page.waitFor(() => document.querySelector("#method").options.length > 0);
+      const page = await browser.open(`${site.url}?backend=${backend}&model=gradcam-web/models/everyday/model.json`, t);
+      // The sample that the page opens with is none of these.
+      await page.waitFor(() => (globalThis.seen = document.querySelector("grad-cam").explanation));
       return page;
     };
     after(() => browser?.close());
@@ -50,8 +55,13 @@ for (const [backend, options] of Object.entries({ cpu: {}, webgpu: { webgpu: tru
           globalThis.seen = explanation;
           const { width, height } = prediction.image;
           return {
-            backend: prediction.model.backend, image: [width, height], scores: [...prediction.scores], targetClass: explanation.targetClass,
-            method: explanation.method, map: [...explanation.map.values], heatmap: [...explanation.heatmapAt(width, height).values],
+            backend: prediction.model.backend,
+            image: [width, height],
+            scores: [...prediction.scores],
+            targetClass: explanation.targetClass,
+            method: explanation.method,
+            map: [...explanation.map.values],
+            heatmap: [...explanation.heatmapAt(width, height).values],
           };
         });
         const native = expected.get(picture);
@@ -59,14 +69,25 @@ for (const [backend, options] of Object.entries({ cpu: {}, webgpu: { webgpu: tru
         assert.equal(found.method, "grad-cam");
         assert.deepEqual(found.image, native.image, picture);
         assert.equal(found.targetClass, native.targetClass, picture);
-        const off = Object.fromEntries(["scores", "map"].map((what) => [what, relativeDifference(found[what], what === "map" ? native.map.values : native[what])]));
+        const off = Object.fromEntries(
+          ["scores", "map"].map((what) => [
+            what,
+            relativeDifference(found[what], what === "map" ? native.map.values : native[what]),
+          ]),
+        );
         assert.ok(off.scores < 1e-3 && off.map < 1e-3, `${picture}: ${JSON.stringify(off)} off`);
         // Heatmaps of a whole photo have too many pixels to spread as arguments.
-        const worst = found.heatmap.reduce((worst, value, i) => Math.max(worst, Math.abs(value - native.heatmap.values[i])), 0);
+        const worst = found.heatmap.reduce(
+          (worst, value, i) => Math.max(worst, Math.abs(value - native.heatmap.values[i])),
+          0,
+        );
         assert.equal(found.heatmap.length, native.heatmap.values.length, picture);
         assert.ok(worst < 1e-3, `${picture}: heatmap ${worst} off`);
       }
-      assert.deepEqual(page.requests().filter((url) => new URL(url).origin !== site.origin), []);
+      assert.deepEqual(
+        page.requests().filter((url) => new URL(url).origin !== site.origin),
+        [],
+      );
     });
   });
 }
@@ -87,10 +108,15 @@ test("a lost GPU is survived with image and settings kept", async (t) => {
     }, fromLast);
     return page.waitFor((layer) => {
       const { explanation, prediction } = document.querySelector("grad-cam");
-      return explanation?.targetLayer === layer && explanation.targetClass === 3 && {
-        image: [prediction.image.width, prediction.image.height], backend: prediction.model.backend,
-        map: [...explanation.map.values], quiet: document.querySelector("#error").hidden,
-      };
+      return (
+        explanation?.targetLayer === layer &&
+        explanation.targetClass === 3 && {
+          image: [prediction.image.width, prediction.image.height],
+          backend: prediction.model.backend,
+          map: [...explanation.map.values],
+          quiet: document.querySelector("#error").hidden,
+        }
+      );
     }, layer);
   };
   const before = await explain(4);

@@ -15,10 +15,18 @@ const MATERIAL = { data: join(ROOT, "tests/data"), shared: join(ROOT, "../shared
 const PLAIN = "/.plain";
 
 const TYPES = {
-  ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
-  ".mjs": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
-  ".json": "application/json", ".wasm": "application/wasm", ".svg": "image/svg+xml", ".png": "image/png",
-  ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif",
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".mjs": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+  ".svg": "image/svg+xml",
+  ".png": "image/png",
+  ".jpg": "image/jpeg",
+  ".jpeg": "image/jpeg",
+  ".webp": "image/webp",
+  ".gif": "image/gif",
 };
 
 /**
@@ -66,20 +74,26 @@ export async function serveSite({ base = "/", material = {} } = {}) {
     material: (path) => `${origin}/.test/${path}`,
     file: (path) => fileOf(new URL(path, origin).pathname, base, folders),
     requests,
-    close: () => new Promise((resolve) => {
-      server.close(resolve);
-      server.closeAllConnections();
-    }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(resolve);
+        server.closeAllConnections();
+      }),
   };
 }
 
 function fileOf(address, base, folders) {
   const pathname = decodeURIComponent(address);
-  if (pathname.startsWith(`${PLAIN}/`)) return fileOf(address.slice(PLAIN.length).replace("/relaxed/", "/cpu/"), base, folders);
+  if (pathname.startsWith(`${PLAIN}/`))
+    return fileOf(address.slice(PLAIN.length).replace("/relaxed/", "/cpu/"), base, folders);
   if (normalize(pathname).startsWith("..") || pathname.includes("\0")) return undefined;
   const [, area, kind, ...rest] = pathname.split("/");
   if (area === ".test") return folders[kind] && join(folders[kind], ...rest.filter((part) => part !== ".."));
   if (!pathname.startsWith(base)) return undefined;
-  const path = pathname.slice(base.length).split("/").filter((part) => part !== "..").join("/");
+  const path = pathname
+    .slice(base.length)
+    .split("/")
+    .filter((part) => part !== "..")
+    .join("/");
   return join(SITE, path === "" || path.endsWith("/") ? `${path}index.html` : path);
 }

@@ -14,6 +14,7 @@ usage: cargo xtask bench [options]
   --backend NAME     cpu or webgpu; default: both
   --browser NAME     chromium, firefox, webkit, or the path of a Chromium; default: chromium
   --rounds N         how often the contestants take turns; default: 5
+  --layer NAME       of the heatmaps: default, middle or early (half or four fifths of the layers follow); default: default
   --quick            only forward pass, Grad-CAM and another class
   --json             all figures, for programs
   --native           the Rust engine alone, on this machine, with instruction counts where `perf` has them";
@@ -27,13 +28,16 @@ pub fn bench(options: &[&str]) -> Result<()> {
         match option {
             "--native" => native = true,
             "--quick" | "--json" => arguments.push(option),
-            "--networks" | "--backend" | "--browser" | "--rounds" => {
+            "--networks" | "--backend" | "--browser" | "--layer" | "--rounds" => {
                 let value = *rest.next().ok_or_else(|| format!("{option} needs a value\n\n{USAGE}"))?;
                 match option {
                     "--browser" => browser = value,
                     "--networks" => networks = Some(value),
                     "--backend" if !["cpu", "webgpu"].contains(&value) => {
                         return Err(format!("--backend {value}: there are cpu and webgpu"));
+                    }
+                    "--layer" if !["default", "middle", "early"].contains(&value) => {
+                        return Err(format!("--layer {value}: there are default, middle and early"));
                     }
                     "--rounds" if !value.parse::<u32>().is_ok_and(|rounds| rounds > 0) => {
                         return Err(format!("--rounds {value}: a number above 0 is accepted"));

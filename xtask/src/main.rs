@@ -3,11 +3,19 @@
 //! Each installs what it misses first, so that a fresh machine needs only rustup, Node.js and npm.
 
 mod bench;
+mod codegen;
+mod fetched;
+mod imagenet;
 mod judge;
+mod notices;
+mod onnx;
+mod pages;
+mod pictures;
 mod serve;
 mod setup;
 mod shell;
 mod site;
+mod soak;
 mod test;
 
 use std::{env, process::ExitCode};
@@ -18,7 +26,10 @@ usage: cargo xtask <command>
   build [--dev]                 write the static site to dist/ and the npm package to pkg/, and print their sizes
   serve [--port 8080] [--dev]   build what is missing or out of date, then serve the site on 127.0.0.1
   test [FILTER]                 run every test, or those whose name contains FILTER
+  codegen [--check]             write what repeats a table (catalogue, types, element manifest, READMEs), or compare it
+  docs-test                     build a site with each documentation generator that can be had, and look at its figures
   bench [options]               compare speed and size with peers in one browser run; bench --help lists the options
+  soak NAME [OPTIONS]           as many odd inputs as there is time for; soak --help lists them
   judge [OPTIONS]               measure every method on the networks and images in ../shared (judge --help)
 
   --dev compiles again in seconds after a change to the crate, but the result is large and slow";
@@ -33,7 +44,15 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["bench", ref options @ ..] => bench::bench(options),
+        ["codegen"] => codegen::codegen(false),
+        ["codegen", "--check"] => codegen::codegen(true),
         ["judge", ref options @ ..] => judge::judge(options),
+        ["soak", "--help"] => {
+            println!("{}", soak::USAGE);
+            Ok(())
+        }
+        ["soak", ref options @ ..] => soak::soak(options),
+        ["docs-test"] => test::documentation(),
         ["test"] => test::run_all(""),
         ["test", filter] if !filter.starts_with("--") => test::run_all(filter),
         ["help" | "--help" | "-h"] => {

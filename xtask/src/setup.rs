@@ -45,6 +45,18 @@ pub fn npm_packages_of(folder: &Path) -> Result<()> {
     run(command("npm", &["ci", "--no-audit", "--no-fund"]).current_dir(folder))
 }
 
+/// A Python that has pip: one found, else Debian's.
+///
+/// # Errors
+/// If there is none and none can be installed.
+pub fn pip() -> Result<PathBuf> {
+    let find_one = || {
+        let python = find("python3").or_else(|| find("python"))?;
+        read(&mut command(&python, &["-m", "pip", "--version"])).is_ok().then_some(python)
+    };
+    find_one().or_else(|| apt_get(&["python3-pip"]).then(find_one).flatten()).ok_or("pip is missing".into())
+}
+
 /// The Chromium to test in: `$CHROME`, else one found, else Debian's.
 ///
 /// # Errors

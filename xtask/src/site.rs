@@ -1,7 +1,7 @@
 //! The wasm builds of the crate, the npm package around them, and the site around that.
 
 use crate::{
-    setup,
+    fetched, notices, pages, pictures, setup,
     shell::{self, Result, command, files_below, modified, path_text, read, root, run, run_named, target},
 };
 use std::{
@@ -41,33 +41,38 @@ pub fn cargo_arguments(build: &str) -> Vec<&str> {
 /// What is up to date already is not built again.
 pub fn build(mode: Mode) -> Result<()> {
     setup::wasm_target()?;
-    if mode == Mode::Release {
-        setup::npm_packages()?;
+    setup::npm_packages()?;
+    match mode {
+        // Linking takes most of the time and one core for each build.
+        Mode::Release => drop(shell::at_once(BUILDS.map(|name| move || wasm(name, mode)).into())?),
+        // They share a profile, and with it their dependencies, so that each waits for the one before.
+        Mode::Dev => BUILDS.into_iter().try_for_each(|name| wasm(name, mode))?,
     }
-    // Linking takes most of the time and one core for each build.
-    shell::at_once(BUILDS.map(|name| move || wasm(name, mode)).into())?;
     package(mode)?;
-    site()
+    site(mode)
 }
 
 /// One wasm build with its glue, ready to be copied into the package.
 fn wasm(name: &str, mode: Mode) -> Result<()> {
-    let profile = format!("wasm-{name}");
+    let profile = match mode {
+        Mode::Release => format!("wasm-{name}"),
+        Mode::Dev => "wasm-dev".into(),
+    };
+    // Other flags would compile all dependencies once more.
+    let features = if mode == Mode::Dev && name == RELAXED { "cpu" } else { name };
     let mut cargo = shell::cargo(&["build", "--profile", &profile]);
-    cargo.args(cargo_arguments(name));
+    cargo.args(cargo_arguments(features));
     if mode == Mode::Dev {
-        // Another place, because a profile's own folder holds one library only and would be rebuilt at each change of mode.
-        cargo.env("CARGO_TARGET_DIR", target().join("dev-site"));
-        let profile = format!("CARGO_PROFILE_{}", profile.replace('-', "_").to_uppercase());
-        for (setting, value) in [("LTO", "off"), ("OPT_LEVEL", "1"), ("CODEGEN_UNITS", "256"), ("INCREMENTAL", "true")]
-        {
-            cargo.env(format!("{profile}_{setting}"), value);
-        }
+        // Gives each set of features a file of its own: otherwise one build would undo the other in the shared folder.
+        cargo.env("__CARGO_DEFAULT_LIB_METADATA", "dev");
+    }
+    if mode == Mode::Release && name == "gpu" {
+        // burn's compiler of kernels is by far the largest part, and runs once for each of them.
+        cargo.args(["--config", "profile.wasm-gpu.package.'*'.opt-level='z'"]);
     }
     run_named(name, &mut cargo)?;
 
-    let folder = if mode == Mode::Dev { target().join("dev-site") } else { target() };
-    let library = folder.join("wasm32-unknown-unknown").join(&profile).join("gradcam_web.wasm");
+    let library = target().join("wasm32-unknown-unknown").join(&profile).join("gradcam_web.wasm");
     let staged = staged(name, mode);
     let done = staged.join("done");
     let this_program = env::current_exe().map_err(|error| format!("can't find this program: {error}"))?;
@@ -79,6 +84,8 @@ fn wasm(name: &str, mode: Mode) -> Result<()> {
     renew(&staged)?;
     let mut bindgen = Bindgen::new();
     bindgen.input_path(&library).out_name("gradcam_web").typescript(false);
+    // The package names all files itself: bundlers would look for this one beside the worker.
+    bindgen.omit_default_module_path(true);
     bindgen.remove_name_section(mode == Mode::Release).remove_producers_section(true);
     bindgen
         .web(true)
@@ -122,24 +129,137 @@ fn package(mode: Mode) -> Result<()> {
         }
         sizes.push(format!("{name}: {}", size(&folder.join(WASM))));
     }
+    worker(&package)?;
+    for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        copy(&root().join(licence), &package.join(licence))?;
+    }
+    notices::write(&package)?;
     let sizes = format!(
         "// Written by `cargo xtask build`. A server that compresses says how many bytes it sends, not how many come out.\n\
          export const WASM_BYTES = {{ {} }};\n",
         sizes.join(", ")
     );
     fs::write(package.join("sizes.js"), sizes).map_err(|error| format!("can't write pkg/sizes.js: {error}"))?;
-    renew(&package.join("models"))?;
-    copy_below(&root().join("www/models"), &package.join("models"), |_| true)
+    networks()
+}
+
+/// The package's networks, the default first.
+const MODELS: [&str; 2] = ["imagenet", "everyday"];
+
+/// Puts the networks into the package, and the list of them as a module. One that can't be had is left out.
+pub fn networks() -> Result<()> {
+    let package = root().join("pkg");
+    let folder = package.join("models");
+    renew(&folder)?;
+    copy_below(&root().join("www/models"), &folder, |_| true)?;
+    match fetched::files() {
+        Ok(files) => copy_below(&files.join("models"), &folder, |_| true)?,
+        Err(sentence) => eprintln!("{sentence}: the network `imagenet` is left out, and `everyday` is the default"),
+    }
+    let (mut entries, mut imports) = (String::new(), String::new());
+    for name in MODELS {
+        let folder = folder.join(name);
+        let manifest = json(&folder.join("model.json"))?;
+        let text = |field: &str| manifest[field].as_str().ok_or(format!("{name}/model.json has no {field}"));
+        let network = folder.join(text("file")?);
+        if !network.is_file() {
+            fs::remove_dir_all(&folder).map_err(|error| format!("can't remove {}: {error}", folder.display()))?;
+            continue;
+        }
+        if size(&network) != manifest["bytes"].as_u64().unwrap_or(0) {
+            return Err(format!("{} has {} bytes; its manifest says otherwise", network.display(), size(&network)));
+        }
+        let labels = json(&folder.join(text("labels")?))?;
+        let classes = labels.as_array().map_or(0, Vec::len);
+        entries += &format!(
+            "  {{\n    name: \"{name}\",\n    title: {:?},\n    url: new URL(\"./models/{name}/model.json\", here).href,\n    \
+             classes: {classes},\n    bytes: {},\n  }},\n",
+            text("name")?,
+            size(&network),
+        );
+        imports += &format!("  {name}: () => import(\"./models/{name}/model.js\"),\n");
+        let mut whole = manifest.clone();
+        whole["labels"] = labels;
+        let module = format!(
+            "// Written by `cargo xtask build`: the manifest with its labels, for bundlers, which see scripts and addresses alone.\n\
+             export const MANIFEST = {whole};\nexport const FILE = new URL(\"./{}\", import.meta.url);\n",
+            text("file")?
+        );
+        fs::write(folder.join("model.js"), module).map_err(|error| format!("can't write {name}/model.js: {error}"))?;
+    }
+    let module = format!(
+        "// Written by `cargo xtask build` from the networks' manifests. The first is the default.\n\n\
+         // Not by the words that bundlers know: in a bundle these are names, and `PACKED` has what is behind them.\n\
+         const here = import.meta.url;\n\n\
+         export const MODELS = [\n{entries}].map(Object.freeze);\n\
+         Object.freeze(MODELS);\n\n\
+         export const PACKED = {{\n{imports}}};\n"
+    );
+    fs::write(package.join("models.js"), module).map_err(|error| format!("can't write pkg/models.js: {error}"))
+}
+
+fn json(file: &Path) -> Result<serde_json::Value> {
+    let bytes = fs::read(file).map_err(|error| format!("can't read {}: {error}", file.display()))?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("{} is not JSON: {error}", file.display()))
+}
+
+/// Makes one script of the worker and the glue of every build. Bundlers copy a worker as it is or make one script of it, and
+/// some can't if it imports anything at run time.
+fn worker(package: &Path) -> Result<()> {
+    let (source, script) = (package.join("worker/worker.js"), package.join("worker.js"));
+    run(&mut command("node", &["xtask/bundle.js", path_text(&source)?, path_text(&script)?]))
 }
 
 /// Puts the page and the package together in `dist/`, where the models lie in the package alone.
-fn site() -> Result<()> {
+///
+/// Its scripts are made small; those in `pkg/` stay readable, since bundlers make their own small.
+fn site(mode: Mode) -> Result<()> {
     let site = root().join("dist");
     renew(&site)?;
     let models = root().join("www/models");
     copy_below(&root().join("www"), &site, |path| !path.starts_with(&models))?;
-    copy_below(&root().join("pkg"), &site.join("gradcam-web"), |_| true)?;
-    preload_modules(&site)
+    let package = root().join("pkg");
+    copy_below(&package, &site.join("gradcam-web"), |path| !path.starts_with(package.join("worker")))?;
+    samples(&site)?;
+    pages::build(&site)?;
+    preload_modules(&site)?;
+    match mode {
+        Mode::Release => minify(&site),
+        Mode::Dev => Ok(()),
+    }
+}
+
+fn minify(site: &Path) -> Result<()> {
+    let scripts = files_below(site).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "js"));
+    // The worker is small already, and no module.
+    let scripts: Vec<PathBuf> = scripts.filter(|file| !file.ends_with("worker.js")).collect();
+    let mut minify = command("node", &["xtask/minify.js"]);
+    run(minify.args(scripts))
+}
+
+/// Twice what the strip of samples shows, for dense screens.
+const SMALL: (u32, u32) = (192, 128);
+const SMALL_QUALITY: u8 = 70;
+
+/// The samples as the page's script takes them, and a small picture of each. The first opens the page.
+fn samples(site: &Path) -> Result<()> {
+    let folder = site.join("samples");
+    let mut list = Vec::new();
+    // Where they can't be had, that was said before.
+    if let Ok(files) = fetched::files() {
+        copy_below(&files.join("samples"), &folder, |_| true)?;
+        list.extend(
+            fetched::PHOTOS.iter().map(|photo| serde_json::json!({ "file": photo.file, "title": photo.title })),
+        );
+    }
+    list.extend(json(&folder.join("samples.json"))?.as_array().into_iter().flatten().cloned());
+    for sample in &list {
+        let file = sample["file"].as_str().ok_or("samples.json has a sample without a file")?;
+        pictures::convert(&folder.join(file), &folder.join("small").join(file), Some(SMALL), SMALL_QUALITY)?;
+    }
+    let list = serde_json::to_string_pretty(&list).expect("texts are JSON");
+    fs::write(site.join("samples.js"), format!("export const SAMPLES = {list};\n"))
+        .map_err(|error| format!("can't write samples.js: {error}"))
 }
 
 /// Has the page fetch all its modules at once: left to themselves they become known one level of imports at a time, each

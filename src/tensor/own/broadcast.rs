@@ -37,7 +37,7 @@ impl Walk {
     }
 
     /// Calls `run` for each stretch of results: its first place, where the operands begin, and their steps.
-    fn stretches(&self, mut run: impl FnMut(usize, [usize; 2], [usize; 2], usize)) {
+    fn stretches(&self, run: &mut dyn FnMut(usize, [usize; 2], [usize; 2], usize)) {
         let (&(length, steps), outer) = self.axes.split_last().expect("there is an axis");
         let count: usize = outer.iter().map(|(size, _)| size).product();
         for stretch in 0..count {
@@ -57,10 +57,10 @@ impl Walk {
         side: usize,
         own: &[f32],
         other: &[f32],
-        slope: &impl Fn(f32, f32) -> f32,
+        slope: &dyn Fn(f32, f32) -> f32,
     ) -> Vec<f32> {
         let mut found = vec![0.; own.len()];
-        self.stretches(|start, at, steps, length| {
+        self.stretches(&mut |start, at, steps, length| {
             let (i, j) = (at[side], at[1 - side]);
             let gradient = &gradient[start..][..length];
             match [steps[side], steps[1 - side]] {
@@ -97,7 +97,7 @@ impl<const D: usize> Tensor<D> {
         let (shape, walk) = Walk::new([&self.shape, &other.shape]);
         let mut values = vec![0.; shape.iter().product()];
         let (a, b) = (&self.values[..], &other.values[..]);
-        walk.stretches(|start, [i, j], steps, length| {
+        walk.stretches(&mut |start, [i, j], steps, length| {
             let out = &mut values[start..][..length];
             match steps {
                 [1, 1] => {
@@ -156,6 +156,12 @@ impl<const D: usize> Tensor<D> {
     /// Powers.
     pub fn powf(self, other: Self) -> Self {
         self.binary(other, f32::powf, (|a, b| b * a.powf(b - 1.), |a, b| a.powf(b) * a.ln()))
+    }
+
+    /// This number where the mask is not 0.
+    pub fn mask_fill(self, mask: Self, number: f32) -> Self {
+        let fill = move |x: f32, mask: f32| if mask == 0. { x } else { number };
+        self.binary(mask, fill, (|_, mask| f32::from(mask == 0.), |_, _| 0.))
     }
 
     /// The lesser of each two.

@@ -8,6 +8,11 @@ use crate::kernels;
 impl<const D: usize> Tensor<D> {
     /// `slope` is given a number and the function's value there.
     fn unary(self, function: impl Fn(f32) -> f32, slope: impl Fn(f32, f32) -> f32 + 'static) -> Self {
+        self.each(&function, Box::new(slope))
+    }
+
+    /// One piece of code for all functions: few steps come here, and each function's own would be a sixtieth of the build.
+    fn each(self, function: &dyn Fn(f32) -> f32, slope: Box<dyn Fn(f32, f32) -> f32>) -> Self {
         if self.mark.is_none() {
             let values = match Rc::try_unwrap(self.values) {
                 Ok(mut values) => {
@@ -89,6 +94,76 @@ impl<const D: usize> Tensor<D> {
         self.unary(f32::round_ties_even, |_, _| 0.)
     }
 
+    /// The next whole number below.
+    pub fn floor(self) -> Self {
+        self.unary(f32::floor, |_, _| 0.)
+    }
+
+    /// The next whole number above.
+    pub fn ceil(self) -> Self {
+        self.unary(f32::ceil, |_, _| 0.)
+    }
+
+    /// −1, 0 or 1.
+    pub fn sign(self) -> Self {
+        self.unary(|x| if x == 0. { 0. } else { x.signum() }, |_, _| 0.)
+    }
+
+    /// Sines.
+    pub fn sin(self) -> Self {
+        self.unary(f32::sin, |x, _| x.cos())
+    }
+
+    /// Cosines.
+    pub fn cos(self) -> Self {
+        self.unary(f32::cos, |x, _| -x.sin())
+    }
+
+    /// Tangents.
+    pub fn tan(self) -> Self {
+        self.unary(f32::tan, |_, y| 1. + y * y)
+    }
+
+    /// Arcsines.
+    pub fn asin(self) -> Self {
+        self.unary(f32::asin, |x, _| 1. / (1. - x * x).sqrt())
+    }
+
+    /// Arccosines.
+    pub fn acos(self) -> Self {
+        self.unary(f32::acos, |x, _| -1. / (1. - x * x).sqrt())
+    }
+
+    /// Arctangents.
+    pub fn atan(self) -> Self {
+        self.unary(f32::atan, |x, _| 1. / (1. + x * x))
+    }
+
+    /// Hyperbolic sines.
+    pub fn sinh(self) -> Self {
+        self.unary(f32::sinh, |x, _| x.cosh())
+    }
+
+    /// Hyperbolic cosines.
+    pub fn cosh(self) -> Self {
+        self.unary(f32::cosh, |x, _| x.sinh())
+    }
+
+    /// What hyperbolic sines are of.
+    pub fn asinh(self) -> Self {
+        self.unary(f32::asinh, |x, _| 1. / (x * x + 1.).sqrt())
+    }
+
+    /// What hyperbolic cosines are of.
+    pub fn acosh(self) -> Self {
+        self.unary(f32::acosh, |x, _| 1. / (x * x - 1.).sqrt())
+    }
+
+    /// What hyperbolic tangents are of.
+    pub fn atanh(self) -> Self {
+        self.unary(f32::atanh, |x, _| 1. / (1. - x * x))
+    }
+
     /// Nothing below `low`.
     pub fn clamp_min(self, low: f32) -> Self {
         self.unary(move |x| if x < low { low } else { x }, move |x, _| f32::from(x >= low))
@@ -111,6 +186,11 @@ impl<const D: usize> Tensor<D> {
     /// 1 where it is greater, else 0.
     pub fn greater_elem(self, number: f32) -> Self {
         self.unary(move |x| f32::from(x > number), |_, _| 0.)
+    }
+
+    /// 1 where it is this number, else 0.
+    pub fn equal_elem(self, number: f32) -> Self {
+        self.unary(move |x| f32::from(x == number), |_, _| 0.)
     }
 
     /// Itself: there is one type of numbers.
@@ -174,12 +254,6 @@ pub mod activation {
     pub fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
         // Not a number stays one.
         x.unary(|x| if x > 0. || x.is_nan() { x } else { 0. }, |x, _| f32::from(x > 0.))
-    }
-
-    /// `slope · x` below zero.
-    pub fn leaky_relu<const D: usize>(x: Tensor<D>, slope: f64) -> Tensor<D> {
-        let slope = slope as f32;
-        x.unary(move |x| if x < 0. { slope * x } else { x }, move |x, _| if x > 0. { 1. } else { slope })
     }
 
     /// 1 / (1 + exp(−x)).

@@ -2,9 +2,7 @@
 //! picked gets the gradient of where it went.
 
 use super::{Origin, Tensor};
-
-/// Stands for a place that is filled, not picked.
-const NONE: u32 = u32::MAX;
+use crate::plan::NOWHERE as NONE;
 
 /// A part of an axis: from `start` to before `end`, each `step`-th.
 #[derive(Clone, Copy, Debug)]
@@ -91,12 +89,6 @@ impl<const D: usize> Tensor<D> {
             1 => tensor.along(axis, shape[axis], |_| Some(0)),
             _ => tensor,
         })
-    }
-
-    /// An axis again and again.
-    pub fn repeat_dim(self, axis: usize, times: usize) -> Self {
-        let size = self.shape[axis];
-        self.along(axis, size * times, |i| Some(i % size))
     }
 
     /// More places before and after each axis.
@@ -229,6 +221,14 @@ impl<const D: usize> Tensor<D> {
     fn strides(&self) -> [usize; D] {
         std::array::from_fn(|axis| self.shape[axis + 1..].iter().product())
     }
+}
+
+/// The number at each of `places` of each image in turn, `fill` at [`NOWHERE`](crate::plan::NOWHERE), in the given shape.
+pub(crate) fn picked(x: Tensor<4>, places: &[u32], fill: f32, shape: [usize; 4]) -> Tensor<4> {
+    let images = shape.iter().product::<usize>() / places.len();
+    let each = x.values.len() / images;
+    let of = |image: usize| places.iter().map(move |&at| if at == NONE { at } else { at + (image * each) as u32 });
+    x.picked(shape, (0..images).flat_map(of).collect(), fill)
 }
 
 /// For each place of a shape the sum of what its position along each axis adds.

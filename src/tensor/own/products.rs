@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::Tensor;
 use crate::formula::{Finish, Window};
 use crate::kernels::{After, Convolution, Depthwise, Planes, add_scaled, from_planes, to_planes};
+use crate::plan::NOWHERE as NONE;
 
 /// How a convolution moves.
 #[derive(Clone, Copy, Debug)]
@@ -263,7 +264,12 @@ pub fn max_pool2d(x: Tensor<4>, options: MaxPoolOptions) -> Tensor<4> {
             let rows = inside(0, at, height, kh);
             for columns in &columns {
                 let start = plane * height * width;
-                let mut best = start + rows[0] * width + columns[0];
+                // With gaps, a window can lie in the padding alone.
+                let (Some(first_row), Some(first_column)) = (rows.first(), columns.first()) else {
+                    index.push(NONE);
+                    continue;
+                };
+                let mut best = start + first_row * width + first_column;
                 for place in rows.iter().flat_map(|row| columns.iter().map(move |column| start + row * width + column))
                 {
                     let (number, greatest) = (x.values[place], x.values[best]);
@@ -275,7 +281,7 @@ pub fn max_pool2d(x: Tensor<4>, options: MaxPoolOptions) -> Tensor<4> {
             }
         }
     }
-    x.picked([images, channels, h, w], index, 0.)
+    x.picked([images, channels, h, w], index, f32::NEG_INFINITY)
 }
 
 /// The mean of each window.

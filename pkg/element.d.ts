@@ -1,0 +1,1 @@
+export { GradCamElement } from "./index.js";

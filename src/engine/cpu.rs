@@ -1,0 +1,549 @@
+//! A stretch of a plan, compiled for the CPU: parameters folded and packed, memory laid out, ready to run many times.
+//!
+//! Steps are fused first (`schedule.rs`). Values lie channels last, with a border of zeros where a convolution
+//! reads over the edge; concatenated values lie side by side from the start; memory is shared by values that do not live at
+//! the same time. Steps without a kernel run on burn.
+//!
+//! **Invariants.** A compiled program returns exactly the values it is asked for; only those between may be fused away. The
+//! reference engine defines what they are.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use super::reference::Reference;
+use super::{Engine, Images, Later, Stretch, WayBack, each_image};
+use crate::formula::{Combine, Finish, Function, PoolKind, Window};
+use crate::kernels::{self, After, Convolution, Depthwise, Map, Planes, Pool, PoolBack, Tiling, Winograd};
+use crate::order::arranged;
+use crate::plan::{Plan, Turned, ValueId};
+use crate::schedule::{Back, Form, Group, Kind, Life, addresses, groups, parents};
+
+/// The kernels, and the memory that all programs of a network share.
+pub(crate) struct Cpu {
+    reference: Rc<Reference>,
+    memory: Rc<RefCell<Vec<f32>>>,
+}
+
+impl Cpu {
+    pub(crate) fn new(reference: Rc<Reference>) -> Cpu {
+        Cpu { reference, memory: Rc::default() }
+    }
+}
+
+impl Engine for Cpu {
+    fn compile(&self, stretch: Stretch) -> Box<dyn super::Program> {
+        let program = Program::new(&self.reference.plan, &stretch);
+        Box::new(Compiled { program, reference: self.reference.clone(), memory: self.memory.clone() })
+    }
+
+    fn compile_back(&self, way: WayBack) -> Box<dyn super::Program> {
+        let Turned { plan, stretch, results } = Turned::new(&self.reference.plan, &way);
+        let reference = Rc::new(Reference::new(Rc::new(plan)));
+        let program = Program::new(&reference.plan, &stretch);
+        let program = Box::new(Compiled { program, reference, memory: self.memory.clone() });
+        Box::new(super::Back { program, results })
+    }
+
+    fn with_reference(&self, reference: Rc<Reference>) -> Rc<dyn Engine> {
+        Rc::new(Cpu::new(reference))
+    }
+}
+
+/// A program with what it runs by.
+struct Compiled {
+    program: Program,
+    reference: Rc<Reference>,
+    memory: Rc<RefCell<Vec<f32>>>,
+}
+
+impl super::Program for Compiled {
+    fn run<'a>(&'a self, inputs: &'a [Images<'a>], images: usize, skipped: usize) -> Later<'a> {
+        Box::pin(async move {
+            let mut memory = self.memory.borrow_mut();
+            Ok(each_image(images, |image| {
+                let inputs: Vec<&[f32]> = inputs.iter().map(|input| input.of(image)).collect();
+                self.program.run(&mut memory, &inputs, skipped, &self.reference)
+            }))
+        })
+    }
+}
+
+/// Compiled steps.
+struct Program {
+    inputs: Vec<(Placed, Border)>,
+    outputs: Vec<Placed>,
+    instructions: Vec<Instruction>,
+    /// How many numbers of memory it takes.
+    memory: usize,
+}
+
+/// Rows and columns of zeros around an image: before and after.
+type Border = [(usize, usize); 2];
+
+/// A value in memory.
+#[derive(Clone, Copy)]
+pub(super) struct Placed {
+    pub planes: Planes,
+    /// Whether the file's order is channels first; otherwise it is that of the memory.
+    pub channels_first: bool,
+    /// From a pixel to the next where nothing else lies between.
+    pub pixel: usize,
+}
+
+enum Instruction {
+    Border(Planes, Border, usize),
+    Convolution(Convolution),
+    Winograd(Winograd),
+    Depthwise(Depthwise),
+    Pool(Pool),
+    Map(Map),
+    Combine(Combine, [Planes; 2], Planes, Finish),
+    Fill(Planes, f32),
+    Copy([Planes; 2]),
+    Shuffle([Planes; 2], usize),
+    Clear(Planes),
+    PoolBack(PoolBack),
+    Slope(Function, [Planes; 2], Planes),
+    Spread([Planes; 2], f32),
+    StretchedSum([Planes; 2], Vec<f32>),
+    /// A step as burn runs it.
+    Step {
+        step: usize,
+        values: Vec<Placed>,
+        output: Placed,
+    },
+}
+
+impl Program {
+    fn new(plan: &Plan, stretch: &Stretch) -> Program {
+        let Stretch { steps, inputs, outputs } = stretch;
+        let groups = groups(plan, steps, outputs, usize::MAX);
+        let layout = Layout::new(plan, &groups, inputs, outputs);
+        layout.emit(groups, inputs, outputs)
+    }
+
+    /// Runs the steps for one image. `inputs` and the results, of which the first `skipped` are not wanted, are in the order
+    /// of the stretch, in the file's layout.
+    fn run(&self, memory: &mut Vec<f32>, inputs: &[&[f32]], skipped: usize, reference: &Reference) -> Vec<Vec<f32>> {
+        if memory.len() < self.memory {
+            memory.resize(self.memory, 0.);
+        }
+        for ((placed, border), values) in self.inputs.iter().zip(inputs) {
+            kernels::clear_border(memory, placed.planes, *border, placed.pixel);
+            placed.write(memory, values);
+        }
+        for instruction in &self.instructions {
+            match instruction {
+                Instruction::Border(planes, border, pixel) => kernels::clear_border(memory, *planes, *border, *pixel),
+                Instruction::Convolution(convolution) => convolution.run(memory),
+                Instruction::Winograd(convolution) => convolution.run(memory),
+                Instruction::Depthwise(convolution) => convolution.run(memory),
+                Instruction::Pool(pool) => pool.run(memory),
+                Instruction::Map(map) => map.run(memory),
+                Instruction::Combine(combine, operands, output, finish) => {
+                    kernels::combine(*combine, memory, *operands, *output, *finish);
+                }
+                Instruction::Fill(planes, value) => kernels::fill(memory, *planes, *value),
+                Instruction::Copy(planes) => kernels::copy(memory, *planes),
+                Instruction::Shuffle(planes, groups) => kernels::shuffle(memory, *planes, *groups),
+                Instruction::Clear(planes) => kernels::clear(memory, *planes),
+                Instruction::PoolBack(pool) => pool.run(memory),
+                Instruction::Slope(function, operands, output) => {
+                    kernels::slope(*function, memory, *operands, *output);
+                }
+                Instruction::Spread(planes, factor) => kernels::spread(memory, *planes, *factor),
+                Instruction::StretchedSum(planes, biases) => kernels::stretched_sum(memory, *planes, biases),
+                Instruction::Step { step, values, output } => {
+                    let mut values = values.iter();
+                    let result = reference.step(&reference.plan.steps[*step], 1, |_| {
+                        values.next().expect("each value operand was placed").read(memory)
+                    });
+                    output.write(memory, &result);
+                }
+            }
+        }
+        self.outputs[skipped..].iter().map(|placed| placed.read(memory)).collect()
+    }
+}
+
+impl Placed {
+    /// One row after the other, where that is the file's order.
+    pub(super) fn read(&self, memory: &[f32]) -> Vec<f32> {
+        if self.channels_first {
+            return kernels::to_planes(memory, self.planes);
+        }
+        let mut values = Vec::with_capacity(self.planes.height * self.planes.width * self.planes.channels);
+        for pixel in self.planes.pixels() {
+            values.extend_from_slice(&memory[pixel..pixel + self.planes.channels]);
+        }
+        values
+    }
+
+    pub(super) fn write(&self, memory: &mut [f32], values: &[f32]) {
+        if self.channels_first {
+            return kernels::from_planes(memory, self.planes, values);
+        }
+        for (pixel, values) in self.planes.pixels().zip(values.chunks_exact(self.planes.channels)) {
+            memory[pixel..pixel + values.len()].copy_from_slice(values);
+        }
+    }
+}
+
+/// A stretch of memory that one or several values lie in.
+#[derive(Clone, Copy)]
+struct Root {
+    form: Form,
+    border: Border,
+    /// From a pixel to the next.
+    pixel: usize,
+    /// When it is first written and last read; loading the inputs is time 0, group `i` time `i + 1`.
+    first: usize,
+    last: usize,
+    address: usize,
+}
+
+impl Root {
+    fn row(&self) -> usize {
+        (self.border[1].0 + self.form.width + self.border[1].1) * self.pixel
+    }
+
+    fn size(&self) -> usize {
+        // A vector may reach beyond the last pixel; what comes behind begins with a whole one, too.
+        ((self.border[0].0 + self.form.height + self.border[0].1) * self.row() + 4).next_multiple_of(4)
+    }
+
+    fn planes(&self) -> Planes {
+        let Form { height, width, channels, .. } = self.form;
+        let row = self.row();
+        let start = self.address + self.border[0].0 * row + self.border[1].0 * self.pixel;
+        Planes { start, row, pixel: self.pixel, height, width, channels }
+    }
+}
+
+/// Where all values lie.
+struct Layout<'a> {
+    plan: &'a Plan,
+    /// The value that a value is a part of, and the channel of it at which it begins.
+    parents: Vec<Option<(ValueId, usize)>>,
+    roots: HashMap<ValueId, Root>,
+    /// Where the transformed numbers of a group's convolution lie.
+    scratch: HashMap<usize, usize>,
+    memory: usize,
+}
+
+impl<'a> Layout<'a> {
+    fn new(plan: &'a Plan, groups: &[Group], inputs: &[ValueId], outputs: &[ValueId]) -> Layout<'a> {
+        let parents = parents(plan, groups);
+        let mut layout = Layout { plan, parents, roots: HashMap::new(), scratch: HashMap::new(), memory: 0 };
+        for &input in inputs {
+            layout.live(input, 0);
+        }
+        for (time, group) in groups.iter().enumerate() {
+            for &value in group.operands.iter().chain([&group.output]) {
+                layout.live(value, time + 1);
+            }
+            let border = match &group.kind {
+                Kind::Convolution { window, groups, .. } => Some(layout.border_for(group, window, *groups)),
+                Kind::Back(Back::Convolution { window, .. }) => Some(layout.border_back(group, window)),
+                _ => None,
+            };
+            if let Some(border) = border {
+                let (root, _) = layout.root(group.operands[0]);
+                let root = layout.roots.get_mut(&root).expect("it lives");
+                for (own, wanted) in root.border.iter_mut().zip(border) {
+                    *own = (own.0.max(wanted.0), own.1.max(wanted.1));
+                }
+            }
+        }
+        for &output in outputs {
+            layout.live(output, usize::MAX);
+        }
+        for root in layout.roots.values_mut() {
+            // A picture's pixels lie as close as they can; everything else is written in whole vectors.
+            let picture = root.first == 0 && root.form.channels < 4;
+            root.pixel = if picture { root.form.channels } else { root.form.channels.next_multiple_of(4) };
+        }
+        layout.place(groups);
+        layout
+    }
+
+    fn form(&self, value: ValueId) -> Form {
+        Form::of(&self.plan.values[value.0].shape)
+    }
+
+    /// The value that a value lies in, and at which channel.
+    fn root(&self, value: ValueId) -> (ValueId, usize) {
+        let (mut at, mut channel) = (value, 0);
+        while let Some((parent, offset)) = self.parents[at.0] {
+            (at, channel) = (parent, channel + offset);
+        }
+        (at, channel)
+    }
+
+    /// Notes that a value is needed at a time.
+    fn live(&mut self, value: ValueId, time: usize) {
+        let (id, _) = self.root(value);
+        let form = self.form(id);
+        let new = Root { form, border: [(0, 0); 2], pixel: 0, first: time, last: time, address: 0 };
+        let root = self.roots.entry(id).or_insert(new);
+        root.last = root.last.max(time);
+    }
+
+    fn tiling(&self, group: &Group, window: &Window, groups: usize) -> Option<Tiling> {
+        let sides = |form: Form| [form.channels, form.height, form.width];
+        Tiling::of(window, groups, sides(self.form(group.operands[0])), sides(self.form(group.output)))
+    }
+
+    /// What a convolution reads around its input.
+    fn border_for(&self, group: &Group, window: &Window, groups: usize) -> Border {
+        let (x, out) = (self.form(group.operands[0]), self.form(group.output));
+        let (input, output) = ([x.height, x.width], [out.height, out.width]);
+        let needed = match self.tiling(group, window, groups) {
+            Some(tiling) => tiling.needed(output, window.padding),
+            None => std::array::from_fn(|i| {
+                let reach = (output[i] - 1) * window.stride[i] + (window.kernel[i] - 1) * window.dilation[i] + 1;
+                reach.saturating_sub(window.padding[i])
+            }),
+        };
+        std::array::from_fn(|i| (window.padding[i], needed[i].saturating_sub(input[i])))
+    }
+
+    /// What a strided convolution on the way back reads around its input.
+    fn border_back(&self, group: &Group, window: &Window) -> Border {
+        let (given, out) = (self.form(group.operands[0]), self.form(group.output));
+        let sides = [(given.height, out.height), (given.width, out.width)];
+        std::array::from_fn(|i| {
+            let (input, output) = (sides[i].0 as isize, sides[i].1);
+            let mut border = (0, 0);
+            for phase in window.phases(i).into_iter().filter(|phase| !phase.taps.is_empty()) {
+                let places = output.saturating_sub(phase.start).div_ceil(window.stride[i]) as isize;
+                let end = phase.first + places + phase.taps.len() as isize - 1;
+                border.0 = border.0.max((-phase.first).max(0) as usize);
+                border.1 = border.1.max((end - input).max(0) as usize);
+            }
+            border
+        })
+    }
+
+    /// Gives each root its address, and each transformed convolution a place for its numbers.
+    fn place(&mut self, groups: &[Group]) {
+        // One order for equal things, whatever that of the map is.
+        let roots: Vec<ValueId> = arranged(self.roots.keys().copied().collect(), &|a: &ValueId, b| a.cmp(b));
+        let mut scratch = Vec::new();
+        let life = |root: &Root| Life { size: root.size(), first: root.first, last: root.last };
+        let mut lives: Vec<Life> = roots.iter().map(|id| life(&self.roots[id])).collect();
+        for (index, group) in groups.iter().enumerate() {
+            if let Kind::Convolution { window, groups, .. } = &group.kind
+                && let Some(tiling) = self.tiling(group, window, *groups)
+            {
+                let size = tiling.scratch(self.form(group.operands[0]).channels, self.planes(group.output));
+                scratch.push(index);
+                lives.push(Life { size, first: index + 1, last: index + 1 });
+            }
+        }
+        let (addresses, memory) = addresses(&lives);
+        let (of_roots, of_scratch) = addresses.split_at(roots.len());
+        for (id, &address) in roots.iter().zip(of_roots) {
+            self.roots.get_mut(id).expect("it was counted").address = address;
+        }
+        self.scratch = scratch.into_iter().zip(of_scratch.iter().copied()).collect();
+        self.memory = memory;
+    }
+
+    fn planes(&self, value: ValueId) -> Planes {
+        let (root, channel) = self.root(value);
+        let planes = self.roots[&root].planes();
+        Planes { start: planes.start + channel, channels: self.form(value).channels, ..planes }
+    }
+
+    fn placed(&self, value: ValueId) -> Placed {
+        let root = &self.roots[&self.root(value).0];
+        Placed { planes: self.planes(value), channels_first: self.form(value).channels_first, pixel: root.pixel }
+    }
+
+    /// A step without a kernel.
+    fn step(&self, group: &Group) -> Instruction {
+        let values = group.operands.iter().map(|&value| self.placed(value)).collect();
+        Instruction::Step { step: group.last, values, output: self.placed(group.output) }
+    }
+
+    fn emit(self, groups: Vec<Group>, inputs: &[ValueId], outputs: &[ValueId]) -> Program {
+        let mut instructions = Vec::new();
+        let border = |value: ValueId| self.roots[&self.root(value).0].border;
+        let mut clean: HashSet<ValueId> = inputs.iter().map(|&input| self.root(input).0).collect();
+        for (index, group) in groups.into_iter().enumerate() {
+            let (root, _) = self.root(group.output);
+            if clean.insert(root) && self.roots[&root].border != [(0, 0); 2] {
+                let root = &self.roots[&root];
+                instructions.push(Instruction::Border(root.planes(), root.border, root.pixel));
+            }
+            let output = self.planes(group.output);
+            let operands: Vec<Planes> = group.operands.iter().map(|&value| self.planes(value)).collect();
+            let planes = [operands[0], output];
+            match group.kind {
+                Kind::Convolution { window, groups, weights, ref bias, ref affine, addend, function } => {
+                    let weights = weights.numbers(self.plan);
+                    let (finish, then) = match function {
+                        Function::Finish(finish) => (finish, None),
+                        function => (Finish::PLAIN, Some(function)),
+                    };
+                    let addend = addend.map(|value| self.planes(value));
+                    let after = After { bias: bias.clone(), affine: affine.clone(), addend, finish };
+                    let depthwise = groups > 1 && groups == planes[0].channels && groups == output.channels;
+                    instructions.push(if let Some(tiling) = self.tiling(&group, &window, groups) {
+                        let scratch = self.scratch[&index];
+                        Instruction::Winograd(Winograd::new(tiling, planes, window.padding, &weights, &after, scratch))
+                    } else if depthwise {
+                        Instruction::Depthwise(Depthwise::new(planes, window, &weights, &after))
+                    } else {
+                        Instruction::Convolution(Convolution::new(planes, window, groups, &weights, &after))
+                    });
+                    if let Some(function) = then {
+                        let (scale, shift) = (vec![1.; output.channels], vec![0.; output.channels]);
+                        instructions.push(Instruction::Map(Map::new([output; 2], &scale, &shift, function)));
+                    }
+                }
+                Kind::Pool { window, kind, factors } => {
+                    instructions.push(Instruction::Pool(Pool::new(planes, window, kind, factors)));
+                }
+                Kind::Map { scale, shift, function } => {
+                    instructions.push(Instruction::Map(Map::new(planes, &scale, &shift, function)));
+                }
+                Kind::Combine { combine, finish } => {
+                    instructions.push(Instruction::Combine(combine, [operands[0], operands[1]], output, finish));
+                }
+                Kind::Concat => {
+                    let mut channel = 0;
+                    for (&value, &operand) in group.operands.iter().zip(&operands) {
+                        let part = Planes { start: output.start + channel, channels: operand.channels, ..output };
+                        if self.parents[value.0] != Some((group.output, channel)) {
+                            instructions.push(Instruction::Copy([operand, part]));
+                        }
+                        channel += operand.channels;
+                    }
+                }
+                Kind::View { channel } => {
+                    if self.parents[group.output.0].is_none_or(|(parent, _)| parent != group.operands[0]) {
+                        let part = Planes { start: planes[0].start + channel, channels: output.channels, ..planes[0] };
+                        instructions.push(Instruction::Copy([part, output]));
+                    }
+                }
+                Kind::Pick { start, step } => {
+                    let from = planes[0];
+                    let part = Planes {
+                        start: from.start + start[0] * from.row + start[1] * from.pixel,
+                        row: from.row * step[0],
+                        pixel: from.pixel * step[1],
+                        ..output
+                    };
+                    instructions.push(Instruction::Copy([part, output]));
+                }
+                Kind::Pad { before: [channel, y, x], value } => {
+                    let from = planes[0];
+                    let start = output.start + y * output.row + x * output.pixel + channel;
+                    instructions.push(Instruction::Fill(output, value));
+                    instructions.push(Instruction::Copy([from, Planes { start, ..from }.strided_like(output)]));
+                }
+                Kind::Shuffle { groups } => instructions.push(Instruction::Shuffle(planes, groups)),
+                Kind::Back(Back::Convolution { window, groups, weights }) => {
+                    let numbers = weights.numbers(self.plan);
+                    strided_back(&mut instructions, planes, &window, groups, &numbers);
+                }
+                Kind::Back(Back::MaxPool(window)) => {
+                    let pool = PoolBack::new([operands[0], operands[1], output], window, PoolKind::Max, vec![1.]);
+                    instructions.push(Instruction::PoolBack(pool));
+                }
+                Kind::Back(Back::SumPool { window, factors }) => {
+                    let pool = PoolBack::new([output, operands[0], output], window, PoolKind::Sum, factors);
+                    instructions.push(Instruction::PoolBack(pool));
+                }
+                Kind::Back(Back::Spread { factor }) => instructions.push(Instruction::Spread(planes, factor)),
+                Kind::Back(Back::StretchedSum { biases }) => {
+                    let biases = self.plan.constants[biases].values.clone();
+                    instructions.push(Instruction::StretchedSum(planes, biases));
+                }
+                Kind::Back(Back::Slope(function)) => {
+                    instructions.push(Instruction::Slope(function, [operands[0], operands[1]], output));
+                }
+                Kind::Back(Back::Place { start, step }) => {
+                    let from = planes[0];
+                    let part = Planes {
+                        start: output.start + start[0] * output.row + start[1] * output.pixel,
+                        row: output.row * step[0],
+                        pixel: output.pixel * step[1],
+                        ..from
+                    };
+                    instructions.push(Instruction::Clear(output));
+                    instructions.push(Instruction::Copy([from, part]));
+                }
+                #[cfg(feature = "gpu")]
+                Kind::Product { .. } => instructions.push(self.step(&group)),
+                Kind::Step => instructions.push(self.step(&group)),
+            }
+        }
+        Program {
+            inputs: inputs.iter().map(|&value| (self.placed(value), border(value))).collect(),
+            outputs: outputs.iter().map(|&value| self.placed(value)).collect(),
+            instructions,
+            memory: self.memory,
+        }
+    }
+}
+
+/// The gradient by the input of a strided convolution: one convolution for each phase of rows and columns.
+///
+/// `turned` are its weights with inputs and outputs swapped and windows turned round.
+fn strided_back(
+    instructions: &mut Vec<Instruction>,
+    [from, to]: [Planes; 2],
+    window: &Window,
+    groups: usize,
+    turned: &[f32],
+) {
+    let [kh, kw] = window.kernel;
+    let after = After { bias: vec![0.; to.channels], affine: None, addend: None, finish: Finish::PLAIN };
+    for rows in window.phases(0) {
+        for columns in window.phases(1) {
+            let places = |side: usize, start: usize, i: usize| side.saturating_sub(start).div_ceil(window.stride[i]);
+            let part = Planes {
+                start: to.start + rows.start * to.row + columns.start * to.pixel,
+                row: to.row * window.stride[0],
+                pixel: to.pixel * window.stride[1],
+                height: places(to.height, rows.start, 0),
+                width: places(to.width, columns.start, 1),
+                channels: to.channels,
+            };
+            if part.height * part.width == 0 {
+                continue;
+            }
+            let kernel = [rows.taps.len(), columns.taps.len()];
+            if kernel.contains(&0) {
+                instructions.push(Instruction::Clear(part));
+                continue;
+            }
+            // Taps of the turned window: the last of its own is the first.
+            let picked: Vec<f32> = turned
+                .chunks_exact(kh * kw)
+                .flat_map(|taps| {
+                    let tap = move |y: usize, x: usize| taps[(kh - 1 - y) * kw + kw - 1 - x];
+                    rows.taps.iter().flat_map(|&y| columns.taps.iter().map(move |&x| tap(y, x))).collect::<Vec<_>>()
+                })
+                .collect();
+            let skip = [rows.first.max(0) as usize, columns.first.max(0) as usize];
+            let shifted = Planes {
+                start: from.start + skip[0] * from.row + skip[1] * from.pixel,
+                height: from.height.saturating_sub(skip[0]),
+                width: from.width.saturating_sub(skip[1]),
+                ..from
+            };
+            let padding = [(-rows.first).max(0) as usize, (-columns.first).max(0) as usize];
+            let piece = Window { kernel, stride: [1, 1], padding, dilation: [1, 1] };
+            let depthwise = groups > 1 && groups == from.channels && groups == to.channels;
+            instructions.push(match depthwise {
+                true => Instruction::Depthwise(Depthwise::new([shifted, part], piece, &picked, &after)),
+                false => Instruction::Convolution(Convolution::new([shifted, part], piece, groups, &picked, &after)),
+            });
+        }
+    }
+}

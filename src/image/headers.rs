@@ -1,0 +1,130 @@
+//! What is read from a file's headers before a decoder gets it.
+
+use image::ImageFormat;
+use image::metadata::Orientation;
+
+/// Whether a file has more than the one frame that is decoded.
+pub(super) fn is_animated(format: ImageFormat, bytes: &[u8]) -> bool {
+    match format {
+        ImageFormat::Gif => has_second_frame(bytes) == Some(true),
+        ImageFormat::WebP => bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 != 0),
+        ImageFormat::Png => {
+            // The chunk stands before the pixels and begins with the number of frames.
+            let control = chunks(bytes).take_while(|chunk| chunk.kind != *b"IDAT").find(|chunk| chunk.kind == *b"acTL");
+            control
+                .and_then(|chunk| bytes.get(chunk.at + 8..chunk.at + 12))
+                .is_some_and(|frames| *frames > [0, 0, 0, 1][..])
+        }
+        _ => false,
+    }
+}
+
+/// Whether another frame follows a GIF file's first one.
+fn has_second_frame(bytes: &[u8]) -> Option<bool> {
+    let first = first_gif_frame(bytes)?;
+    let end = gif_blocks_end(bytes, first + 11 + color_table(*bytes.get(first + 9)?))?;
+    Some(gif_frame_from(bytes, end).is_some())
+}
+
+/// The bytes of a GIF file's colour table.
+fn color_table(packed: u8) -> usize {
+    if packed & 0x80 == 0 { 0 } else { 6 << (packed & 7) }
+}
+
+fn first_gif_frame(bytes: &[u8]) -> Option<usize> {
+    gif_frame_from(bytes, 13 + color_table(*bytes.get(10)?))
+}
+
+/// Where the next frame begins, extensions skipped.
+fn gif_frame_from(bytes: &[u8], mut at: usize) -> Option<usize> {
+    while *bytes.get(at)? == 0x21 {
+        at = gif_blocks_end(bytes, at + 2)?;
+    }
+    (bytes[at] == 0x2c).then_some(at)
+}
+
+/// Behind a chain of blocks, each led by its length.
+fn gif_blocks_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    while *bytes.get(at)? != 0 {
+        at += 1 + usize::from(bytes[at]);
+    }
+    Some(at + 1)
+}
+
+/// A piece of a PNG file: its kind, where it begins and where the next one does, which may be behind the file's end.
+struct Chunk {
+    kind: [u8; 4],
+    at: usize,
+    next: usize,
+}
+
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk> {
+    let mut at = 8usize;
+    std::iter::from_fn(move || {
+        let &[a, b, c, d, ref kind @ ..] = bytes.get(at..)?.first_chunk::<8>()?;
+        let next = at.checked_add(u32::from_be_bytes([a, b, c, d]) as usize)?.checked_add(12)?;
+        let chunk = Chunk { kind: *kind, at, next };
+        at = next;
+        Some(chunk)
+    })
+}
+
+/// A PNG file whose end chunk is missing, with one. Files whose pixels end too early stay as they are.
+pub(super) fn with_end(bytes: &[u8]) -> Option<Vec<u8>> {
+    const END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
+    let mut end = None;
+    for chunk in chunks(bytes) {
+        let is_whole = chunk.next <= bytes.len();
+        match (&chunk.kind, is_whole) {
+            (b"IEND", true) | (b"IDAT", false) => return None,
+            (b"IDAT", true) => end = Some(chunk.next),
+            (_, true) => end = end.map(|_| chunk.next),
+            (_, false) => {}
+        }
+    }
+    Some([bytes.get(..end?)?, END].concat())
+}
+
+/// A GIF file whose first frame is larger than its screen, with a screen that holds it, as Pillow and browsers show it.
+pub(super) fn with_room(bytes: &[u8]) -> Option<Vec<u8>> {
+    let number = |at: usize| Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let at = first_gif_frame(bytes)?;
+    let screen = [number(6)?, number(8)?];
+    let needed = [0, 2].map(|axis| Some(number(at + 1 + axis)?.saturating_add(number(at + 5 + axis)?)));
+    let room = [screen[0].max(needed[0]?), screen[1].max(needed[1]?)];
+    (room != screen).then(|| [&bytes[..6], &room[0].to_le_bytes(), &room[1].to_le_bytes(), &bytes[10..]].concat())
+}
+
+/// How EXIF data, from its TIFF header on, asks for the picture to be turned: a number of any integer type, and the first of
+/// several, as Pillow takes it.
+pub(super) fn orientation(exif: &[u8]) -> Option<Orientation> {
+    const ORIENTATION: u64 = 0x0112;
+    let is_big = match exif.get(..4)? {
+        b"MM\0*" => true,
+        b"II*\0" => false,
+        _ => return None,
+    };
+    let number = |at: usize, size: usize| -> Option<u64> {
+        let bytes = exif.get(at..at.checked_add(size)?)?;
+        let join = |number: u64, &byte: &u8| number << 8 | u64::from(byte);
+        Some(if is_big { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) })
+    };
+    let list = number(4, 4)? as usize;
+    let count = number(list, 2)? as usize;
+    for entry in (0..count).map(|index| list + 2 + 12 * index) {
+        if number(entry, 2)? != ORIENTATION {
+            continue;
+        }
+        let size: usize = match number(entry + 2, 2)? {
+            3 | 8 => 2,
+            4 | 9 => 4,
+            _ => return None,
+        };
+        // Four bytes stand here, more elsewhere.
+        let length = size.checked_mul(number(entry + 4, 4)? as usize).filter(|&length| length > 0)?;
+        let at = if length <= 4 { entry + 8 } else { number(entry + 8, 4)? as usize };
+        exif.get(at..at.checked_add(length)?)?;
+        return Orientation::from_exif(number(at, size)?.try_into().ok()?);
+    }
+    None
+}

@@ -1,0 +1,267 @@
+//! What a file may take: counted before anything is allocated or looped over, so that a few hundred bytes can't ask for
+//! gigabytes or hours.
+//!
+//! Networks that exist stay far below; what a file brings along itself (parameters) counts by its own size.
+//!
+//! **Invariants.** Sums saturate: no size of a file overflows them, on 32 bits either.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+
+use super::host::{Host, grown};
+use crate::error::shortened;
+use crate::plan::work::product;
+use crate::plan::{Op, Plan, Source, Step, ValueId, rank4};
+use crate::{Error, ErrorKind, Result};
+
+/// Nodes, attributes, tensors and other messages of a file. Each takes up to some hundred bytes once it is read.
+pub(super) const MAX_MESSAGES: usize = 1 << 20;
+
+/// Steps of a network. Large ones have some thousand.
+const MAX_STEPS: u64 = 20_000;
+
+/// Multiplications and additions of one run: some minutes in a browser. The largest vision transformers have 2·10¹¹.
+const MAX_WORK: u64 = 1 << 40;
+
+/// The same for what is computed of constants while loading: a second or two.
+const MAX_FOLDED_WORK: u64 = 1 << 31;
+
+/// Numbers that are read and computed of constants while loading, beside eight for each byte of the file. Results count
+/// twice, and integers, which are kept in eight bytes, eight times.
+const MAX_FOLDED: u64 = 1 << 29;
+
+/// Bytes of parameters and values at a time, beside four for each byte of the file: parameters are held as they are and
+/// in the order in which kernels read them. VGG-19 takes 1.5 GiB.
+const MAX_MEMORY: u64 = 7 << 28;
+
+/// Beyond this no browser gives memory to one instance.
+const MAX_TOTAL: u64 = 7 << 29;
+
+/// Scores that a network may have.
+pub(super) const MAX_CLASSES: usize = 1_000_000;
+
+/// Entries of a file's metadata.
+pub(super) const MAX_METADATA: usize = 10_000;
+
+/// What one node counts as, in numbers, whatever it does.
+const NODE: usize = 1 << 10;
+
+/// What one place of a list counts as, in numbers: places are computed one by one.
+const PLACE: usize = 8;
+
+/// What is left of what a file may take. Once something was asked for that is not left, everything is refused, so that
+/// who can't fail goes on with nothing and the node is refused in the end.
+pub(super) struct Budget {
+    /// Of the file.
+    bytes: u64,
+    steps: Cell<u64>,
+    work: Cell<u64>,
+    folded_work: Cell<u64>,
+    folded: Cell<u64>,
+    /// Numbers of the constants that steps hold.
+    held: Cell<u64>,
+    refusal: RefCell<Option<String>>,
+}
+
+/// Whether it was there; if not, what was too much.
+type Taken = std::result::Result<(), String>;
+
+impl Budget {
+    /// For a file of so many bytes.
+    pub fn new(bytes: usize) -> Budget {
+        let bytes = bytes as u64;
+        Budget {
+            bytes,
+            steps: Cell::new(MAX_STEPS),
+            work: Cell::new(MAX_WORK),
+            folded_work: Cell::new(MAX_FOLDED_WORK),
+            folded: Cell::new(folded(bytes)),
+            held: Cell::new(memory(bytes) / 4),
+            refusal: RefCell::new(None),
+        }
+    }
+
+    /// What was too much, if something was.
+    pub fn refusal(&self) -> Option<String> {
+        self.refusal.borrow().clone()
+    }
+
+    /// Takes a node of the file.
+    pub fn node(&self) -> Taken {
+        self.fold(NODE)
+    }
+
+    /// Takes numbers that are read while loading.
+    pub fn fold(&self, numbers: usize) -> Taken {
+        let most = || format!("more than {} numbers would be computed of constants while loading", folded(self.bytes));
+        self.take(&self.folded, numbers as u64, most)
+    }
+
+    /// The same for a result, which stays.
+    pub fn fold_result(&self, result: &Host) -> Taken {
+        let times = if result.as_ints().is_some() { 8 } else { 2 };
+        self.fold(result.len().saturating_mul(times))
+    }
+
+    /// The same for a list of places.
+    pub fn places(&self, count: usize) -> Taken {
+        self.fold(count.saturating_mul(PLACE))
+    }
+
+    /// Takes the work of a step on constants.
+    pub fn fold_work(&self, work: u64) -> Taken {
+        self.take(&self.folded_work, work, || {
+            format!(
+                "what is computed of constants while loading would take more than {MAX_FOLDED_WORK} multiplications"
+            )
+        })
+    }
+
+    /// Takes a step of the network, with its work.
+    pub fn step(&self, work: u64) -> Taken {
+        self.take(&self.steps, 1, || format!("the network would have more than {MAX_STEPS} steps"))?;
+        self.take(&self.work, work, || {
+            format!("with this node, which takes {work}, one run would take more than {MAX_WORK} multiplications")
+        })
+    }
+
+    /// Takes the numbers of a constant that a step holds.
+    pub fn hold(&self, numbers: usize) -> Taken {
+        self.take(&self.held, numbers as u64, || self.too_much_held())
+    }
+
+    /// Whether steps could hold so many more numbers.
+    pub fn could_hold(&self, numbers: usize) -> bool {
+        // Nothing is taken yet: the steps may turn out to be one constant.
+        let left = Cell::new(self.held.get());
+        self.take(&left, numbers as u64, || self.too_much_held()).is_ok()
+    }
+
+    fn too_much_held(&self) -> String {
+        format!("the network's parameters would take more than {} MiB", memory(self.bytes) >> 20)
+    }
+
+    fn take(&self, left: &Cell<u64>, amount: u64, refusal: impl Fn() -> String) -> Taken {
+        match (self.refusal(), left.get().checked_sub(amount)) {
+            (None, Some(rest)) => {
+                left.set(rest);
+                Ok(())
+            }
+            (earlier, _) => {
+                let refusal = earlier.unwrap_or_else(refusal);
+                *self.refusal.borrow_mut() = Some(refusal.clone());
+                Err(refusal)
+            }
+        }
+    }
+}
+
+/// How many numbers may be computed of constants, for a file of so many bytes.
+fn folded(bytes: u64) -> u64 {
+    MAX_FOLDED.saturating_add(bytes.saturating_mul(8))
+}
+
+/// The bytes that a network from a file of so many may take.
+fn memory(bytes: u64) -> u64 {
+    MAX_MEMORY.saturating_add(bytes.saturating_mul(4)).min(MAX_TOTAL)
+}
+
+/// How many numbers a value takes in memory: channels in whole vectors.
+fn numbers(shape: &[usize]) -> u64 {
+    let mut shape = rank4(shape);
+    let channels = if shape[0] == 1 && shape[2] * shape[3] > 1 { 1 } else { 3 };
+    shape[channels] = shape[channels].next_multiple_of(4);
+    product(&shape)
+}
+
+/// How many numbers a step takes beside its operands and its result, at the time it runs.
+fn passing(op: &Op, x: &[usize], shape: &[usize]) -> u64 {
+    match op {
+        // The input again, within its border.
+        Op::Convolution { padding, .. } | Op::AveragePool { padding, .. } => {
+            let [n, channels, height, width] = rank4(x);
+            let (rows, columns) = (height + padding[0].0 + padding[0].1, width + padding[1].0 + padding[1].1);
+            product(&[n, channels.next_multiple_of(4), rows, columns])
+        }
+        Op::LocalResponse { .. } | Op::Normalize { .. } | Op::Softmax { .. } => numbers(shape).saturating_mul(2),
+        Op::Resample => numbers(x).saturating_add(numbers(shape)),
+        _ => 0,
+    }
+}
+
+/// How many numbers the weights of a step take in the order of the kernels.
+fn packed(op: &Op, weights: [usize; 4]) -> u64 {
+    match op {
+        Op::Convolution { stride, groups, .. } => {
+            let [outputs, inputs, rows, columns] = weights;
+            // The fast way for 3 × 3 has 6 × 6 instead.
+            let times = if *groups == 1 && [rows, columns] == [3, 3] && *stride == [1, 1] { 4 } else { 1 };
+            product(&[times, outputs.next_multiple_of(8), inputs.next_multiple_of(4), rows, columns])
+        }
+        Op::Linear { .. } => product(&weights),
+        _ => 0,
+    }
+}
+
+/// Whether what is computed of constants can be: nothing is empty, and the result fits, and what the step takes beside it.
+pub(super) fn folds(op: &Op, operands: &[[usize; 4]], shape: &[usize]) -> bool {
+    if shape.len() > 4 || shape.contains(&0) || operands.iter().any(|operand| operand.contains(&0)) {
+        return false;
+    }
+    let largest = operands.iter().map(|operand| operand.iter().product()).max().unwrap_or(0);
+    let passing = operands.first().map_or(0, |x| passing(op, x, shape));
+    grown(shape, largest).is_some() && passing <= (1 << 24).max(8 * largest as u64)
+}
+
+/// How many numbers a step holds in lists of its own.
+fn listed(op: &Op) -> u64 {
+    match op {
+        Op::Pick { places, .. } => places.len() as u64,
+        Op::Select { indices, .. } => indices.len() as u64,
+        _ => 0,
+    }
+}
+
+/// Checks that the parameters of a plan and the values that live at the same time fit in memory.
+///
+/// # Errors
+/// `UnsupportedError` with the figure and the node at which it is reached.
+pub(super) fn check_memory(plan: &Plan, bytes: usize) -> Result<()> {
+    let values = |step: &Step| -> HashSet<ValueId> {
+        let values = step.inputs.iter().map(|source| if let Source::Value(id) = source { Some(*id) } else { None });
+        values.flatten().collect()
+    };
+    let mut last_use: HashMap<ValueId, usize> = HashMap::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        last_use.extend(values(step).into_iter().map(|value| (value, index)));
+    }
+    let shape = |value: ValueId| plan.values[value.0].shape.as_slice();
+    let mut parameters: u64 = plan.constants.iter().map(|constant| constant.values.len() as u64).sum();
+    let mut live = numbers(shape(ValueId(0)));
+    for (index, step) in plan.steps.iter().enumerate() {
+        parameters = parameters.saturating_add(listed(&step.op));
+        if let Some(Source::Constant(weights)) = step.inputs.get(1) {
+            parameters = parameters.saturating_add(packed(&step.op, plan.constants[*weights].shape));
+        }
+        live = live.saturating_add(numbers(shape(step.output)));
+        let x = if let Some(Source::Value(x)) = step.inputs.first() { shape(*x) } else { &[] };
+        let sum = parameters.saturating_add(live).saturating_add(passing(&step.op, x, shape(step.output)));
+        if sum.saturating_mul(4) > memory(bytes as u64) {
+            let name = if step.node.is_empty() { &plan.values[step.output.0].name } else { &step.node };
+            let message = format!(
+                "node `{}` ({}): the network needs {} MiB of memory here, {} of them for parameters; up to {} MiB are \
+                 accepted for a file of its size",
+                shortened(name),
+                step.operator,
+                sum.saturating_mul(4) >> 20,
+                parameters.saturating_mul(4) >> 20,
+                memory(bytes as u64) >> 20,
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        for value in values(step).into_iter().filter(|value| last_use[value] == index) {
+            live = live.saturating_sub(numbers(shape(value)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,619 @@
+//! Damaged and hostile models: each is refused with a sentence that names the node or the figure, or gives the right
+//! numbers, in little time. None panics.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use gradcam_web::cam::{ExplainOptions, Method, Prediction};
+use gradcam_web::image::Image;
+use gradcam_web::preprocess::{Preprocess, input_from_image};
+use gradcam_web::{Device, ErrorKind, onnx};
+use pollster::block_on;
+use prost::Message;
+
+#[allow(dead_code, reason = "the loader reads more than these models have")]
+#[path = "../../src/onnx/proto.rs"]
+mod proto;
+
+/// What any of these files may take, on a slow machine without optimisation.
+const MOST: Duration = Duration::from_secs(20);
+
+/// How long this thread has worked, whatever else the machine does; where the system does not tell, how long ago the
+/// beginning is.
+fn worked(epoch: &Instant) -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = told.and_then(|text| text.split(' ').next()?.parse().ok());
+    nanoseconds.map_or_else(|| epoch.elapsed(), Duration::from_nanos)
+}
+
+const FLOAT: i32 = 1;
+const INT64: i32 = 7;
+
+fn floats(name: &str, dims: &[i64], values: Vec<f32>) -> proto::Tensor {
+    let (name, data_type) = (Some(name.to_owned()), Some(FLOAT));
+    proto::Tensor { name, dims: dims.to_vec(), data_type, float_data: values, ..Default::default() }
+}
+
+fn ints(name: &str, values: &[i64]) -> proto::Tensor {
+    let (name, data_type) = (Some(name.to_owned()), Some(INT64));
+    let dims = vec![values.len() as i64];
+    proto::Tensor { name, dims, data_type, int64_data: values.to_vec(), ..Default::default() }
+}
+
+fn info(name: &str, dims: &[i64]) -> proto::ValueInfo {
+    let dim = dims.iter().map(|&side| proto::Dimension { value: Some(side) }).collect();
+    let tensor = proto::TensorType { element: Some(FLOAT), shape: Some(proto::Shape { dim }) };
+    proto::ValueInfo { name: Some(name.into()), r#type: Some(proto::Type { tensor: Some(tensor) }) }
+}
+
+fn node(operator: &str, inputs: &[&str], output: &str) -> proto::Node {
+    let input = inputs.iter().map(|&name| name.to_owned()).collect();
+    proto::Node { input, output: vec![output.into()], operator: Some(operator.into()), ..Default::default() }
+}
+
+impl proto::Node {
+    fn int(mut self, name: &str, value: i64) -> Self {
+        self.attribute.push(proto::Attribute { name: Some(name.into()), i: Some(value), ..Default::default() });
+        self
+    }
+
+    fn ints(mut self, name: &str, values: &[i64]) -> Self {
+        let ints = values.to_vec();
+        self.attribute.push(proto::Attribute { name: Some(name.into()), ints, ..Default::default() });
+        self
+    }
+
+    fn text(mut self, name: &str, value: &'static str) -> Self {
+        let s = Some(value.into());
+        self.attribute.push(proto::Attribute { name: Some(name.into()), s, ..Default::default() });
+        self
+    }
+}
+
+fn model(graph: proto::Graph) -> proto::Model {
+    let opset = proto::OperatorSet { domain: None, version: Some(17) };
+    proto::Model { graph: Some(graph), opset_import: vec![opset], ..Default::default() }
+}
+
+/// A classifier of four channels of 8 × 6 places and three classes, with `nodes` from `r` to `x` between.
+fn classifier(nodes: Vec<proto::Node>, constants: Vec<proto::Tensor>) -> proto::Model {
+    let spread = |count: usize| (0..count).map(|i| (i * 7 % 11) as f32 / 11. - 0.4).collect();
+    let mut initializer =
+        vec![floats("k", &[4, 3, 3, 3], spread(108)), floats("w", &[4, 3], spread(12)), floats("b", &[3], vec![0.; 3])];
+    initializer.extend(constants);
+    let mut all = vec![node("Conv", &["input", "k"], "c").ints("pads", &[1, 1, 1, 1]), node("Relu", &["c"], "r")];
+    all.extend(nodes);
+    all.extend([
+        node("GlobalAveragePool", &["x"], "g"),
+        node("Flatten", &["g"], "f"),
+        node("Gemm", &["f", "w", "b"], "scores"),
+    ]);
+    let (input, output) = (vec![info("input", &[1, 3, 8, 6])], vec![info("scores", &[1, 3])]);
+    model(proto::Graph { node: all, initializer, input, output, ..Default::default() })
+}
+
+/// Loads and, if that succeeds, runs.
+fn outcome(model: &proto::Model) -> Result<Vec<f32>, (ErrorKind, String)> {
+    let bytes = model.encode_to_vec();
+    let epoch = Instant::now();
+    let started = worked(&epoch);
+    let outcome = onnx::load(&bytes, &Default::default(), &Device::cpu());
+    let outcome = outcome.map_err(|error| (error.kind(), error.message().to_owned())).map(|network| {
+        let input = *network.input();
+        let count = input.channels * input.width as usize * input.height as usize;
+        let values: Vec<f32> = (0..count).map(|i| (i % 5) as f32 / 5.).collect();
+        block_on(Prediction::new(Rc::new(network), &values)).unwrap().scores().to_vec()
+    });
+    let took = worked(&epoch).saturating_sub(started);
+    assert!(took < MOST, "it took {took:?}");
+    outcome
+}
+
+#[track_caller]
+fn refused(model: &proto::Model, kind: ErrorKind, words: &[&str]) {
+    let (found, message) = outcome(model).expect_err("it is to be refused");
+    assert_eq!(found, kind, "{message}");
+    assert!(message.len() < 5000, "{} bytes", message.len());
+    for word in words {
+        assert!(message.contains(word), "no `{word}` in: {message}");
+    }
+}
+
+/// One node of an input and constants, by the graph's own inputs and result.
+#[track_caller]
+fn gives(node: proto::Node, constants: Vec<proto::Tensor>, input: (&[usize], &[f32]), expected: &[f32]) {
+    let output = vec![info(&node.output[0], &[])];
+    let dims: Vec<i64> = input.0.iter().map(|&side| side as i64).collect();
+    let input_info = vec![info("x", &dims)];
+    let graph =
+        proto::Graph { node: vec![node], initializer: constants, input: input_info, output, ..Default::default() };
+    let bytes = model(graph).encode_to_vec();
+    for plainly in [false, true] {
+        let inputs = [(input.0.to_vec(), input.1.to_vec())];
+        let (_, found) = block_on(onnx::evaluate(&bytes, &inputs, &Device::cpu(), plainly)).unwrap();
+        assert_eq!(found, expected, "plainly: {plainly}");
+    }
+}
+
+const LINE: &[usize] = &[1, 1, 1, 3];
+
+#[test]
+fn constants_come_before_a_computed_operand() {
+    let a = || floats("a", &[1, 1, 1, 3], vec![1., 5., -2.]);
+    let b = || floats("b", &[1, 1, 1, 3], vec![4., 2., -3.]);
+    let x: (&[usize], &[f32]) = (LINE, &[3., 3., 3.]);
+    gives(node("Max", &["a", "b", "x"], "y"), vec![a(), b()], x, &[4., 5., 3.]);
+    gives(node("Min", &["a", "b", "x"], "y"), vec![a(), b()], x, &[1., 2., -3.]);
+    gives(node("Sum", &["a", "b", "x"], "y"), vec![a(), b()], x, &[8., 10., -2.]);
+    // Thirds of multiples of three, as far as a third is exact.
+    gives(node("Mean", &["a", "b", "x", "x"], "y"), vec![a(), b()], x, &[2.75, 3.25, 0.25]);
+    gives(node("Max", &["a", "x", "b"], "y"), vec![a(), b()], x, &[4., 5., 3.]);
+    // Of five axes, too.
+    let wide = |name: &str, values: Vec<f32>| floats(name, &[1, 1, 1, 1, 3], values);
+    let constants = vec![wide("a", vec![1., 5., -2.]), wide("b", vec![4., 2., -3.])];
+    let sum = node("Sum", &["a", "b", "x"], "s");
+    let flat = node("Reshape", &["s", "shape"], "y");
+    let graph = proto::Graph {
+        node: vec![sum, flat],
+        initializer: [constants, vec![ints("shape", &[1, 3])]].concat(),
+        input: vec![info("x", &[1, 1, 1, 3])],
+        output: vec![info("y", &[])],
+        ..Default::default()
+    };
+    let inputs = [(LINE.to_vec(), vec![3.; 3])];
+    let (_, found) = block_on(onnx::evaluate(&model(graph).encode_to_vec(), &inputs, &Device::cpu(), false)).unwrap();
+    assert_eq!(found, [8., 10., -2.]);
+}
+
+#[test]
+fn a_maximum_of_padding_alone_is_minus_infinity() {
+    // Places −2 and 1, −1 and 2, 0 and 3 of a single one: only the last window holds it.
+    let pool = node("MaxPool", &["x"], "y")
+        .ints("kernel_shape", &[1, 2])
+        .ints("dilations", &[1, 3])
+        .ints("pads", &[0, 2, 0, 3]);
+    let none = f32::NEG_INFINITY;
+    gives(pool, vec![], (&[1, 1, 1, 1], &[7.]), &[none, none, 7.]);
+}
+
+#[test]
+fn a_side_of_nothing_beside_a_huge_one_is_refused() {
+    let empty = |dims: &[i64]| floats("e", dims, vec![]);
+    for (operator, dims) in [
+        ("Concat", vec![1 << 32, 0]),
+        ("Add", vec![0, 1 << 40]),
+        ("Transpose", vec![1 << 62, 0, 1 << 62]),
+        ("Max", vec![i64::MAX, 0]),
+    ] {
+        let inputs = vec!["e"; if operator == "Transpose" { 1 } else { 2 }];
+        let nodes = vec![node(operator, &inputs, "n"), node("Relu", &["r"], "x")];
+        refused(&classifier(nodes, vec![empty(&dims)]), ErrorKind::Model, &["`e`", "too large"]);
+    }
+}
+
+#[test]
+fn constants_without_numbers_are_no_reason_to_panic() {
+    let empty = |dims: &[i64]| floats("e", dims, vec![]);
+    for (label, node) in [
+        ("mean", node("ReduceMean", &["e"], "n")),
+        ("maximum", node("ReduceMax", &["e"], "n")),
+        ("pooled", node("GlobalAveragePool", &["e"], "n")),
+        ("padded", node("Pad", &["e", "pads"], "n")),
+        ("resized", node("Resize", &["e", "", "", "sizes"], "n")),
+        ("convolved", node("Conv", &["e", "k"], "n").text("auto_pad", "SAME_UPPER")),
+        ("turned", node("Transpose", &["e"], "n")),
+        ("reversed", node("Slice", &["e", "last", "first", "axis", "back"], "n")),
+        ("normalised", node("Softmax", &["e"], "n")),
+        ("picked", node("Gather", &["e", "axis"], "n")),
+        ("function", node("Tanh", &["e"], "n")),
+        ("summed", node("CumSum", &["e", "axis"], "n")),
+    ] {
+        let constants = vec![
+            empty(&[1, 3, 0, 4]),
+            ints("pads", &[0, 0, 1, 1, 0, 0, 1, 1]),
+            ints("sizes", &[1, 3, 2, 2]),
+            ints("last", &[-1]),
+            ints("first", &[-9]),
+            ints("axis", &[2]),
+            ints("back", &[-1]),
+        ];
+        let nodes = vec![node, proto::Node { output: vec!["x".into()], ..self::node("Add", &["r", "n"], "") }];
+        if let Err((kind, message)) = outcome(&classifier(nodes, constants)) {
+            assert!(matches!(kind, ErrorKind::Unsupported | ErrorKind::Model), "{label}: {message}");
+        } else {
+            panic!("{label}: nothing can be added to what has no numbers");
+        }
+    }
+}
+
+#[test]
+fn memory_is_counted_before_it_is_taken() {
+    let huge = || ints("huge", &[1 << 14, 1 << 15]);
+    // A constant made of nothing.
+    let made = vec![node("ConstantOfShape", &["huge"], "n"), node("Add", &["r", "n"], "x")];
+    refused(&classifier(made, vec![huge()]), ErrorKind::Unsupported, &["ConstantOfShape", "16384"]);
+    let one = || floats("one", &[1, 1], vec![1.]);
+    let expanded = vec![node("Expand", &["one", "huge"], "n"), node("Cos", &["n"], "m"), node("Add", &["r", "m"], "x")];
+    refused(&classifier(expanded, vec![huge(), one()]), ErrorKind::Unsupported, &["Expand", "16384"]);
+    let tiled = vec![node("Tile", &["one", "huge"], "n"), node("Add", &["r", "n"], "x")];
+    refused(&classifier(tiled, vec![huge(), one()]), ErrorKind::Unsupported, &["Tile"]);
+    let line = floats("line", &[1 << 15], vec![1.; 1 << 15]);
+    let column = floats("column", &[1 << 15, 1], vec![1.; 1 << 15]);
+    let broadcast = vec![node("Add", &["line", "column"], "n"), node("Add", &["r", "n"], "x")];
+    refused(&classifier(broadcast, vec![line, column]), ErrorKind::Unsupported, &["Add"]);
+    // Values of the network.
+    let padded = vec![node("Pad", &["r", "pads"], "x")];
+    let pads = ints("pads", &[0, 0, 30_000, 30_000, 0, 0, 30_000, 30_000]);
+    refused(&classifier(padded, vec![pads]), ErrorKind::Unsupported, &["Pad"]);
+    let resized = vec![node("Resize", &["r", "", "", "sizes"], "x")];
+    let sizes = ints("sizes", &[1, 4, 11_000, 11_000]);
+    refused(&classifier(resized, vec![sizes]), ErrorKind::Unsupported, &["MiB"]);
+    // A border that a convolution reads over.
+    let bordered = vec![
+        node("Conv", &["r", "line"], "x")
+            .ints("dilations", &[1, 30_000])
+            .ints("pads", &[60_000, 60_000, 60_000, 60_000])
+            .ints("strides", &[30_000, 30_000]),
+    ];
+    let kernel = floats("line", &[4, 4, 1, 3], vec![1.; 48]);
+    refused(&classifier(bordered, vec![kernel]), ErrorKind::Unsupported, &["MiB"]);
+    // Many of them at once.
+    let many: Vec<_> = (0..500).map(|i| node("Neg", &[["one", "n"][usize::from(i > 0)]], "n")).collect();
+    let many = [many, vec![node("Add", &["r", "n"], "x")]].concat();
+    let one = floats("one", &[1, 1_000_000], vec![1.; 1_000_000]);
+    refused(&classifier(many, vec![one]), ErrorKind::Unsupported, &["more than", "constants"]);
+}
+
+#[test]
+fn four_channels_are_colour_and_opacity() {
+    let mut model = classifier(vec![node("Relu", &["r"], "x")], vec![]);
+    let graph = model.graph.as_mut().unwrap();
+    graph.input = vec![info("input", &[1, 4, 8, 6])];
+    // Each channel as it is.
+    let one_each = (0..16).map(|i| f32::from(i % 5 == 0)).collect();
+    graph.initializer[0] = floats("k", &[4, 4, 1, 1], one_each);
+    graph.node[0] = node("Conv", &["input", "k"], "c");
+    let network = onnx::load(&model.encode_to_vec(), &Default::default(), &Device::cpu()).unwrap();
+    let fitting = Preprocess { width: 6, height: 8, mean: vec![0.], std: vec![1.], ..Default::default() };
+    network.check(&fitting).unwrap();
+    let pixel = [51, 102, 153, 204];
+    let image = Image::from_rgba(6, 8, pixel.repeat(48)).unwrap();
+    let (input, _) = input_from_image(&image, &fitting, network.input().channels).unwrap();
+    let prediction = block_on(Prediction::new(Rc::new(network), &input)).unwrap();
+    // The channels' means are 0.2, 0.4, 0.6 and 0.8; the weight of channel i for class j is (21 i + 7 j) mod 11 / 11 - 0.4.
+    let weight = |i: usize, j: usize| ((3 * i + j) * 7 % 11) as f32 / 11. - 0.4;
+    let expected = [0, 1, 2].map(|class| (0..4).map(|i| 0.2 * (i as f32 + 1.) * weight(i, class)).sum::<f32>());
+    for (score, expected) in prediction.scores().iter().zip(expected) {
+        assert!((score - expected).abs() < 1e-5, "{:?} instead of {expected}", prediction.scores());
+    }
+}
+
+#[test]
+fn a_default_layer_is_one_of_the_networks() {
+    let bytes = classifier(vec![node("Relu", &["r"], "x")], vec![]).encode_to_vec();
+    let load = |layer: &str| {
+        let options = onnx::LoadOptions { default_layer: Some(layer.into()), ..Default::default() };
+        onnx::load(&bytes, &options, &Device::cpu())
+    };
+    let prediction = block_on(Prediction::new(Rc::new(load("c").unwrap()), &[0.5; 144])).unwrap();
+    let explanation = block_on(prediction.explain(&Default::default(), &|_| {}, &|| false)).unwrap();
+    assert_eq!(explanation.layers, ["c"]);
+    let error = load("nowhere").err().expect("there is no such layer");
+    assert_eq!(error.kind(), ErrorKind::Model);
+    assert!(error.message().contains("`nowhere` is no spatial layer"), "{error}");
+}
+
+#[test]
+fn work_is_counted_before_it_is_begun() {
+    // Sums over 65,535 channels at each of many places.
+    let sizes = ints("sizes", &[1, 4, 4000, 4000]);
+    let nodes = vec![
+        node("LRN", &["r"], "a").int("size", 65_000),
+        node("Resize", &["a", "", "", "sizes"], "s"),
+        node("LRN", &["s"], "x").int("size", 65_000),
+    ];
+    refused(&classifier(nodes, vec![sizes]), ErrorKind::Unsupported, &["LRN", "multiplications"]);
+    // A window as wide as its padding lets it be, at as many places.
+    let pool = node("AveragePool", &["r"], "x").ints("kernel_shape", &[32_000, 32_000]).ints("pads", &[31_000; 4]);
+    refused(&classifier(vec![pool], vec![]), ErrorKind::Unsupported, &["AveragePool"]);
+}
+
+#[test]
+fn a_million_of_anything_is_read_in_little_time_or_refused() {
+    let chain = |count: usize| -> Vec<proto::Node> {
+        let name = |i: usize| if i == 0 { "r".to_owned() } else { format!("n{i}") };
+        let last = |i: usize| if i + 1 == count { "x".to_owned() } else { name(i + 1) };
+        (0..count).map(|i| node("Relu", &[&name(i)], &last(i))).collect()
+    };
+    refused(&classifier(chain(1_100_000), vec![]), ErrorKind::Unsupported, &["more than 1048576 nodes"]);
+    refused(&classifier(chain(100_000), vec![]), ErrorKind::Unsupported, &["more than 20000 steps"]);
+    outcome(&classifier(chain(10_000), vec![])).expect("a deep network");
+    // From the last to the first.
+    let mut backwards = chain(10_000);
+    backwards.reverse();
+    outcome(&classifier(backwards, vec![])).expect("nodes in any order");
+    let mut outputs = classifier(vec![node("Relu", &["r"], "x")], vec![]);
+    outputs.graph.as_mut().unwrap().output.extend((0..30_000).map(|_| info("c", &[])));
+    outcome(&outputs).expect("the scores are among the outputs");
+    let mut outputs = classifier(vec![node("Relu", &["r"], "x")], vec![]);
+    outputs.graph.as_mut().unwrap().output = (0..30_000).map(|_| info("c", &[])).collect();
+    refused(&outputs, ErrorKind::Unsupported, &["29992 more"]);
+    let unknown: Vec<_> = (0..100_000).map(|i| node("Nothing", &["r"], &format!("u{i}"))).collect();
+    let unknown = [unknown, vec![node("Relu", &["u0"], "x")]].concat();
+    refused(&classifier(unknown, vec![]), ErrorKind::Unsupported, &["100000 nodes", "Nothing"]);
+    let mut said = classifier(vec![node("Relu", &["r"], "x")], vec![]);
+    said.metadata = (0..20_000).map(|i| proto::Entry { key: Some(i.to_string()), value: None }).collect();
+    refused(&said, ErrorKind::Model, &["20000 entries"]);
+}
+
+#[test]
+fn more_classes_than_a_million_are_refused() {
+    // As many as a weight of one number for each can stand for.
+    let shape = ints("shape", &[1, 4, 20_000, 20_000]);
+    let mut classes = classifier(vec![node("Relu", &["r"], "x")], vec![shape]);
+    let graph = classes.graph.as_mut().unwrap();
+    graph.node.extend([node("Unsqueeze", &["scores", "axes"], "u"), node("Expand", &["u", "wide"], "many")]);
+    graph.node.push(node("Reshape", &["many", "flat"], "all"));
+    graph.initializer.extend([ints("axes", &[2]), ints("wide", &[1, 3, 500_000]), ints("flat", &[1, 1_500_000])]);
+    graph.output = vec![info("all", &[])];
+    refused(&classes, ErrorKind::Unsupported, &["1500000 classes", "1000000"]);
+}
+
+#[test]
+fn a_sentence_stays_short_whatever_names_are_in_it() {
+    let name = "n".repeat(1 << 20);
+    refused(
+        &classifier(vec![node(&name, &["r"], "x")], vec![]),
+        ErrorKind::Unsupported,
+        &["node `x`", "not supported"],
+    );
+    let missing = vec![node("Relu", &[&name], "x")];
+    refused(&classifier(missing, vec![]), ErrorKind::Model, &["nothing computes its input `nnn"]);
+    let axes: Vec<i64> = (0..200_000).collect();
+    let nodes = vec![node("ReduceMean", &["r"], "x").ints("axes", &axes)];
+    refused(&classifier(nodes, vec![]), ErrorKind::Unsupported, &["200000 axes"]);
+}
+
+#[test]
+fn an_axis_named_twice_is_refused() {
+    let nodes = vec![node("Slice", &["r", "from", "to", "axes"], "x")];
+    let constants = vec![ints("from", &[0, 2]), ints("to", &[2, 3]), ints("axes", &[2, 2])];
+    refused(&classifier(nodes, constants), ErrorKind::Unsupported, &["axis 2 named twice"]);
+}
+
+#[test]
+fn steps_and_reaches_beyond_all_numbers_are_counted_right() {
+    let slice = |step: i64| {
+        let constants = vec![ints("from", &[0]), ints("to", &[i64::MAX]), ints("axes", &[2]), ints("step", &[step])];
+        classifier(vec![node("Slice", &["r", "from", "to", "axes", "step"], "x")], constants)
+    };
+    // Eight rows, of which such a step leaves the first.
+    let scores = outcome(&slice(8)).expect("a sound model");
+    assert_eq!(outcome(&slice(1 << 32)).expect("a sound model"), scores);
+    assert_eq!(outcome(&slice(i64::MAX)).expect("a sound model"), scores);
+    let kernel = || floats("far", &[4, 4, 2, 2], vec![0.5; 64]);
+    let far = node("Conv", &["r", "far"], "x").ints("dilations", &[30_000, 30_000]);
+    refused(&classifier(vec![far.clone()], vec![kernel()]), ErrorKind::Unsupported, &["larger than its padded input"]);
+    // A window far wider than the image, at every place.
+    outcome(&classifier(vec![far.text("auto_pad", "SAME_UPPER")], vec![kernel()])).expect_err("too much memory");
+}
+
+/// A call of a function of the file's own.
+fn call(function: &str, input: &str, output: &str) -> proto::Node {
+    proto::Node { domain: Some("own".into()), ..node(function, &[input], output) }
+}
+
+/// A function of one input `i` and one output `o`.
+fn function(name: &str, nodes: Vec<proto::Node>) -> proto::Function {
+    let (domain, name) = (Some("own".into()), Some(name.into()));
+    proto::Function {
+        domain,
+        name,
+        input: vec!["i".into()],
+        output: vec!["o".into()],
+        node: nodes,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn functions_do_not_multiply_without_end() {
+    // Each calls the one before twice: two to the power of thirty nodes.
+    let level = |i: usize| format!("f{i}");
+    let mut functions = vec![function("f0", vec![node("Relu", &["i"], "o")])];
+    functions.extend(
+        (1..30).map(|i| function(&level(i), vec![call(&level(i - 1), "i", "m"), call(&level(i - 1), "m", "o")])),
+    );
+    let mut doubled = classifier(vec![call("f29", "r", "x")], vec![]);
+    doubled.functions = functions;
+    refused(&doubled, ErrorKind::Model, &["functions", "131072 nodes"]);
+    let mut circle = classifier(vec![call("f", "r", "x")], vec![]);
+    circle.functions = vec![function("f", vec![call("f", "i", "o")])];
+    refused(&circle, ErrorKind::Model, &["32 deep"]);
+    // A long name in front of many.
+    let many = (0..2000).map(|i| node("Relu", &["i"], &if i == 0 { "o".into() } else { format!("m{i}") })).collect();
+    let mut named = classifier(vec![call("f", "r", "x")], vec![]);
+    named.functions = vec![function("f", many)];
+    named.graph.as_mut().unwrap().node[2].name = Some("n".repeat(1 << 20));
+    refused(&named, ErrorKind::Model, &["bytes"]);
+}
+
+/// A loop of so many rounds, whose body adds one to what it carries.
+fn repeated(rounds: &str, inner: Option<proto::Node>) -> proto::Node {
+    let mut nodes = vec![node("Identity", &["c"], "c2"), node("Relu", &["v"], "v2")];
+    nodes.extend(inner);
+    let infos = |names: &[&str]| names.iter().map(|name| info(name, &[])).collect();
+    let body = proto::Graph {
+        node: nodes,
+        input: infos(&["n", "c", "v"]),
+        output: infos(&["c2", "v2"]),
+        ..Default::default()
+    };
+    let mut node = node("Loop", &[rounds, "", "r"], "x");
+    node.attribute.push(proto::Attribute { name: Some("body".into()), g: Some(body), ..Default::default() });
+    node
+}
+
+#[test]
+fn loops_end() {
+    let rounds = |count: i64| vec![ints("rounds", &[count]), ints("few", &[4000])];
+    outcome(&classifier(vec![repeated("rounds", None)], rounds(3))).expect("three rounds");
+    refused(&classifier(vec![repeated("rounds", None)], rounds(i64::MAX)), ErrorKind::Unsupported, &["4096 rounds"]);
+    let mut inner = repeated("few", None);
+    inner.output = vec!["w".into()];
+    let within = classifier(vec![repeated("few", Some(inner))], rounds(1));
+    refused(&within, ErrorKind::Unsupported, &["more than 20000 steps"]);
+}
+
+#[test]
+fn a_value_that_is_used_twice_at_every_step_is_not_followed_along_every_way() {
+    let mut doubling = classifier(vec![node("Relu", &["r"], "x")], vec![]);
+    let graph = doubling.graph.as_mut().unwrap();
+    graph.node.push(node("Softmax", &["scores"], "s0"));
+    graph.node.extend((0..40).map(|i| {
+        let name = format!("s{i}");
+        node("Add", &[&name, &name], &format!("s{}", i + 1))
+    }));
+    graph.output = vec![info("s40", &[])];
+    outcome(&doubling).expect("a sound model");
+}
+
+#[test]
+fn lists_of_places_are_counted_before_they_are_made() {
+    let many = || floats("many", &[1 << 14], vec![1.; 1 << 14]);
+    let wide = || ints("wide", &[1 << 12, 1 << 12]);
+    let place = |nodes: Vec<proto::Node>| [nodes, vec![node("Add", &["r", "n"], "x")]].concat();
+    for (label, nodes, constants) in [
+        (
+            "one hot",
+            vec![node("Cast", &["many"], "i").int("to", 7), node("OneHot", &["i", "depth", "pair"], "n")],
+            vec![many(), ints("depth", &[1 << 20]), floats("pair", &[2], vec![0., 1.])],
+        ),
+        ("tiled", vec![node("Tile", &["many", "times"], "n")], vec![many(), ints("times", &[1 << 14])]),
+        (
+            "summed",
+            vec![node("ConstantOfShape", &["long"], "l"), node("CumSum", &["l", "zero"], "n")],
+            vec![ints("long", &[1 << 24]), ints("zero", &[0])],
+        ),
+        (
+            "grid",
+            vec![node("AffineGrid", &["theta", "size"], "n")],
+            vec![floats("theta", &[1, 2, 3], vec![0.; 6]), ints("size", &[1, 3, 30_000, 30_000])],
+        ),
+        (
+            "corners",
+            (0..40).map(|_| node("Trilu", &["square"], "n")).collect(),
+            vec![floats("square", &[1 << 11, 1 << 11], vec![1.; 1 << 22])],
+        ),
+        (
+            "nothing named",
+            vec![
+                node("Expand", &["none", "rows"], "i"),
+                node("Cast", &["i"], "j").int("to", 7),
+                node("GatherND", &["many", "j"], "n"),
+            ],
+            vec![many(), floats("none", &[1, 0], vec![]), ints("rows", &[1 << 24, 0])],
+        ),
+        (
+            "windows",
+            vec![
+                node("Reshape", &["r", "line"], "l"),
+                node("Expand", &["l", "wide"], "m"),
+                node("Col2Im", &["m", "image", "block"], "n"),
+            ],
+            vec![
+                ints("line", &[1, 192, 1]),
+                wide(),
+                ints("image", &[i64::MAX, i64::MAX]),
+                ints("block", &[1 << 32, 1 << 32]),
+            ],
+        ),
+    ] {
+        let (kind, message) = outcome(&classifier(place(nodes), constants)).expect_err(label);
+        assert!(matches!(kind, ErrorKind::Unsupported | ErrorKind::Model), "{label}: {message}");
+    }
+}
+
+#[test]
+fn the_weights_of_a_recurrent_layer_are_counted_at_every_position() {
+    let nodes = vec![
+        node("Reshape", &["r", "line"], "l"),
+        node("ConstantOfShape", &["w"], "ws"),
+        node("ConstantOfShape", &["rw"], "rs"),
+        node("LSTM", &["l", "ws", "rs"], "y"),
+        node("Add", &["r", "y"], "x"),
+    ];
+    let sizes = vec![ints("line", &[192, 1, 1]), ints("w", &[1, 8192, 1]), ints("rw", &[1, 8192, 2048])];
+    refused(&classifier(nodes, sizes), ErrorKind::Unsupported, &["LSTM", "MiB"]);
+}
+
+#[test]
+fn what_lies_deep_within_is_refused() {
+    // A graph in an attribute of a node of a graph, and so on.
+    let mut inner = proto::Graph::default();
+    for _ in 0..40 {
+        let mut node = node("If", &["c"], "y");
+        node.attribute.push(proto::Attribute {
+            name: Some("then_branch".into()),
+            g: Some(inner),
+            ..Default::default()
+        });
+        inner = proto::Graph { node: vec![node], ..Default::default() };
+    }
+    refused(&model(inner), ErrorKind::Model, &["damaged"]);
+    // Fields without an end within each other: a graph that is nothing but its own beginning.
+    let bytes = [0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f].repeat(50_000);
+    let error = onnx::load(&bytes, &Default::default(), &Device::cpu()).err().expect("no model");
+    assert_eq!(error.kind(), ErrorKind::Model);
+}
+
+#[test]
+fn operators_of_two_are_refused_one_or_three() {
+    for operator in ["Mod", "Less", "And", "LessOrEqual"] {
+        for inputs in [vec!["r"], vec!["r", "r", "r"]] {
+            let nodes = vec![node(operator, &inputs, "x")];
+            refused(&classifier(nodes, vec![]), ErrorKind::Unsupported, &["2 are accepted"]);
+        }
+    }
+    refused(&classifier(vec![node("Where", &["r", "r"], "x")], vec![]), ErrorKind::Unsupported, &["Where", "3 are"]);
+}
+
+#[test]
+fn results_of_several_outputs_may_be_constants() {
+    let dynamic = proto::Node {
+        output: ["q", "s", "z"].map(str::to_owned).to_vec(),
+        ..node("DynamicQuantizeLinear", &["half"], "")
+    };
+    let nodes = vec![dynamic, node("Cast", &["q"], "f").int("to", 1), node("Add", &["r", "f"], "x")];
+    outcome(&classifier(nodes, vec![floats("half", &[1], vec![0.5])])).expect("a sound model");
+}
+
+#[test]
+fn gradients_by_a_matrix_that_meets_several_are_added_up() {
+    // a, the first channel, is [1, 1, 3, 4]; b has a matrix of 4 × 2 for each class, all numbers of whose row k are k + 1 for
+    // class 0 and 10 · (k + 1) for class 1. The score is the mean over 3 × 2 results, so its gradient by a[y, k] is
+    // 2 · (k + 1) / 6 for class 0 and ten times that for class 1; HiResCAM's map is that times a.
+    let matrices = (0..16).map(|i| if i < 8 { 1. } else { 10. } * (i % 8 / 2 + 1) as f32).collect();
+    let nodes = vec![
+        node("Conv", &["input", "first"], "a"),
+        node("MatMul", &["a", "b"], "c"),
+        node("GlobalAveragePool", &["c"], "g"),
+        node("Flatten", &["g"], "scores"),
+    ];
+    let initializer = vec![floats("first", &[1, 3, 1, 1], vec![1., 0., 0.]), floats("b", &[1, 2, 4, 2], matrices)];
+    let (input, output) = (vec![info("input", &[1, 3, 3, 4])], vec![info("scores", &[1, 2])]);
+    let bytes = model(proto::Graph { node: nodes, initializer, input, output, ..Default::default() }).encode_to_vec();
+    let network = Rc::new(onnx::load(&bytes, &Default::default(), &Device::cpu()).unwrap());
+    let values: Vec<f32> = (0..36).map(|i| i as f32 / 12.).collect();
+    let prediction = block_on(Prediction::new(network.clone(), &values)).unwrap();
+    for (class, factor) in [(0, 1.), (1, 10.)] {
+        let layers = vec![network.layer("a").unwrap()];
+        let options =
+            ExplainOptions { method: Method::HiResCam, target_class: Some(class), layers, ..Default::default() };
+        let explanation = block_on(prediction.explain(&options, &|_| {}, &|| false)).unwrap();
+        for (place, (found, a)) in explanation.map.values().iter().zip(&values[..12]).enumerate() {
+            let expected = factor * (place % 4 + 1) as f32 / 3. * a;
+            assert!((found - expected).abs() < 1e-5, "class {class}, place {place}: {found} instead of {expected}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+// Workers killed at any moment: every request is answered rightly or by a named error, and none waits for ever.
+
+import assert from "node:assert/strict";
+import test, { after } from "node:test";
+import { chromium } from "./browsers.js";
+import { serveSite } from "./site.js";
+
+const site = await serveSite();
+after(() => site.close());
+const PACKAGE = `${site.url}gradcam-web/index.js`;
+
+/** How many workers are killed in each test. The long form is `GRADCAM_KILLS=330`. */
+const KILLS = Number(process.env.GRADCAM_KILLS ?? 8);
+
+let browser;
+after(() => browser?.close());
+const open = async (t) => {
+  browser ??= await chromium();
+  const page = await browser.open(site.blank, t);
+  await page.evaluate(() => {
+    globalThis.workers = [];
+    globalThis.Worker = class extends Worker {
+      constructor(...args) {
+        super(...args);
+        globalThis.workers.push(this);
+        globalThis.onWorker?.(this);
+      }
+    };
+    /** What a promise gives, or `hung`. */
+    globalThis.within = (ms, promise) =>
+      Promise.race([promise, new Promise((resolve) => setTimeout(resolve, ms, "hung"))]);
+    globalThis.pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+    /** A name, or whether a map is the right one. */
+    globalThis.said = (expected) => [
+      ({ map }) => (map.values.every((value, at) => value === expected[at]) ? "right" : "wrong"),
+      ({ name }) => name,
+    ];
+  });
+  return page;
+};
+
+const MODEL = site.material("data/bright.onnx");
+const PHOTO = site.material("data/images/photo.jpg");
+
+test("a worker that is killed while it starts is replaced", async (t) => {
+  const page = await open(t);
+  const answers = await page.evaluate(
+    async (address, file, photo, kills) => {
+      const { workers, within, pause, said } = globalThis;
+      const { loadModel } = await import(address);
+      const image = await (await fetch(photo)).blob();
+      const model = await loadModel(file, { backend: "cpu" });
+      const { map } = await model.explain(image);
+      const answers = [];
+      for (let i = 0; i < kills; i++) {
+        // The next worker is killed when it is made, when its script runs, or up to 150 ms later, if it still starts then. One
+        // that has begun to work takes the request with it, and what breaks two workers is given up: the test below.
+        let [hasStarted, isKilled] = [false, false];
+        workers.at(-1).postMessage({ op: "panic", args: {} });
+        globalThis.onWorker = (worker) => {
+          globalThis.onWorker = undefined;
+          const kill = () => {
+            if (hasStarted) return;
+            isKilled = true;
+            worker.terminate();
+          };
+          worker.addEventListener("message", ({ data }) => {
+            hasStarted ||= data.id !== undefined;
+            if (i % 2 === 1) kill();
+          });
+          if (i === 0) kill();
+          else if (i % 2 === 0) setTimeout(kill, (150 * i) / kills);
+        };
+        const answer = await within(30_000, model.explain(image).then(...said(map.values)));
+        // The word that it has started may have been on its way.
+        answers.push({ answer, isKilled, isLate: isKilled && hasStarted });
+        await pause(10);
+      }
+      return answers;
+    },
+    PACKAGE,
+    MODEL,
+    PHOTO,
+    KILLS,
+  );
+  for (const { answer, isLate } of answers)
+    assert.ok(answer === "right" || (isLate && answer === "DeviceError"), answer);
+  const killed = answers.filter(({ isKilled }) => isKilled).length;
+  assert.ok(killed >= KILLS / 2, `${killed} of ${KILLS} were killed`);
+});
+
+test("a worker that is killed while it works is replaced, for all who wait", async (t) => {
+  const page = await open(t);
+  const answers = await page.evaluate(
+    async (address, file, photo, kills) => {
+      const { workers, within, pause, said } = globalThis;
+      const { loadModel } = await import(address);
+      const image = await (await fetch(photo)).blob();
+      const [model, other] = [await loadModel(file, { backend: "cpu" }), await loadModel(file, { backend: "cpu" })];
+      const { map } = await model.explain(image);
+      const answers = [];
+      for (let i = 0; i < kills; i++) {
+        const asked = [model, other, model].map((model) => model.explain(image).then(...said(map.values)));
+        await pause((37 * i) % 90);
+        workers.at(-1).terminate();
+        answers.push(...(await within(30_000, Promise.all(asked))));
+      }
+      return answers;
+    },
+    PACKAGE,
+    MODEL,
+    PHOTO,
+    KILLS,
+  );
+  assert.deepEqual(answers, Array(3 * KILLS).fill("right"));
+});
+
+test("a load is stopped by its signal, though the engine does not listen, and other models go on", async (t) => {
+  const page = await open(t);
+  const found = await page.evaluate(
+    async (address, file, photo) => {
+      const { workers, within, pause, said } = globalThis;
+      const { loadModel } = await import(address);
+      const { PATIENCE } = await import(new URL("worker-client.js", address));
+      PATIENCE.stopLoading = 300;
+      const image = await (await fetch(photo)).blob();
+      const model = await loadModel(file, { backend: "cpu" });
+      const { map } = await model.explain(image);
+      // The worker hears of nothing but this for as long as it lives.
+      const { postMessage } = Worker.prototype;
+      Worker.prototype.postMessage = function (message, ...rest) {
+        if (message.op === "load" && globalThis.isDeaf) message = { ...message, op: "sleepForTest", args: {} };
+        postMessage.call(this, message, ...rest);
+      };
+      globalThis.isDeaf = true;
+      const stop = new AbortController();
+      const loading = loadModel(file, { backend: "cpu", signal: stop.signal }).catch(({ name }) => name);
+      await pause(300);
+      globalThis.isDeaf = false;
+      const waiting = model.explain(image).then(...said(map.values));
+      const began = performance.now();
+      stop.abort();
+      const name = await within(5_000, loading);
+      const took = performance.now() - began;
+      return { name, took, waiting: await within(20_000, waiting), workers: workers.length };
+    },
+    PACKAGE,
+    MODEL,
+    PHOTO,
+  );
+  assert.equal(found.name, "AbortError");
+  assert.ok(found.took < 250, `${found.took} ms`);
+  assert.deepEqual([found.waiting, found.workers], ["right", 2]);
+});
+
+test("who waits without progress is told what the engine is at, and can end it", async (t) => {
+  const page = await open(t);
+  const found = await page.evaluate(
+    async (address, file, photo) => {
+      const { within, said } = globalThis;
+      const { loadModel } = await import(address);
+      const { PATIENCE } = await import(new URL("worker-client.js", address));
+      PATIENCE.stall = 200;
+      const image = await (await fetch(photo)).blob();
+      const stalls = [];
+      const onStall = (stall) => {
+        stalls.push({ doing: stall.doing, seconds: stall.seconds });
+        if (stalls.length === 3) stall.end();
+      };
+      const model = await loadModel(file, { backend: "cpu", onStall });
+      const { map } = await model.explain(image);
+      const { postMessage } = Worker.prototype;
+      let isDeaf = true;
+      Worker.prototype.postMessage = function (message, ...rest) {
+        if (message.op === "classify" && isDeaf) message = { ...message, op: "sleepForTest", args: {} };
+        postMessage.call(this, message, ...rest);
+      };
+      stalls.length = 0;
+      const error = await within(
+        20_000,
+        model.explain(image).catch(({ name, message }) => `${name}: ${message}`),
+      );
+      isDeaf = false;
+      const next = await within(20_000, model.explain(image).then(...said(map.values)));
+      return { stalls, error, next };
+    },
+    PACKAGE,
+    MODEL,
+    PHOTO,
+  );
+  assert.deepEqual(
+    found.stalls.map(({ doing }) => doing),
+    Array(3).fill("running the network"),
+  );
+  assert.match(found.error, /^DeviceError: The engine was ended: it had been running the network for 0.6/);
+  assert.equal(found.next, "right");
+});

@@ -1,0 +1,595 @@
+// What somebody meets who comes for the first time: what is seen before anything is touched, and what becomes of what they do.
+
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rmdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test, { after } from "node:test";
+import { chromium } from "./browsers.js";
+import { openPage, settled } from "./page.js";
+import { serveSite } from "./site.js";
+
+const site = await serveSite({ base: "/some/where/" });
+const browser = await chromium();
+after(() => Promise.all([browser.close(), site.close()]));
+
+const MODEL = site.material("data/bright.onnx");
+const photo = site.material("data/images/photo.jpg");
+const portrait = site.material("data/images/portrait.jpg");
+const open = (t, parameters = {}) => openPage(browser, site, t, { model: MODEL, backend: "cpu", ...parameters });
+const json = (name, content) => ({ name, bytes: Buffer.from(JSON.stringify(content)) });
+const labels = (page) => page.evaluate(() => document.querySelector("grad-cam").prediction?.model.labels);
+const errorOf = (page) =>
+  page.waitFor(() => !document.querySelector("#error").hidden && document.querySelector("#error").textContent.trim());
+
+test("the page opens on an explained sample, and nothing jumps", async (t) => {
+  const page = await browser.open(site.blank, t);
+  await page.driver.addInitScript(() => {
+    globalThis.shift = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) globalThis.shift += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+  });
+  await page.driver.goto(`${site.url}?backend=cpu`);
+  const { error, classes, query } = await settled(page);
+  assert.deepEqual([error, query], [undefined, "?backend=cpu"]);
+  assert.equal(classes.length, 5);
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
+  const found = await page.evaluate(() => ({
+    shift: globalThis.shift,
+    invites: document.querySelector("#hero").checkVisibility(),
+    alt: document.querySelector("grad-cam").alt,
+    samples: [...document.querySelectorAll("#samples img")].every((image) => image.complete && image.naturalWidth > 0),
+    known: document.querySelector("#all summary").textContent,
+  }));
+  assert.ok(found.shift <= 0.02, `${found.shift} shifted`);
+  assert.ok(found.invites && found.samples && found.alt, JSON.stringify(found));
+  assert.match(found.known, /^This network knows (1,000|100) things/);
+});
+
+for (const [name, width, height] of [
+  ["desktop", 1280, 800],
+  ["tablet", 820, 1180],
+  ["phone", 390, 844],
+]) {
+  test(`on a ${name} the picture stays in sight of every control`, async (t) => {
+    const page = await open(t, { src: photo });
+    await page.driver.setViewportSize({ width, height });
+    await settled(page);
+    await page.evaluate(() => (document.querySelector("#more").open = true));
+    for (const control of [
+      "#classes",
+      "#method",
+      "#opacity",
+      "#layer",
+      "#colormaps",
+      "#save",
+      "#compare-run",
+      "#facts",
+    ]) {
+      const share = await page.evaluate((control) => {
+        document.querySelector(control).scrollIntoView({ block: "end" });
+        const box = document.querySelector("#stage").getBoundingClientRect();
+        return (Math.min(box.bottom, innerHeight) - Math.max(box.top, 0)) / box.height;
+      }, control);
+      assert.ok(share > 0.98, `${control}: ${Math.round(100 * share)} % of the picture`);
+    }
+  });
+}
+
+test("what goes wrong is in sight wherever one is", async (t) => {
+  const page = await open(t, { src: photo });
+  await page.driver.setViewportSize({ width: 390, height: 844 });
+  await settled(page);
+  await page.evaluate(() => document.querySelector("footer").scrollIntoView());
+  await page.drop("main", { name: "notes.html", type: "text/html", bytes: Buffer.from("no picture") });
+  await errorOf(page);
+  const box = await page.evaluate(() => document.querySelector("#error").getBoundingClientRect().toJSON());
+  assert.ok(box.top >= 0 && box.bottom <= 844 && box.height > 20, JSON.stringify(box));
+});
+
+test("names that are dropped later join the network that is there", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  assert.equal(await page.evaluate(() => document.querySelector("#nameless").hidden), true);
+  await page.drop("main", { name: "names.txt", bytes: Buffer.from("n00000001 day, daytime\nn00000002 night\n") });
+  await page.waitFor(() => document.querySelector("grad-cam").prediction?.model.labels[0] === "day");
+  assert.deepEqual((await settled(page)).classes.toSorted(), ["day", "night"]);
+
+  await page.drop("main", json("config.json", { model_type: "x", id2label: { 1: "dusk", 0: "dawn" } }));
+  await page.waitFor(() => document.querySelector("grad-cam").prediction?.model.labels[0] === "dawn");
+  await page.drop("main", { name: "three.txt", bytes: Buffer.from("a\nb\nc") });
+  assert.match(await errorOf(page), /three\.txt names 3 classes, but the network has 2\./);
+  assert.deepEqual(await labels(page), ["dawn", "dusk"]);
+});
+
+test("a folder of Hugging Face is understood", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.drop(
+    "main",
+    "tests/data/bright.onnx",
+    json("config.json", { model_type: "x", id2label: { 0: "dawn", 1: "dusk" } }),
+    json("preprocessor_config.json", {
+      do_normalize: true,
+      image_mean: [0.5, 0.5, 0.5],
+      image_std: [0.25, 0.25, 0.25],
+      do_center_crop: true,
+    }),
+  );
+  await page.waitFor(() => document.querySelector("grad-cam").prediction?.model.labels[0] === "dawn");
+  const { mean, std, resize, order } = await page.evaluate(
+    () => document.querySelector("grad-cam").prediction.model.preprocess,
+  );
+  assert.deepEqual([mean, std, resize, order], [[0.5, 0.5, 0.5], [0.25, 0.25, 0.25], "crop", "RGB"]);
+});
+
+test("how pictures are prepared can be changed beside the result", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const scores = () => page.evaluate(() => [...(document.querySelector("grad-cam").prediction?.scores ?? [])]);
+  const before = await scores();
+  await page.evaluate(() => {
+    const { mean } = document.querySelector("#prepare-form").elements;
+    mean.value = "0.9, 0.1, 0.3";
+    mean.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  await page.waitFor(() => document.querySelector("grad-cam").prediction?.model.preprocess.mean[0] === 0.9);
+  await settled(page);
+  assert.notDeepEqual(await scores(), before);
+  await page.evaluate(() => {
+    const { std } = document.querySelector("#prepare-form").elements;
+    std.value = "0";
+    std.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  assert.match(await page.evaluate(() => document.querySelector("#prepare-error").textContent), /none of them 0/);
+});
+
+test("networks of other formats are named, with the way to ONNX", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  for (const [name, sentence, text = "something else"] of [
+    ["resnet.pt", /resnet\.pt is a PyTorch file; ONNX is read: export it with torch\.onnx\.export/],
+    ["model.h5", /is a Keras model/],
+    ["model.tflite", /is a TensorFlow Lite model.*tf2onnx/],
+    ["model.safetensors", /is a file of weights without the network/],
+    ["page.onnx", /page\.onnx is a web page; .*download/, "<!doctype html><title>model</title>"],
+    ["large.onnx", /is a Git LFS pointer.*git lfs pull/, "version https://git-lfs.github.com/spec/v1\noid sha256:0"],
+  ]) {
+    await page.drop("main", { name, bytes: Buffer.from(text) });
+    await page.waitFor(
+      (source) => new RegExp(source).test(document.querySelector("#error").textContent),
+      sentence.source,
+    );
+  }
+  assert.equal((await settled(page)).classes.length, 2);
+});
+
+test("the number under the pointer is that of the map that is drawn", async (t) => {
+  const page = await open(t, { src: photo, class: "0" });
+  await settled(page);
+  const box = await page.evaluate(() => document.querySelector("grad-cam").getBoundingClientRect().toJSON());
+  const [x, y] = [box.x + 0.3 * box.width, box.y + 0.3 * box.height];
+  await page.driver.mouse.move(x, y);
+  const shown = () =>
+    page.evaluate(
+      (x, y) => {
+        const picture = document.querySelector("grad-cam");
+        return {
+          targetClass: picture.explanation?.targetClass,
+          value: picture.valueAt(x, y)?.toFixed(2),
+          chip: picture.shadowRoot.querySelector("[part=value]").textContent,
+          legend: document.querySelector("#legend-value").textContent,
+        };
+      },
+      x,
+      y,
+    );
+  const first = await shown();
+  await page.evaluate(() => document.querySelector("#classes button:not([value='0'])").click());
+  await page.waitFor(
+    (before) => document.querySelector("grad-cam").explanation?.targetClass !== before,
+    first.targetClass,
+  );
+  await settled(page);
+  const second = await shown();
+  assert.notEqual(second.value, first.value);
+  assert.deepEqual([second.chip, second.legend], [second.value, second.value]);
+});
+
+test("a class that the network rules out says so", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const [index, label] = await page.evaluate(() => {
+    const { prediction } = document.querySelector("grad-cam");
+    const { index, label, probability } = prediction.top(2)[1];
+    return [index, label, probability];
+  });
+  await page.evaluate((index) => {
+    const rows = [...document.querySelectorAll("#classes button")];
+    rows.find(({ value }) => Number(value) === index).click();
+  }, index);
+  await page.waitFor((index) => document.querySelector("grad-cam").explanation?.targetClass === index, index);
+  const { note, probability } = await page.evaluate((index) => {
+    const { prediction } = document.querySelector("grad-cam");
+    return { note: document.querySelector("#note").textContent, probability: prediction.probabilities[index] };
+  }, index);
+  assert.equal(/although the network gives it/.test(note), probability < 0.01, `${label}: ${probability}, ${note}`);
+});
+
+test("Back returns to the photo before, and a reload keeps the one that was dropped", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.drop("main", "tests/data/images/portrait.jpg");
+  await page.waitFor(() => document.querySelector("grad-cam").alt === "portrait.jpg");
+  const { width, height } = await page.waitFor(() => document.querySelector("grad-cam").prediction?.image);
+  await settled(page);
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 300)));
+  await page.driver.reload();
+  assert.deepEqual(await page.waitFor(() => document.querySelector("grad-cam")?.prediction?.image), { width, height });
+  await page.driver.goBack();
+  await page.waitFor((photo) => document.querySelector("grad-cam")?.src === photo, photo);
+  assert.equal((await settled(page)).error, undefined);
+});
+
+test("an address is typed or pasted, of a photo or of a network", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const type = (address) =>
+    page.evaluate((address) => {
+      document.querySelector("#address").value = address;
+      document.querySelector("#address-form button").click();
+    }, address);
+  await type(portrait);
+  await page.waitFor((portrait) => document.querySelector("grad-cam").src === portrait, portrait);
+  await settled(page);
+  await type(site.material("data/cams/residual.onnx"));
+  await page.waitFor(() => document.querySelector("grad-cam").prediction?.model.name === "residual.onnx");
+  assert.equal((await settled(page)).error, undefined);
+});
+
+test("several photos that come together wait below the first", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.drop("main", "tests/data/images/photo.png", "tests/data/images/portrait.jpg");
+  await page.waitFor(() => document.querySelector("grad-cam").alt === "photo.png");
+  await settled(page);
+  await page.evaluate(() => document.querySelectorAll("#samples button")[1].click());
+  await page.waitFor(() => document.querySelector("grad-cam").alt === "portrait.jpg");
+  assert.equal((await settled(page)).error, undefined);
+});
+
+test("an empty folder says that it is empty, and takes nothing away", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const folder = await mkdtemp(join(tmpdir(), "empty-"));
+  t.after(() => rmdir(folder));
+  const session = await page.driver.context().newCDPSession(page.driver);
+  const data = { items: [], files: [folder], dragOperationsMask: 1 };
+  for (const type of ["dragEnter", "dragOver", "drop"])
+    await session.send("Input.dispatchDragEvent", { type, x: 200, y: 300, data });
+  await page.waitFor(() => document.querySelector("#notice").checkVisibility());
+  const { notice, isCovered } = await page.evaluate(() => ({
+    notice: document.querySelector("#notice").textContent,
+    isCovered: document.querySelector("#drop-veil").checkVisibility(),
+  }));
+  assert.deepEqual([notice, isCovered], ["Nothing came: the folder is empty.", false]);
+  assert.equal((await settled(page)).error, undefined);
+});
+
+test("a network of three classes takes its place without a jump", async (t) => {
+  const page = await browser.open(site.blank, t);
+  await page.driver.addInitScript(() => {
+    globalThis.shift = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) globalThis.shift += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+  });
+  const parameters = { backend: "cpu", model: site.material("data/ultralytics.onnx"), src: photo };
+  for (const [width, height] of [
+    [1280, 800],
+    [390, 844],
+  ]) {
+    await page.driver.setViewportSize({ width, height });
+    await page.driver.goto(`${site.url}?${new URLSearchParams(parameters)}`);
+    assert.equal((await settled(page)).classes.filter((label) => label.trim()).length, 3);
+    const shift = await page.evaluate(() => new Promise((resolve) => setTimeout(() => resolve(globalThis.shift), 500)));
+    assert.ok(shift <= 0.02, `${width} × ${height}: ${shift} shifted`);
+  }
+});
+
+test("a link to a class that the network does not have shows the usual one, and says so", async (t) => {
+  const page = await open(t, { src: photo, class: "no such thing" });
+  const { error, targetClass, query } = await settled(page);
+  assert.equal(error, undefined);
+  assert.equal(targetClass, await page.evaluate(() => document.querySelector("grad-cam").prediction.top(1)[0].index));
+  assert.deepEqual([...new URLSearchParams(query).keys()], ["src", "model", "backend"]);
+  const notice = await page.waitFor(
+    () => document.querySelector("#notice").checkVisibility() && document.querySelector("#notice").textContent,
+  );
+  assert.match(notice, /no such thing.* The usual is shown in its place\.$/);
+});
+
+test("maps that were compared for another class say so", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.evaluate(() => document.querySelector("#compare-run").click());
+  await page.waitFor(() => /Choose one/.test(document.querySelector("#compare-status").textContent));
+  const stale = () => page.evaluate(() => !document.querySelector("#compare-stale").hidden);
+  assert.equal(await stale(), false);
+  await page.evaluate(() => document.querySelectorAll("#classes button")[1].click());
+  await page.waitFor(() => !document.querySelector("#compare-stale").hidden);
+});
+
+test("classes are not ranked against each other by their measures", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const best = async (what) => {
+    await page.evaluate((what) => {
+      document.querySelector(`#compare input[value=${what}]`).click();
+      document.querySelector("#compare-measure").checked = true;
+      document.querySelector("#compare-run").click();
+    }, what);
+    await page.waitFor(() => /Choose one/.test(document.querySelector("#compare-status").textContent));
+    return page.evaluate(() => [
+      document.querySelectorAll(".tile-measures").length,
+      document.querySelectorAll(".tile-measures b").length,
+    ]);
+  };
+  const [measured, marked] = await best("classes");
+  assert.deepEqual([measured, marked], [2, 0]);
+});
+
+test("what is dropped before the page's script runs is not lost", async (t) => {
+  const page = await browser.open(site.blank, t);
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  await page.driver.route("**/main.js", async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.driver.goto(`${site.url}?${new URLSearchParams({ model: MODEL, backend: "cpu" })}`, {
+    waitUntil: "commit",
+  });
+  await page.waitFor(() => document.querySelector("#stage"));
+  await page.drop("main", "tests/data/images/portrait.jpg");
+  release();
+  await page.waitFor(() => document.querySelector("grad-cam").alt === "portrait.jpg");
+  assert.equal((await settled(page)).error, undefined);
+});
+
+test("sliders are read out in words, and the samples take one stop of the keyboard", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const found = await page.evaluate(() => ({
+    opacity: document.querySelector("#opacity").getAttribute("aria-valuetext"),
+    layer: document.querySelector("#layer").getAttribute("aria-valuetext"),
+    stops: [...document.querySelectorAll("#samples button")].filter(({ tabIndex }) => tabIndex === 0).length,
+  }));
+  assert.equal(found.opacity, "50 %");
+  assert.match(found.layer, /channels/);
+  assert.equal(found.stops, 1);
+});
+
+test("reset takes back what was adjusted, and nothing else", async (t) => {
+  const page = await open(t, { src: photo, class: "1", method: "layercam", colormap: "gray", opacity: "0.9" });
+  await settled(page);
+  await page.evaluate(() => document.querySelector("#reset").click());
+  await page.waitFor(() => document.querySelector("grad-cam").explanation?.method === "grad-cam");
+  const { query, targetClass } = await settled(page);
+  assert.equal(targetClass, 1);
+  assert.deepEqual([...new URLSearchParams(query).keys()], ["src", "model", "class", "backend"]);
+});
+
+test("a link with wrong values shows what is right in it, and says what is not", async (t) => {
+  const page = await open(t, { src: photo, class: "1", method: "magic", colormap: "pink", opacity: "7" });
+  const { error, method, targetClass, query } = await settled(page);
+  assert.deepEqual([error, method, targetClass], [undefined, "grad-cam", 1]);
+  assert.deepEqual([...new URLSearchParams(query).keys()], ["src", "model", "class", "backend"]);
+  assert.equal(
+    await page.evaluate(
+      () => document.querySelector("#notice").checkVisibility() && document.querySelector("#notice").textContent,
+    ),
+    'The link asks for what does not exist: method "magic", colormap "pink", opacity "7". The usual is shown in its place.',
+  );
+});
+
+test("a picture whose decoder does not come takes nothing away, and can be tried again", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.driver.context().route("**/formats/**", (route) => route.abort());
+  await page.drop("main", "tests/data/images/lossy.webp");
+  assert.match(await errorOf(page), /formats.*can't be had/);
+  await page.waitFor((photo) => document.querySelector("grad-cam").src === photo, photo);
+  await page.waitFor(() => document.querySelector("#stage").dataset.state === "ready");
+  assert.match(await errorOf(page), /formats.*can't be had/);
+  await page.driver.context().unroute("**/formats/**");
+  await page.evaluate(() => document.querySelector("#error-retry").click());
+  await page.waitFor(() => document.querySelector("grad-cam").alt === "lossy.webp");
+  await page.waitFor(() => document.querySelector("#stage").dataset.state === "ready");
+  assert.equal((await settled(page)).error, undefined);
+});
+
+test("a file that is no picture can't be tried again, and formats that are read are named", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.drop("main", { name: "scan.tiff", type: "image/tiff", bytes: Buffer.from("II*\0........") });
+  const said = await errorOf(page);
+  assert.match(said, /PNG, JPEG, WebP, GIF, BMP and what this browser itself can show, such as SVG, are accepted/);
+  assert.equal(await page.evaluate(() => document.querySelector("#error-retry").checkVisibility()), false);
+});
+
+test("photos that came together are a table to take along", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const files = ["tests/data/images/photo.png", "tests/data/images/portrait.jpg"];
+  await page.drop("main", ...files, { name: 'a "broken", one.png', type: "image/png", bytes: Buffer.from("none") });
+  await page.waitFor(() => !document.querySelector("#batch-csv").disabled);
+  const [download] = await Promise.all([
+    page.driver.waitForEvent("download"),
+    page.evaluate(() => document.querySelector("#batch-csv").click()),
+  ]);
+  const lines = (await readFile(await download.path(), "utf8")).trim().split("\r\n");
+  assert.equal(lines[0], "photo,certainty,class 1,probability 1,class 2,probability 2,class 3,probability 3");
+  assert.match(lines[1], /^photo\.png,(un)?sure,(bright|dark),0\.\d{4},(bright|dark),0\.\d{4}$/);
+  assert.match(lines[2], /^portrait\.jpg,/);
+  assert.match(lines[3], /^"a ""broken"", one\.png",/);
+  assert.deepEqual((await settled(page)).error, undefined);
+  // Each row opens its photo.
+  await page.evaluate(() => document.querySelectorAll("#batch-rows button")[1].click());
+  await page.waitFor(() => document.querySelector("grad-cam").alt === "portrait.jpg");
+});
+
+test("an unsure network says so above its classes", async (t) => {
+  const page = await open(t, { model: "" });
+  await settled(page);
+  assert.equal(await page.evaluate(() => document.querySelector("#certainty").checkVisibility()), false);
+  await page.drop("main", {
+    name: "nothing.svg",
+    type: "image/svg+xml",
+    bytes: Buffer.from(
+      `<svg xmlns="http://www.w3.org/2000/svg" width="96" height="64"><rect width="96" height="64"/></svg>`,
+    ),
+  });
+  const said = await page.waitFor(
+    () => document.querySelector("#certainty").checkVisibility() && document.querySelector("#certainty").textContent,
+  );
+  assert.match(said, /^Not sure\. Nothing among the (1,000|100) things/);
+});
+
+test("a class that has no chance is drawn, and said to have none", async (t) => {
+  const page = await open(t, { model: "", class: "goldfish", src: `${site.url}samples/barn.jpg` });
+  await page.waitFor(() => document.querySelector("#stage").dataset.state === "ready");
+  const note = await page.evaluate(() => document.querySelector("#note").textContent);
+  assert.match(note, /goldfish.*although the network gives it (<\u00a0)?0\.\d\u00a0%.*this map's own maximum/);
+});
+
+test("the small pictures come after the network", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.waitFor(() =>
+    [...document.querySelectorAll("#samples img")].every(({ complete, src }) => src && complete),
+  );
+  const asked = await page.evaluate(() =>
+    performance
+      .getEntriesByType("resource")
+      .toSorted((a, b) => a.startTime - b.startTime)
+      .map(({ name }) => name),
+  );
+  const first = asked.findIndex((name) => /samples\/small\//.test(name));
+  assert.ok(first > asked.indexOf(MODEL) && first > asked.indexOf(photo), asked.join("\n"));
+  // None of them is the whole picture, and each has its room before it is there.
+  assert.ok(asked.slice(first).every((name) => !/samples\/[^/]+\.jpg/.test(name)));
+  assert.ok(
+    await page.evaluate(() =>
+      [...document.querySelectorAll("#samples img")].every(({ width, height }) => width && height),
+    ),
+  );
+});
+
+test("on a phone a sample is pressed and its picture is in sight", async (t) => {
+  const page = await open(t, { src: photo });
+  await page.driver.setViewportSize({ width: 390, height: 844 });
+  await settled(page);
+  await page.evaluate(() => {
+    document.querySelector("footer").scrollIntoView();
+    document.querySelectorAll("#samples button")[2].click();
+  });
+  await page.waitFor((photo) => document.querySelector("grad-cam").src !== photo, photo);
+  await settled(page);
+  const box = await page.evaluate(() => document.querySelector("#stage").getBoundingClientRect().toJSON());
+  assert.ok(box.top >= 0 && box.bottom <= 844, JSON.stringify(box));
+});
+
+for (const [width, height] of [
+  [400, 2],
+  [2, 400],
+]) {
+  test(`of a picture of ${width} × ${height} pixels something can be seen`, async (t) => {
+    const page = await open(t, { src: photo });
+    await settled(page);
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}"><rect width="${width}" height="${height}"/></svg>`;
+    await page.drop("main", { name: "strip.svg", type: "image/svg+xml", bytes: Buffer.from(svg) });
+    await page.waitFor((width) => document.querySelector("grad-cam").prediction?.image.width === width, width);
+    await page.waitFor(() => document.querySelector("#stage").dataset.state === "ready");
+    const [stage, canvas] = await page.evaluate(() =>
+      [document.querySelector("#stage"), document.querySelector("grad-cam").shadowRoot.querySelector("canvas")].map(
+        (element) => element.getBoundingClientRect().toJSON(),
+      ),
+    );
+    assert.ok(stage.height > 100, JSON.stringify(stage));
+    assert.ok(
+      Math.min(canvas.width, canvas.height) >= 1 && Math.max(canvas.width, canvas.height) > 300,
+      JSON.stringify(canvas),
+    );
+  });
+}
+
+test("what is embedded says what is in the picture, and how to get the code", async (t) => {
+  const page = await open(t, { model: "", src: `${site.url}samples/barn.jpg`, class: "425" });
+  await settled(page);
+  const { label, code, text } = await page.evaluate(() => {
+    document.querySelectorAll("#samples button")[5].click();
+    document.querySelector("#embed").click();
+    return {
+      label: document.querySelector("grad-cam").alt,
+      code: document.querySelector("#embed-code").textContent,
+      text: document.querySelector("#embed-dialog").textContent,
+    };
+  });
+  assert.doesNotMatch(code, /alt="…"/);
+  assert.ok(label.length > 3 && code.includes(`alt="${label}"`), code);
+  assert.match(text, /npm install gradcam-web/);
+  await page.evaluate(() => document.querySelector("#embed-dialog").close());
+  await page.waitFor(() => !document.querySelector("#embed-preview grad-cam"));
+  // What the code shows, beside it.
+  await settled(page);
+  const chosen = await page.evaluate(() => {
+    const row = document.querySelectorAll("#classes button")[2];
+    row.click();
+    document.querySelector("#embed").click();
+    return { target: Number(row.value), src: document.querySelector("#picture").src };
+  });
+  const shown = await page.waitFor(() => {
+    const figure = document.querySelector("#embed-preview grad-cam");
+    return figure?.explanation && { target: figure.explanation.targetClass, src: figure.src };
+  });
+  assert.deepEqual(shown, chosen);
+});
+
+test("the model card is a page with a way back, and leaves this one as it is", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const links = await page.evaluate(() =>
+    [...document.querySelectorAll("a[href^='about/']")].map(({ href, target }) => [href, target]),
+  );
+  assert.ok(links.length >= 5);
+  for (const [href, target] of links) {
+    assert.equal(target, "_blank", href);
+    assert.ok(site.file(href), href);
+  }
+  await page.driver.goto(`${site.url}about/everyday.html`);
+  const found = await page.evaluate(() => ({
+    tables: document.querySelectorAll("main table").length,
+    pipes: /\|\s*---/.test(document.body.textContent),
+    back: document.querySelector(".home a").href,
+  }));
+  assert.ok(found.tables > 0 && !found.pipes, JSON.stringify(found));
+  assert.ok([site.url, `${site.url}index.html`].includes(found.back), found.back);
+});
+
+test("guided backpropagation does not pass the sanity check", async (t) => {
+  const model = "gradcam-web/models/everyday/model.json";
+  const page = await open(t, { model, src: `${site.url}samples/desk.jpg`, method: "guided-backprop" });
+  assert.equal((await settled(page)).error, undefined);
+  await page.evaluate(() => {
+    document.querySelector("#judge-tab").click();
+    document.querySelector("#sanity-run").click();
+  });
+  const verdict = await page.waitFor(
+    () =>
+      document.querySelector("#sanity-verdict").checkVisibility() &&
+      document.querySelector("#sanity-verdict").dataset.verdict,
+  );
+  assert.notEqual(verdict, "depends");
+});

@@ -1,0 +1,92 @@
+// What can be done with a heatmap: see the photo without it, save it, hand it on.
+
+import { $, create } from "./dom.js";
+import { embedCode, figureOf, fileName } from "./format.js";
+import { copy, showError } from "./messages.js";
+
+/**
+ * @param {import("./store.js").Store} store @param {import("gradcam-web").GradCamElement} picture
+ * @param {import("./stage.js").Stage} stage
+ */
+export function watchActions(store, picture, stage) {
+  watchPeek(picture);
+  $("save").addEventListener("click", async () => {
+    $("action-status").textContent = "Saving …";
+    const blob = await picture.toBlob().catch(showError);
+    if (!blob) return ($("action-status").textContent = "");
+    const { method } = store.state;
+    const label = picture.prediction.model.labels[picture.explanation.targetClass];
+    const words = [fileName(store.state), stage.shownName ?? `${method}-${label}`].map((word) =>
+      word.replace(/[^\p{L}\p{N}._+-]+/gu, "-"),
+    );
+    const anchor = create("a", { href: URL.createObjectURL(blob), download: `${words.join("-")}.png` });
+    anchor.click();
+    setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+    const { width, height } = picture.prediction.image;
+    $("action-status").textContent = `Saved at ${width} × ${height} pixels.`;
+  });
+  $("link").addEventListener("click", async () => {
+    const { src, own } = store.state;
+    const local = [src instanceof Blob && "the photo", own && "the model"].filter(Boolean).join(" and ");
+    const rest = local && ` ${local[0].toUpperCase()}${local.slice(1)} stayed on this device and is not in it.`;
+    await copy(location.href, "action-status", `Link copied.${rest}`);
+  });
+  $("embed").addEventListener("click", () => {
+    const { own, model } = store.state;
+    const label = picture.prediction?.model.labels[Number(store.state.class)];
+    const shown = {
+      ...store.state,
+      src: typeof picture.src === "string" ? picture.src : undefined,
+      alt: picture.alt,
+      seen: picture.prediction?.top(1)[0].label,
+      label,
+      model: own ? "model.json" : model,
+    };
+    $("embed-code").textContent = embedCode(shown);
+    $("embed-preview").replaceChildren(figureLike(picture, shown));
+    $("embed-status").textContent = "";
+    $("embed-dialog").showModal();
+  });
+  $("embed-dialog").addEventListener("close", () => $("embed-preview").replaceChildren());
+  $("embed-copy").addEventListener("click", () => copy($("embed-code").textContent, "embed-status", "Copied."));
+  $("what").addEventListener("click", () => $("what-dialog").showModal());
+}
+
+/** What the code shows, of the photo and the network that are there: those of a visitor have no address. */
+function figureLike(picture, shown) {
+  const figure = create("grad-cam", { loading: "eager" });
+  for (const [name, value] of figureOf(shown).attributes)
+    if (name !== "src" && name !== "model") figure.setAttribute(name, value);
+  return Object.assign(figure, { src: picture.src, model: picture.model, targetLayer: picture.targetLayer });
+}
+
+/** The photo alone, as long as a button or the key O is held. */
+function watchPeek(picture) {
+  const peek = $("peek");
+  let holding = false;
+  const hold = (on) => {
+    if (holding === on) return;
+    holding = on;
+    picture.showOriginal(on);
+    peek.classList.toggle("held", on);
+  };
+  peek.addEventListener("pointerdown", (event) => {
+    peek.setPointerCapture(event.pointerId);
+    hold(true);
+  });
+  for (const type of ["pointerup", "pointercancel", "lostpointercapture", "blur"])
+    peek.addEventListener(type, () => hold(false));
+  peek.addEventListener("contextmenu", (event) => event.preventDefault());
+  const holds = ({ key, target, ctrlKey, metaKey, altKey }) => {
+    if (ctrlKey || metaKey || altKey) return false;
+    if (target === peek) return [" ", "Enter", "o", "O"].includes(key);
+    return (key === "o" || key === "O") && !target.closest("input, select, textarea");
+  };
+  addEventListener("keydown", (event) => {
+    if (!holds(event)) return;
+    event.preventDefault();
+    hold(true);
+  });
+  addEventListener("keyup", () => hold(false));
+  addEventListener("blur", () => hold(false));
+}

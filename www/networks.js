@@ -1,0 +1,295 @@
+// Which network looks at the picture: the chooser, own files, what is known of it, and how pictures are prepared for it.
+
+import { DEFAULT_MODEL, MODELS, loadModel } from "./gradcam-web/index.js";
+import { $, create } from "./dom.js";
+import { facts, insideFacts } from "./format.js";
+import { insideOf } from "./inside.js";
+import { hideMessages, hideProgress, showError, showProgress } from "./messages.js";
+import { sourceOf, tellOf } from "./own.js";
+import { readStore, removeStored, store as keep } from "./storage.js";
+
+/** The option that asks for a file. */
+const FILE = "file:";
+const KEPT = "kept:";
+
+export class Networks {
+  #settings;
+  #picture;
+  #on;
+  /** @type {AbortController | undefined} */ #loading;
+  /** The network in use. @type {import("gradcam-web").Model | undefined} */ model;
+  /** The settings by which it was loaded. */
+  #settled = { own: undefined, model: undefined, backend: "auto" };
+  /** Own networks that this browser keeps. @type {Map<string, import("./own.js").OwnModel>} */
+  #kept = new Map();
+
+  /**
+   * @param {import("./store.js").Store} settings @param {import("gradcam-web").GradCamElement} picture
+   * @param {{ network: (model: import("gradcam-web").Model) => void, forget: () => void }} on
+   */
+  constructor(settings, picture, on) {
+    this.#settings = settings;
+    this.#picture = picture;
+    this.#on = on;
+    settings.watch(({ own, model, backend }, before, returned) => {
+      if (own === before.own && model === before.model && backend === before.backend) return;
+      const isBack = own === this.#settled.own && model === this.#settled.model && backend === this.#settled.backend;
+      if (!isBack || returned) void this.load(before);
+    });
+    $("network").addEventListener("change", ({ target: { value } }) => this.#choose(value));
+    $("backend-choice").addEventListener("change", ({ target }) => settings.set({ backend: target.value }));
+    $("default-model").addEventListener("click", () => this.use({}));
+    $("keep-model").addEventListener("click", () => this.#keepOrRemove());
+    $("imagenet-names").addEventListener("click", () => this.#takeNames());
+    $("prepare-form").addEventListener("change", () => this.#prepare());
+    $("prepare-form").addEventListener("submit", (event) => event.preventDefault());
+    $("save-manifest").addEventListener("click", () => this.#saveManifest());
+    $("inside").addEventListener("toggle", () => this.#look());
+  }
+
+  /** Another network: own files, or an address. What was chosen of the one before means nothing to it. */
+  use({ own, model }) {
+    hideMessages();
+    this.#settings.set({ own, model, class: undefined, layer: undefined, "rather-than": undefined }, { step: true });
+  }
+
+  /** Names and preprocessing for the network that is there: nothing that was chosen of it changes its meaning. */
+  refine(change) {
+    hideMessages();
+    const { own, model } = this.#settings.state;
+    const base = own ?? { address: new URL(model ?? DEFAULT_MODEL, document.baseURI).href };
+    this.#settings.set({ own: { ...base, ...change } });
+  }
+
+  /**
+   * Loads the network that the settings name. Until it is there, and if it can't be had, the one before stays, with what
+   * was chosen of it.
+   */
+  async load(before = {}) {
+    this.#loading?.abort();
+    const { signal } = (this.#loading = new AbortController());
+    const { own, model: address, backend } = this.#settings.state;
+    const wanted = { own, model: address, backend };
+    const report = (fraction) => !signal.aborted && showProgress("Getting the network ready", fraction);
+    report(0);
+    const { source, options } = own ? sourceOf(own) : { source: address ?? DEFAULT_MODEL, options: {} };
+    const promise = loadModel(source, { ...options, backend, onProgress: report, signal });
+    // The first network: a photo may already be waiting for it.
+    if (!this.model) this.#picture.model = promise;
+    try {
+      const loaded = await promise;
+      if (signal.aborted) return loaded.dispose();
+      const previous = this.model;
+      this.model = loaded;
+      this.#settled = wanted;
+      if (previous) {
+        this.#picture.model = loaded;
+        this.#on.forget();
+        previous.dispose();
+      }
+      this.#show();
+      // By then the GPU may have taken over.
+      void loaded.settled.then(() => this.model === loaded && this.#tellEngine());
+      if (!this.#picture.src) hideProgress();
+    } catch (error) {
+      if (signal.aborted) return;
+      // What is still on its way has no progress to show any more.
+      this.#loading.abort();
+      const isDefault = !own && !address && backend === "auto";
+      const { class: targetClass, layer, "rather-than": rival } = before;
+      this.#settings.set({ ...this.#settled, class: targetClass, layer, "rather-than": rival });
+      if (!this.model && !isDefault) void this.load();
+      // What lies beside a network is handed over as the call's options: to a person it is part of the network.
+      const name = own && error.name === "TargetError" ? "ModelError" : error.name;
+      // What has to come over the network may come the next time.
+      const canRetry = !own?.file || error.name === "DeviceError";
+      const retry = canRetry && (() => (isDefault ? void this.load() : this.use({ own, model: address })));
+      showError({ name, message: own ? tellOf(own, error.message) : error.message }, { retry });
+    }
+  }
+
+  /** Its times, once there are some. @param {import("gradcam-web").Explanation} explanation */
+  explained(explanation) {
+    this.#tellEngine(explanation);
+  }
+
+  select({ backend }) {
+    $("backend-choice").value = backend;
+  }
+
+  /** Own networks of earlier visits. */
+  async showKept() {
+    this.#kept = new Map(await readStore("models"));
+    this.#list();
+  }
+
+  #show() {
+    const { own, model } = this.#settings.state;
+    $("default-model").hidden = !own && !model;
+    this.#list();
+    this.#fillForm();
+    void this.#look();
+    this.#on.network(this.model);
+    this.#tellEngine();
+  }
+
+  #tellEngine(explanation) {
+    const { model } = this;
+    $("backend").dataset.backend = model.backend;
+    $("backend-name").textContent = model.backend === "webgpu" ? "WebGPU" : "CPU";
+    $("backend-reason").textContent = model.backendReason;
+    $("facts").replaceChildren(...facts(model, explanation).flatMap(asTerms));
+  }
+
+  /** What is in its file, for those who open it: that takes the file once more. */
+  async #look() {
+    $("inside-facts").replaceChildren();
+    if (!$("inside").open || !this.model) return;
+    const { model } = this;
+    let rows;
+    try {
+      const file = await this.#file();
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      rows = insideFacts(bytes.length, insideOf(bytes), model);
+    } catch (error) {
+      rows = [["File", `It can't be read once more: ${error.message}`]];
+    }
+    if (model === this.model) $("inside-facts").replaceChildren(...rows.flatMap(asTerms));
+  }
+
+  /** The ONNX file of the network in use. @returns {Promise<Blob>} */
+  async #file() {
+    const { own, model } = this.#settings.state;
+    if (own?.file) return own.file;
+    let address = new URL(own?.address ?? model ?? DEFAULT_MODEL, document.baseURI);
+    const fetched = async () => {
+      const response = await fetch(address);
+      if (!response.ok) throw new Error(`${address} answers ${response.status}`);
+      return response;
+    };
+    if (!/\.json$/i.test(address.pathname)) return (await fetched()).blob();
+    const { file } = await (await fetched()).json();
+    address = new URL(file, address);
+    return (await fetched()).blob();
+  }
+
+  // The chooser.
+
+  #list() {
+    const { own, model } = this.#settings.state;
+    const addressOf = (text) => new URL(text, document.baseURI).href;
+    const shipped = model ? MODELS.find(({ url }) => url === addressOf(model)) : own ? undefined : MODELS[0];
+    const options = MODELS.map(({ name, title }) => new Option(title, name, false, shipped?.name === name));
+    for (const [name, kept] of this.#kept) options.push(new Option(name, KEPT + name, false, own === kept));
+    if (!options.some(({ selected }) => selected) && this.model) {
+      options.push(new Option(this.model.name ?? "Your own", "", true, true));
+    }
+    options.push(new Option("Your own model …", FILE));
+    $("network").replaceChildren(...options);
+    const isKept = [...this.#kept.values()].includes(own);
+    $("keep-model").hidden = !own || Boolean(own.address);
+    $("keep-model").textContent = isKept ? "Remove it from this browser" : "Keep it in this browser";
+  }
+
+  #choose(value) {
+    const { name, url } = MODELS.find(({ name }) => name === value) ?? {};
+    if (value === FILE) {
+      this.#list();
+      document.querySelector("[data-action=choose-model]").click();
+    } else if (value.startsWith(KEPT)) {
+      this.use({ own: this.#kept.get(value.slice(KEPT.length)) });
+    } else if (name) {
+      this.use({ model: name === MODELS[0].name ? undefined : relative(url) });
+    }
+  }
+
+  async #keepOrRemove() {
+    const { own } = this.#settings.state;
+    const [kept] = [...this.#kept].find(([, value]) => value === own) ?? [];
+    try {
+      if (kept) {
+        await removeStored("models", kept);
+        this.#kept.delete(kept);
+      } else {
+        const name = this.model.name ?? own.file?.name ?? "Your own";
+        await keep("models", name, own);
+        this.#kept.set(name, own);
+      }
+    } catch (error) {
+      showError({ name: "ModelError", message: `The browser does not keep it: ${error.message}` });
+    }
+    this.#list();
+  }
+
+  async #takeNames() {
+    try {
+      const response = await fetch(new URL("labels.json", MODELS.find(({ classes }) => classes === 1000).url));
+      this.refine({ labels: await response.json() });
+    } catch (error) {
+      showError({ name: "ModelError", message: `The names can't be had: ${error.message}` });
+    }
+  }
+
+  // How pictures are prepared.
+
+  #fillForm() {
+    const { elements } = $("prepare-form");
+    const { width, height, resize, mean, std, order } = this.model.preprocess;
+    for (const [name, value] of Object.entries({ width, height, resize, order })) elements[name].value = value;
+    elements.mean.value = mean.join(", ");
+    elements.std.value = std.join(", ");
+    $("prepare-error").textContent = "";
+    // A guess is to be looked at.
+    $("preparing").open ||= this.model.preprocessGuessed;
+  }
+
+  #prepare() {
+    const { elements } = $("prepare-form");
+    const numbers = (name) =>
+      elements[name].value
+        .split(/[\s,;]+/)
+        .filter(Boolean)
+        .map(Number);
+    const [mean, std] = [numbers("mean"), numbers("std")];
+    const { channels } = this.model.input;
+    const wrong = Object.entries({ mean, std }).find(
+      ([, values]) => ![1, channels].includes(values.length) || values.some((value) => !Number.isFinite(value)),
+    );
+    if (wrong || std.includes(0)) {
+      const name = wrong?.[0] === "mean" ? "Mean" : "Deviation";
+      $("prepare-error").textContent =
+        `${name}: one number, or ${channels} with commas between them${name === "Deviation" ? ", none of them 0" : ""}.`;
+      return;
+    }
+    $("prepare-error").textContent = "";
+    const [width, height] = [elements.width.valueAsNumber, elements.height.valueAsNumber];
+    this.refine({
+      preprocess: { width, height, resize: elements.resize.value, mean, std, order: elements.order.value },
+    });
+  }
+
+  /** What a next visitor needs beside the file, to be put next to it. */
+  #saveManifest() {
+    const { own, model: address } = this.#settings.state;
+    const { name, preprocess, labels, defaultLayer } = this.model;
+    const file = own?.file?.name ?? (own?.address ?? address ?? "").split("/").pop();
+    const manifest = { name: name ?? file, file, preprocess, labels, targetLayer: defaultLayer };
+    const blob = new Blob([`${JSON.stringify(manifest, null, 2)}\n`], { type: "application/json" });
+    const anchor = create("a", { href: URL.createObjectURL(blob), download: "model.json" });
+    anchor.click();
+    setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+  }
+}
+
+function asTerms([term, value, attention]) {
+  return [
+    create("dt", { textContent: term }),
+    create("dd", { textContent: value, className: attention ? "attention" : "" }),
+  ];
+}
+
+/** As it is written into a link: relative to the page where it lies below it. */
+function relative(address) {
+  const here = new URL(".", document.baseURI).href;
+  return address.startsWith(here) ? address.slice(here.length) : address;
+}

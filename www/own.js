@@ -1,0 +1,136 @@
+// A network of one's own: its file with what lies beside it, as exporters and model hubs lay them out.
+
+/**
+ * @typedef {object} OwnModel
+ * @property {File} [file] the ONNX file
+ * @property {File[]} [parts] what lies beside it and may have its parameters
+ * @property {string} [address] in its place: of an ONNX file or a manifest
+ * @property {{ name: string, content: object }} [manifest]
+ * @property {string[]} [labels] the names of its classes
+ * @property {string} [labelsName] the file that they come from
+ * @property {import("gradcam-web").Preprocess} [preprocess]
+ */
+
+/** What a manifest may say; an object with none of these is none. */
+const MANIFEST = ["name", "file", "sha256", "bytes", "preprocess", "labels", "targetLayer"];
+
+/**
+ * A network with what lies beside it: a manifest, names as a JSON list or one a line, or what Hugging Face has.
+ * @param {File[]} models @param {File[]} notes @param {File[]} parts which may have the parameters
+ * @returns {Promise<OwnModel>}
+ */
+export async function packed(models, notes, parts) {
+  /** @type {OwnModel} */
+  const own = { parts };
+  for (const file of notes) Object.assign(own, await read(file, models.length > 0));
+  const wanted = String(own.manifest?.content.file).split("/").pop();
+  const plain = models.find(({ name }) =>
+    /^(model|.*[^_-](?<!quantized|fp16|int8|q4f?\d*|uint8|bnb4))\.onnx$/i.test(name),
+  );
+  own.file = models.find(({ name }) => name === wanted) ?? plain ?? models[0];
+  return own;
+}
+
+/** What one file beside a network says of it. @param {File} file @returns {Promise<Partial<OwnModel>>} */
+export async function read(file, strict = true) {
+  const text = await file.text();
+  if (!file.name.toLowerCase().endsWith(".json")) return { labels: linesOf(text), labelsName: file.name };
+  const content = parse(text, file.name);
+  if (Array.isArray(content)) return { labels: content, labelsName: file.name };
+  const names =
+    namesOf(content?.id2label) ??
+    (MANIFEST.some((field) => content && field in content) ? undefined : namesOf(content));
+  if (names) return { labels: names, labelsName: file.name };
+  if (content && ("image_mean" in content || "image_processor_type" in content || "do_normalize" in content)) {
+    return { preprocess: preprocessOf(content) };
+  }
+  if (MANIFEST.some((field) => content && Object.hasOwn(content, field)))
+    return { manifest: { content, name: file.name } };
+  // What else hubs put into such a folder.
+  if (/config|tokenizer|quantize|_info|dataset/i.test(file.name) && strict) return {};
+  throw modelError(`${file.name} is neither a manifest nor a list of labels, one name a class.`);
+}
+
+/** Names by their class: {"0": "cat", "1": "dog"}, in whatever order. */
+function namesOf(content) {
+  const entries = Object.entries(content ?? {});
+  if (entries.length === 0 || typeof content !== "object") return undefined;
+  const isNumber = (text) => /^\d+$/.test(text);
+  const pairs = entries.every(([key]) => isNumber(key))
+    ? entries
+    : entries.every(([, value]) => isNumber(String(value)))
+      ? entries.map(([name, index]) => [String(index), name])
+      : [];
+  const names = [];
+  for (const [index, name] of pairs) {
+    // torchvision writes {"0": ["n01440764", "tench"]}.
+    const text = Array.isArray(name) ? name.at(-1) : name;
+    if (typeof text !== "string") return undefined;
+    names[Number(index)] = text;
+  }
+  return names.length > 0 && names.length === pairs.length && Object.keys(names).length === names.length
+    ? names
+    : undefined;
+}
+
+/** One name a line; WordNet's ids before them are left out, and of several words for one thing the first stays. */
+function linesOf(text) {
+  const lines = text
+    .trim()
+    .split(/\r?\n/)
+    .map((line) => line.trim());
+  if (!lines.every((line) => /^n\d{8}\s/.test(line))) return lines;
+  return lines.map((line) => line.slice(10).split(",")[0].trim());
+}
+
+/** A preprocessor_config.json of Hugging Face. @returns {import("gradcam-web").Preprocess} */
+function preprocessOf(config) {
+  const side = (size) => (typeof size === "number" ? { width: size, height: size } : size?.width ? size : undefined);
+  const crops = Boolean(config.do_center_crop) || Boolean(config.crop_pct) || config.size?.shortest_edge !== undefined;
+  const size = (crops && side(config.crop_size)) || side(config.size) || side(config.size?.shortest_edge) || {};
+  // Their numbers are for samples that were multiplied by this; ours for samples in 0..=1.
+  const scale = config.do_rescale === false ? 1 : (config.rescale_factor ?? 1 / 255);
+  const normal = config.do_normalize !== false && config.image_mean && config.image_std;
+  const [mean, std] = normal ? [config.image_mean, config.image_std] : [[0], [1]];
+  return {
+    width: size.width,
+    height: size.height,
+    resize: crops ? "crop" : "stretch",
+    mean: [mean].flat().map((value) => value / (255 * scale)),
+    std: [std].flat().map((value) => value / (255 * scale)),
+    order: config.do_flip_channel_order ? "BGR" : "RGB",
+  };
+}
+
+/** The network as `loadModel` takes it. @param {OwnModel} own */
+export function sourceOf({ file, address, parts = [], manifest, labels, preprocess }) {
+  const options = { labels, preprocess };
+  if (!manifest) return { source: parts.length > 0 ? [file, ...parts] : (file ?? address), options };
+  const given = manifest.content.labels;
+  const content = {
+    name: file.name,
+    ...manifest.content,
+    file: file.name,
+    labels: Array.isArray(given) && !labels ? given : undefined,
+  };
+  return { source: [file, ...parts, new File([JSON.stringify(content)], manifest.name)], options };
+}
+
+/** A sentence that says what the files are for, with their names. @param {OwnModel} own */
+export function tellOf({ manifest, labelsName }, sentence) {
+  return sentence
+    .replace(`The manifest ${manifest?.name}`, manifest?.name)
+    .replace(/^The (call|manifest)/, labelsName ?? manifest?.name ?? "The $1");
+}
+
+function parse(text, name) {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw modelError(`${name} is not JSON: ${error.message}.`);
+  }
+}
+
+export function modelError(message) {
+  return Object.assign(new Error(message), { name: "ModelError" });
+}

@@ -1,0 +1,220 @@
+// The picture with its heatmap, and the sentences under it.
+
+import { $ } from "./dom.js";
+import { hideMessages, hideProgress, showError, showNotice, showProgress } from "./messages.js";
+import { noteOf, wordsAbout } from "./methods.js";
+import { SAMPLES } from "./samples.js";
+
+/** From here on the element's progress is that of the explanation. */
+const CLASSIFIED = 0.85;
+/** What takes a moment with every network. */
+const FALLBACK = { method: "grad-cam", smooth: undefined };
+
+/** What is shown when nothing else was asked for. */
+export const opening = SAMPLES[0] && new URL(`samples/${SAMPLES[0].file}`, document.baseURI).href;
+
+export class Stage {
+  #store;
+  #picture;
+  #panels;
+  /** How the last heatmap was made: Stop returns to it. */
+  #lastWay = FALLBACK;
+  /** The picture before, to return to from one that is none. */
+  #before;
+  #failed;
+  /** What is shown in place of the heatmap. @type {import("gradcam-web").Unit | import("gradcam-web").Concept | undefined} */
+  #unit;
+  /** Whether anything was explained: before that, what is asked for comes from a link. */
+  #hasExplained = false;
+  /** Whether a network is there. */
+  hasNetwork = false;
+
+  /**
+   * @param {import("./store.js").Store} store @param {import("gradcam-web").GradCamElement} picture
+   * @param {object[]} panels what follows the picture
+   */
+  constructor(store, picture, panels) {
+    this.#store = store;
+    this.#picture = picture;
+    this.#panels = panels;
+    store.watch((state, before) => {
+      if (state.src === before.src) return;
+      if (before.src !== this.#failed)
+        this.#before = { src: before.src, fileName: before.fileName, class: before.class };
+      this.open();
+    });
+    picture.addEventListener("progress", ({ detail }) => this.#progress(detail.totalProgress));
+    picture.addEventListener("load", ({ detail }) => this.#loaded(detail));
+    picture.addEventListener("explain", ({ detail }) => this.#explained(detail));
+    picture.addEventListener("error", ({ detail }) => this.#refused(detail));
+    $("progress-stop").addEventListener("click", () => {
+      const { method, smooth } = store.state;
+      const isSame = method === this.#lastWay.method && String(smooth) === String(this.#lastWay.smooth);
+      store.set(isSame ? FALLBACK : this.#lastWay);
+      picture.focus({ preventScroll: true });
+    });
+    $("showing-back").addEventListener("click", () => {
+      picture.show();
+      this.#hideUnit();
+      picture.focus({ preventScroll: true });
+    });
+  }
+
+  /** Takes another photo. What was chosen of the one before means nothing to it. @param {Blob | string} image */
+  take(image, fileName) {
+    hideMessages();
+    if (this.#store.state.src === image) return this.open();
+    this.#store.set({ src: image, fileName, class: undefined, "rather-than": undefined }, { step: true });
+  }
+
+  /** Shows the picture that the settings name. */
+  open() {
+    const { src, fileName } = this.#store.state;
+    const shown = src ?? opening;
+    $("hero").hidden = src !== undefined;
+    if (!shown) return this.#state("empty");
+    this.#state("busy");
+    const sample = SAMPLES.find(({ file }) => String(shown).endsWith(`samples/${file}`));
+    this.#picture.alt = fileName ?? sample?.title ?? "";
+    this.forget();
+    showProgress(this.hasNetwork ? "Reading the photo" : "Getting the network ready", 0);
+    this.#picture.src = null;
+    this.#picture.src = shown;
+  }
+
+  /** What was said of another picture, or by another network. */
+  forget() {
+    this.#panels.forEach((panel) => panel.show?.(undefined));
+    this.#hideHeatmap();
+  }
+
+  /** Shows one channel or concept over the picture. */
+  showUnit(unit, sentence) {
+    this.#unit = unit;
+    this.#picture.show(unit);
+    $("showing-text").textContent = sentence;
+    $("showing").hidden = false;
+    // They are about the heatmap.
+    $("note").hidden = $("warning").hidden = true;
+    this.#panels.forEach((panel) => panel.mark?.(unit));
+    this.reveal();
+  }
+
+  /** Scrolls to the picture, if it is out of sight. */
+  reveal() {
+    $("stage").scrollIntoView({ block: "nearest" });
+  }
+
+  /** A word for the file of what is shown. */
+  get shownName() {
+    if (!this.#unit) return undefined;
+    return this.#unit.channel === undefined ? "concept" : `channel-${this.#unit.channel}`;
+  }
+
+  /** Another colormap has another word for its strongest places. */
+  restyle() {
+    const { explanation, prediction } = this.#picture;
+    if (explanation) $("note").textContent = noteOf(explanation, prediction, this.#store.state.colormap);
+  }
+
+  #state(state) {
+    $("stage").dataset.state = state;
+    $("empty").hidden = state !== "empty";
+    $("frame").hidden = state === "empty";
+  }
+
+  /** Without a heatmap there is nothing to save or to look at more closely. */
+  #hideHeatmap() {
+    for (const id of ["bench", "note", "hint", "warning", "showing", "cell"]) $(id).hidden = true;
+    $("save").disabled = true;
+    $("under").inert = true;
+  }
+
+  #hideUnit() {
+    this.#unit = undefined;
+    $("showing").hidden = true;
+    this.restyle();
+    $("note").hidden = false;
+    $("warning").textContent = wordsAbout(this.#picture.explanation.method).warning ?? "";
+    $("warning").hidden = $("warning").textContent === "";
+    this.#panels.forEach((panel) => panel.mark?.(undefined));
+  }
+
+  #progress(total) {
+    if (!this.hasNetwork) return;
+    if (total < CLASSIFIED) return showProgress("Running the network", total / CLASSIFIED);
+    // Slow methods take minutes here: they get the whole bar, and a way out.
+    const { method, smooth } = this.#store.state;
+    const canStop = method !== FALLBACK.method || Boolean(smooth);
+    showProgress("Explaining", (total - CLASSIFIED) / (1 - CLASSIFIED), canStop);
+  }
+
+  #loaded(prediction) {
+    this.#state("busy");
+    const { width, height } = prediction.image;
+    $("stage").style.setProperty("--ratio", width / height);
+    $("stage").classList.toggle("thin", width > 6 * height || height > 6 * width);
+    this.#panels.forEach((panel) => panel.show?.(prediction));
+  }
+
+  #explained(explanation) {
+    this.#hasExplained = true;
+    hideProgress();
+    this.#state("ready");
+    for (const id of ["hint", "bench"]) $(id).hidden = false;
+    $("save").disabled = $("under").inert = false;
+    this.#lastWay = { method: explanation.method, smooth: this.#store.state.smooth };
+    this.#hideUnit();
+    this.#panels.forEach((panel) => panel.explained?.(explanation));
+    document.body.dataset.backend = this.#picture.prediction.model.backend;
+    const label = this.#picture.prediction.model.labels[explanation.targetClass];
+    document.title = `${label}: why? gradcam-web`;
+  }
+
+  #refused(error) {
+    const { src, fileName } = this.#store.state;
+    const lacking = error.name === "TargetError" && !this.#hasExplained ? this.#lacking() : [];
+    if (lacking.length > 0) {
+      // A link to another network, most likely. The rest of it is shown, and what is not is said.
+      this.#store.set(Object.fromEntries(lacking.map((name) => [name, undefined])));
+      return showNotice(`${error.message} The usual is shown in its place.`);
+    }
+    const previous = this.#before;
+    // What came over the network, or did not, may come the next time.
+    const canRetry = error.name === "DeviceError" || (error.name === "ImageError" && typeof src === "string");
+    const retry = canRetry && (() => this.#retry(src, fileName));
+    // Nobody loses a picture to a file that is none, or to a decoder that did not come.
+    if (!this.#picture.prediction && previous && this.#failed !== src) {
+      this.#failed = src;
+      this.#before = undefined;
+      this.#store.set(previous);
+      return showError(error, { picture: fileName, retry });
+    }
+    showError(error, { picture: fileName, retry });
+    this.#failed = src;
+    this.#hideHeatmap();
+    // Without a picture there is room for another one.
+    this.#state(this.#picture.prediction ? "error" : "empty");
+  }
+
+  /** Which of the settings name what this network does not have. */
+  #lacking() {
+    const { model } = this.#picture.prediction ?? {};
+    if (!model) return [];
+    const { state } = this.#store;
+    const isClass = (name) =>
+      name === undefined || (/^\d+$/.test(name) ? Number(name) < model.labels.length : model.labels.includes(name));
+    const has = {
+      class: isClass(state.class),
+      "rather-than": isClass(state["rather-than"]),
+      layer: (state.layer ?? []).every((wanted) => model.layers.some(({ name }) => name === wanted)),
+    };
+    return Object.keys(has).filter((name) => !has[name]);
+  }
+
+  #retry(src, fileName) {
+    this.#failed = undefined;
+    if (src === undefined) this.open();
+    else this.take(src, fileName);
+  }
+}

@@ -1,0 +1,141 @@
+// The settings: what a link to this page carries, what the browser's history remembers, and who hears of a change.
+
+import { ATTRIBUTES } from "./gradcam-web/attributes.js";
+import { store as keep, stored } from "./storage.js";
+
+const OF_THE_ELEMENT = ["method", "target", "colormap", "opacity", "backend"];
+/** What the element takes without these attributes. @type {Record<string, string>} */
+export const DEFAULTS = Object.fromEntries(
+  ATTRIBUTES.filter(({ name }) => OF_THE_ELEMENT.includes(name)).map(({ name, default: usual }) => [
+    name,
+    String(usual),
+  ]),
+);
+const NAMES = [
+  "src",
+  "model",
+  "method",
+  "class",
+  "layer",
+  "target",
+  "rather-than",
+  "smooth",
+  "colormap",
+  "opacity",
+  "backend",
+];
+/** What "reset" takes back: everything but the photo, its class and the network. */
+const ADJUSTABLE = ["method", "layer", "target", "rather-than", "smooth", "colormap", "opacity"];
+
+/** How long to leave the address bar alone after the browser refused to change it again, in milliseconds. */
+const PAUSE = 1000;
+
+/**
+ * Settings by their names in the address. `src` is an address or what was dropped; `layer` is a list, of several layers the
+ * mean is shown; `smooth` is aug, eigen or both.
+ * @typedef {{ src?: string | Blob, fileName?: string, model?: string, method: string, class?: string, layer?: string[],
+ *   target: string, "rather-than"?: string, smooth?: string[], colormap: string, opacity: string, backend: string, own?: import("./own.js").OwnModel }} Settings
+ */
+
+export class Store {
+  /** @type {Settings} */ state = read();
+  /** What an address can't hold, by the number in the history's entry. @type {Map<number, object>} */
+  #kept = new Map();
+  #entry = history.state?.entry ?? 0;
+  #listeners = new Set();
+  #later;
+  /** Where this browser keeps what the address can't hold. @type {number | undefined} */ #local = history.state?.local;
+
+  constructor() {
+    addEventListener("popstate", () => {
+      const before = this.state;
+      this.#entry = history.state?.entry ?? 0;
+      this.state = { ...read(), ...this.#kept.get(this.#entry) };
+      this.#tell(before, true);
+    });
+  }
+
+  /** @param {(state: Settings, before: Settings, returned: boolean) => void} listener `returned` by the browser's own buttons */
+  watch(listener) {
+    this.#listeners.add(listener);
+  }
+
+  /** After a reload, or coming back from another page: what was open here and no address holds. */
+  async restore() {
+    if (!history.state?.local) return;
+    const last = await stored("tabs", history.state.local);
+    if (last?.entry !== this.#entry) return;
+    this.#kept.set(this.#entry, last.kept);
+    this.state = { ...this.state, ...last.kept };
+  }
+
+  /**
+   * Takes over a choice. `step`: the browser's Back returns to what was before.
+   * @param {Partial<Settings>} change @param {{ step?: boolean }} [options]
+   */
+  set(change, { step = false } = {}) {
+    const before = this.state;
+    this.state = { ...before, ...change };
+    if (step) this.#entry++;
+    this.#keep();
+    this.#write(step);
+    this.#tell(before, false);
+  }
+
+  /** Takes back what was adjusted; photo, class and network stay. */
+  reset() {
+    this.set({ ...Object.fromEntries(ADJUSTABLE.map((name) => [name, DEFAULTS[name]])) });
+  }
+
+  /** What the address can't hold: for the way back in this tab, and for a reload. */
+  #keep() {
+    const { src, fileName, own } = this.state;
+    const kept = { fileName, own, ...(isAddress(src) ? {} : { src }) };
+    this.#kept.set(this.#entry, kept);
+    const isLocal = own || !isAddress(src);
+    // One number for this tab, as long as it lives.
+    this.#local = isLocal ? (history.state?.local ?? this.#local ?? Math.floor(Math.random() * 2 ** 48)) : undefined;
+    if (isLocal) void keep("tabs", this.#local, { entry: this.#entry, kept }).catch(() => {});
+  }
+
+  #tell(before, returned) {
+    for (const listener of this.#listeners) listener(this.state, before, returned);
+  }
+
+  /** Puts the settings that differ from their defaults into the address bar. */
+  #write(step) {
+    const query = new URLSearchParams();
+    for (const name of NAMES) {
+      const isUsual = (value) => value === undefined || value === null || String(value) === DEFAULTS[name];
+      if (name === "src" && !isAddress(this.state.src)) continue;
+      for (const value of [this.state[name]].flat().filter((value) => !isUsual(value))) query.append(name, value);
+    }
+    const text = query.toString();
+    clearTimeout(this.#later);
+    // Even an address that stays the same takes the browser some milliseconds.
+    const isSame = text === new URLSearchParams(location.search).toString() && history.state?.local === this.#local;
+    if (!step && isSame) return;
+    try {
+      const write = step ? history.pushState : history.replaceState;
+      write.call(history, { entry: this.#entry, local: this.#local }, "", text ? `?${text}` : location.pathname);
+    } catch {
+      // Safari takes a hundred changes in half a minute, and a slider makes more.
+      this.#later = setTimeout(() => this.#write(step), PAUSE);
+    }
+  }
+}
+
+function isAddress(src) {
+  return src === undefined || (typeof src === "string" && !src.startsWith("blob:"));
+}
+
+/** The address's settings. Forms send what was left empty, too, so an empty one is none. @returns {Settings} */
+function read() {
+  const query = new URLSearchParams(location.search);
+  const settings = Object.fromEntries(NAMES.map((name) => [name, query.get(name) || DEFAULTS[name]]));
+  const list = (name) => {
+    const values = query.getAll(name).filter(Boolean);
+    return values.length > 0 ? values : undefined;
+  };
+  return { ...settings, layer: list("layer"), smooth: list("smooth") };
+}
