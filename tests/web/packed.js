@@ -17,7 +17,10 @@ export const TOOLS = join(ROOT, "tests/bundlers");
  */
 export function project(tools) {
   const folder = mkdtempSync(join(tmpdir(), "gradcam-web-"));
-  const run = (program, args, cwd = folder) => execFileSync(program, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
+  // Some programs colour what they say where CI is set, whatever reads it.
+  const env = { ...process.env, NO_COLOR: "1" };
+  const run = (program, args, cwd = folder) =>
+    execFileSync(program, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   // npm writes this list last.
   const timeOf = (file) => statSync(join(TOOLS, file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   if (timeOf("node_modules/.package-lock.json") < timeOf("package-lock.json"))
