@@ -13,6 +13,7 @@ import { readOnnx } from "./onnx.js";
 import { memoryOf } from "./memory.js";
 import { MADE, networksNamed } from "./networks.js";
 import { printNetwork } from "./table.js";
+import { tfliteOf } from "./tflite.js";
 
 const { values: options } = parseArgs({
   options: {
@@ -55,19 +56,20 @@ async function main() {
 
 async function compare({ name, file, address, preprocess }, backend) {
   const task = { model: site.material(address), shape: readOnnx(readFileSync(file)).inputShape, preprocess };
+  Object.assign(task, await tfliteFor(file));
   const before = site.requests.length;
   task.layer = await layerOf(task.model, options.layer);
-  const libraries = ["gradcam-web", "onnxruntime-web", "TensorFlow.js"];
-  // Where the browser has relaxed SIMD, which the peers' builds leave unused, ours takes part with it, too.
+  const libraries = ["gradcam-web", "onnxruntime-web", "TensorFlow.js", "LiteRT.js", "jax-js", "@jax-js/onnx"];
+  // Where the browser has relaxed SIMD, ours takes part with it, too, and LiteRT.js without it.
   if (backend === "cpu" && site.requests.slice(before).some((path) => path.includes("/relaxed/")))
-    libraries.push("gradcam-web relaxed");
-  const contestants = libraries.map((library) => ({ library, name: `${library} ${backend}`, figures: {} }));
+    libraries.push("LiteRT.js plain", "gradcam-web relaxed");
+  const all = libraries.map((library) => ({ library, name: `${library} ${backend}`, figures: {} }));
+  say(`${name}, ${backend}: ${rounds} rounds`);
+  const { contestants, agreement, refusals } = await compareEvents(all, task, backend);
   if (!options.quick) {
     say(`${name}, ${backend}: starts`);
     await compareStarts(contestants, task, backend);
   }
-  say(`${name}, ${backend}: ${rounds} rounds`);
-  const agreement = await compareEvents(contestants, task, backend);
   return {
     network: name,
     backend,
@@ -75,8 +77,21 @@ async function compare({ name, file, address, preprocess }, backend) {
     layer: task.layer,
     rounds,
     agreement,
+    refusals,
     contestants: Object.fromEntries(contestants.map(({ library, figures }) => [library, figures])),
   };
+}
+
+/** The network as LiteRT reads it, under a name that changes with its contents, or why there is none. */
+async function tfliteFor(file) {
+  try {
+    const bytes = tfliteOf(await import("flatbuffers"), readFileSync(file));
+    const name = `${createHash("sha256").update(bytes).digest("hex").slice(0, 16)}.tflite`;
+    writeFileSync(join(MADE, name), bytes);
+    return { tflite: site.material(`made/${name}`) };
+  } catch (error) {
+    return { unwritten: error.message };
+  }
 }
 
 /** Starts a browser that answers tests' questions, in the way the comparison needs it. */
@@ -128,35 +143,66 @@ async function compareStarts(contestants, task, backend) {
       add(figures, "ready", ready);
       add(figures, "first", first);
       if (Number.isFinite(memory)) add(figures, "memory", memory / 1e6);
-      const code = files.filter((path) => !path.endsWith(".onnx")).map((path) => site.file(path));
+      const code = files.filter((path) => !/\.(onnx|tflite)$/.test(path)).map((path) => site.file(path));
       figures.bytes = { files: code.length, ...sizes(code) };
     }
   }
 }
 
-/** What happens again and again, after a warm-up. */
-async function compareEvents(contestants, task, backend) {
+/**
+ * What happens again and again, after a warm-up.
+ *
+ * A peer that can't run the network, or says something else than ours, is left out with its reason: times of a wrong result
+ * mean nothing.
+ */
+async function compareEvents(all, task, backend) {
   const browser = await launch(backend);
   const tabs = new Map();
   const shared = options.browser === "webkit" ? await browser.open(page()) : undefined;
-  const answers = [];
-  for (const { name, library } of contestants) {
+  const [agreement, refusals] = [{}, {}];
+  const contestants = [];
+  let expected;
+  for (const contestant of all) {
+    const { name, library } = contestant;
     const tab = shared ?? (await browser.open(page()));
     await tab.waitFor(isReady);
     tabs.set(name, tab);
-    const { scores } = await tab.evaluate(start, name, task);
-    const { values, refused } = await tab.evaluate(heatmap, name);
-    if (refused) say(`${library} has no heatmap at ${task.layer}: ${refused}`);
-    const expected = answers[0]?.heatmap;
-    // Where several numbers are the greatest, libraries differ in which of them has the gradient.
-    const differs = values && expected && options.layer !== "default" && !(distanceOf(values, expected) < AGREED);
+    let scores;
+    try {
+      ({ scores } = await tab.evaluate(start, name, task));
+    } catch (error) {
+      if (!expected) throw error;
+      refusals[library] = reasonOf(error);
+      say(`${library} is left out: ${refusals[library]}`);
+      continue;
+    }
+    const differs = compared("scores", library, scores, expected?.scores);
     if (differs) {
-      say(`${library} has another heatmap at ${task.layer}: its times are left out`);
+      refusals[library] = differs;
+      say(`${library} is left out: ${differs}`);
+      continue;
+    }
+    contestants.push(contestant);
+    const { values, refused } = await tab.evaluate(heatmap, name);
+    const wrong = refused ?? compared("heatmap", library, values, expected?.heatmap);
+    if (wrong) {
+      if (!expected) throw new Error(`no heatmap at ${task.layer}: ${wrong}`);
+      // Where several numbers are the greatest, libraries differ in which of them has the gradient.
+      refusals[`${library}, heatmaps`] = wrong;
+      say(`${library} goes on without heatmaps at ${task.layer}: ${wrong}`);
       await tab.evaluate(leaveOutHeatmaps, name);
     }
-    answers.push({ library, scores, heatmap: differs ? undefined : values });
+    expected ??= { scores, heatmap: values };
   }
-  const agreement = agreementOf(answers);
+
+  /** How far it is from what is expected goes into `agreement`; returns what is wrong if that is too far. */
+  function compared(what, library, actual, expected) {
+    if (!actual || !expected) return undefined;
+    const distance = distanceOf(actual, expected);
+    if (!(distance < AGREED[what])) return `its ${what} differ by ${distance.toPrecision(2)} of the largest number`;
+    agreement[`${what}, ${library}`] = distance;
+    return undefined;
+  }
 
   const events = options.quick
     ? ["forward", "gradCam", "anotherClass"]
@@ -176,43 +222,29 @@ async function compareEvents(contestants, task, backend) {
     }
   }
   await browser.close();
-  return agreement;
+  return { contestants, agreement, refusals };
+}
+
+/** The first line of what was thrown in a page, without what the browser's driver puts before it. */
+function reasonOf({ message }) {
+  return message
+    .split("\n")[0]
+    .replace(/^page\.evaluate: /, "")
+    .replace(/^Error: /, "");
 }
 
 function add(figures, what, value) {
   (figures[what] ??= []).push(value);
 }
 
-/** What contestants may differ by. */
-const AGREED = 2e-3;
+/** What contestants may differ by, in units of the largest number. */
+const AGREED = { scores: 1e-3, heatmap: 1e-2 };
 
 /** In units of the largest number. */
 function distanceOf(actual, expected) {
   if (actual.length !== expected.length) return Infinity;
   const largest = Math.max(...expected.map(Math.abs));
   return Math.max(...expected.map((value, i) => Math.abs(value - actual[i]))) / largest;
-}
-
-/**
- * How far the contestants are from the first of them, in units of its largest number.
- *
- * @throws if they disagree: times of a wrong result mean nothing
- */
-function agreementOf([first, ...others]) {
-  const distances = {};
-  for (const other of others) {
-    for (const what of ["scores", "heatmap"]) {
-      if (!other[what]) continue;
-      const distance = distanceOf(other[what], first[what]);
-      if (!(distance < AGREED)) {
-        throw new Error(
-          `${other.library} and ${first.library} disagree on the ${what}: by ${distance} of the largest number`,
-        );
-      }
-      distances[`${what}, ${other.library}`] = distance;
-    }
-  }
-  return distances;
 }
 
 /** Sizes of files as they are and as a server with brotli would send them, in bytes. */

@@ -2,11 +2,14 @@
 //
 // A contestant answers with numbers in JavaScript's hands: what still lies on a device is not a result yet.
 
-import { networkOf } from "./tfjs-network.js";
+import { networkOf as jaxNetworkOf } from "./jax-network.js";
+import { networkOf as tensorflowNetworkOf } from "./tfjs-network.js";
 
 /**
  * @typedef {object} Task what a contestant gets
  * @property {string} model the ONNX file's address
+ * @property {string} [tflite] the same network's as a LiteRT file
+ * @property {string} [unwritten] why there is none
  * @property {[number, number, number, number]} shape of the input, NCHW
  * @property {{ mean: number[], std: number[] }} preprocess
  * @property {string} layer the target layer
@@ -32,6 +35,13 @@ const CONTESTANTS = {
   "onnxruntime-web webgpu": (task) => onnxruntime(task, "ort.webgpu.bundle.min.mjs", "webgpu"),
   "TensorFlow.js cpu": (task) => tensorflow(task, "wasm"),
   "TensorFlow.js webgpu": (task) => tensorflow(task, "webgpu"),
+  "LiteRT.js cpu": (task) => litert(task, "wasm"),
+  "LiteRT.js plain cpu": (task) => litert(task, "wasm", "litert_wasm_compat_internal.js"),
+  "LiteRT.js webgpu": (task) => litert(task, "webgpu"),
+  "jax-js cpu": (task) => jaxByHand(task, "wasm"),
+  "jax-js webgpu": (task) => jaxByHand(task, "webgpu"),
+  "@jax-js/onnx cpu": (task) => jaxOnnx(task, "wasm"),
+  "@jax-js/onnx webgpu": (task) => jaxOnnx(task, "webgpu"),
 };
 
 /** @returns {Promise<Contestant>} */
@@ -102,21 +112,11 @@ async function tensorflow({ model: address, shape, preprocess, layer }, backend)
   if (backend === "wasm") tf.wasm.setWasmPaths(`${folder}tfjs-backend-wasm/dist/`);
   if (!(await tf.setBackend(backend))) throw new Error(`TensorFlow.js has no backend ${backend} here`);
   await tf.ready();
-  const network = networkOf(tf, new Uint8Array(await (await fetch(address)).arrayBuffer()), layer);
+  const network = tensorflowNetworkOf(tf, new Uint8Array(await (await fetch(address)).arrayBuffer()), layer);
   const [, channels, height, width] = shape;
   let activations, beside;
-  const channelsLast = (input) => {
-    const values = new Float32Array(input.length);
-    const plane = height * width;
-    for (let c = 0; c < channels; c++) for (let i = 0; i < plane; i++) values[channels * i + c] = input[c * plane + i];
-    return values;
-  };
-  let known = {};
-  /** The input as it takes it, turned once: that is not what is compared. */
-  const tensorOf = (input) => {
-    if (known.input !== input) known = { input, values: channelsLast(input) };
-    return tf.tensor4d(known.values, [1, height, width, channels]);
-  };
+  const channelsLast = turningOnce(shape);
+  const tensorOf = (input) => tf.tensor4d(channelsLast(input), [1, height, width, channels]);
   const see = (input) => {
     tf.dispose([activations, beside]);
     ({ activations, beside } = network.to(input));
@@ -165,6 +165,109 @@ async function tensorflow({ model: address, shape, preprocess, layer }, backend)
       const [, h, w] = activations.shape;
       drawHeatmap(camera, screen, { width: w, height: h, values: await explain(best, gradCam) });
     },
+  };
+}
+
+/** @returns {Promise<Contestant>} `file` of its wasm, if not the one that it chooses */
+async function litert({ tflite, unwritten, shape, preprocess }, accelerator, file = "") {
+  if (!tflite) throw new Error(unwritten);
+  const { loadLiteRt, loadAndCompile, Tensor } = await import(`${MODULES}@litertjs/core/dist/index.js`);
+  await loadLiteRt(`${MODULES}@litertjs/core/wasm/${file}`);
+  // In half precision, its own choice where the card has it, its scores would not be the others'.
+  const model = await loadAndCompile(tflite, { accelerator, gpuOptions: { precision: "fp32" } });
+  if (accelerator === "webgpu" && !model.isFullyAccelerated) throw new Error("not all of it runs on WebGPU");
+  const [, channels, height, width] = shape;
+  const channelsLast = turningOnce(shape);
+  const forward = async (input) => {
+    const tensor = new Tensor(channelsLast(input), [1, height, width, channels]);
+    const [scores] = await model.run(tensor);
+    tensor.delete();
+    const values = await scores.data();
+    scores.delete();
+    return values;
+  };
+  return {
+    forward,
+    async frame(camera, screen) {
+      await forward(inputFromCamera(camera, shape, preprocess));
+      drawHeatmap(camera, screen);
+    },
+  };
+}
+
+/** jax-js on a device. */
+async function jaxOn(device) {
+  const jax = await import(`${MODULES}@jax-js/jax/dist/index.js`);
+  const devices = await jax.init(device);
+  if (!devices.includes(device)) throw new Error(`jax-js has no device ${device} here`);
+  jax.defaultDevice(device);
+  return jax;
+}
+
+/** @returns {Promise<Contestant>} */
+async function jaxByHand({ model: address, shape, preprocess, layer }, device) {
+  const jax = await jaxOn(device);
+  const network = jaxNetworkOf(jax, new Uint8Array(await (await fetch(address)).arrayBuffer()), layer);
+  const [, , h, w] = network.shape;
+  let seen, classes;
+  const tensorOf = (input) => jax.numpy.array(input, { shape });
+  const see = (values) => {
+    seen?.forEach((value) => value.dispose());
+    seen = values;
+  };
+  const forward = async (input) => {
+    const [scores, ...values] = network.all(tensorOf(input));
+    see(values);
+    const numbers = await scores.data();
+    classes = numbers.length;
+    return numbers;
+  };
+  const explain = (targetClass, method) => {
+    const target = Float32Array.from({ length: classes }, (_, i) => Number(i === targetClass));
+    return network[method](
+      seen.map((value) => value.ref),
+      jax.numpy.array(target, { shape: [1, classes] }),
+    ).data();
+  };
+  return {
+    forward,
+    gradCam(input, targetClass) {
+      see(network.to(tensorOf(input)));
+      return explain(targetClass, "gradCam");
+    },
+    anotherClass: (targetClass) => explain(targetClass, "gradCam"),
+    anotherMethod: (targetClass) => explain(targetClass, "hiResCam"),
+    async frame(camera, screen) {
+      const best = argmax(await forward(inputFromCamera(camera, shape, preprocess)));
+      drawHeatmap(camera, screen, { width: w, height: h, values: await explain(best, "gradCam") });
+    },
+  };
+}
+
+/** Its own loader, which cuts no network at a layer: the forward pass. @returns {Promise<Contestant>} */
+async function jaxOnnx({ model: address, shape }, device) {
+  const jax = await jaxOn(device);
+  const { ONNXModel } = await import(`${MODULES}@jax-js/onnx/dist/index.js`);
+  const model = new ONNXModel(new Uint8Array(await (await fetch(address)).arrayBuffer()));
+  const { graph } = model.model;
+  const parameters = new Set(graph.initializer.map(({ name }) => name));
+  const { name } = graph.input.find(({ name }) => !parameters.has(name));
+  const run = jax.jit(model.run);
+  return { forward: (input) => run({ [name]: jax.numpy.array(input, { shape }) })[graph.output[0].name].data() };
+}
+
+/** Turns an input into one with channels last, each only once: that is not what is compared. */
+function turningOnce([, channels, height, width]) {
+  let known = {};
+  return (input) => {
+    if (known.input !== input) {
+      const values = new Float32Array(input.length);
+      const plane = height * width;
+      for (let c = 0; c < channels; c++)
+        for (let i = 0; i < plane; i++) values[channels * i + c] = input[c * plane + i];
+      known = { input, values };
+    }
+    return known.values;
   };
 }
 

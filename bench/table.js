@@ -24,7 +24,7 @@ export function median(values) {
 }
 
 /** Prints one network's rows: median and minimum of each contestant, and ours divided by the fastest peer's. */
-export function printNetwork({ network, backend, browser, layer, rounds, agreement, contestants }) {
+export function printNetwork({ network, backend, browser, layer, rounds, agreement, refusals, contestants }) {
   const names = Object.keys(contestants);
   console.log(
     `\n${network}, ${backend}, ${browser}, one thread, target layer ${layer}, ${rounds} rounds: median (minimum)`,
@@ -56,10 +56,11 @@ export function printNetwork({ network, backend, browser, layer, rounds, agreeme
     if (bytes[0])
       printRow(
         `code ${kind}, kB`,
-        bytes.map((size) => (size / 1000).toFixed(0)),
+        bytes.map((size) => (size === undefined ? "-" : (size / 1000).toFixed(0))),
         ratios(names, sizeOf, "kB"),
       );
   }
+  for (const [what, reason] of Object.entries(refusals)) console.log(`left out: ${what}: ${reason}`);
   console.log(
     `largest differences: ${Object.entries(agreement)
       .map(([what, distance]) => `${what} ${distance.toExponential(0)}`)
