@@ -1,23 +1,4 @@
-// A heatmap for places without a page: numbers for NumPy, and the figure with its legend and caption.
-
-/** What a map says of itself in a figure. */
-export const CAPTION = Symbol("caption");
-
-/** An `.npy` file of float32, version 1.0: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html */
-export function npyOf({ width, height, values }) {
-  const start = "\x93NUMPY\x01\x00";
-  const facts = `{'descr': '<f4', 'fortran_order': False, 'shape': (${height}, ${width}), }`;
-  // The numbers begin at a multiple of 64 bytes, and the header ends with a line break.
-  const length = Math.ceil((start.length + 2 + facts.length + 1) / 64) * 64 - start.length - 2;
-  const header = `${facts.padEnd(length - 1)}\n`;
-  const file = new Uint8Array(start.length + 2 + length + 4 * values.length);
-  const view = new DataView(file.buffer);
-  Array.from(start, (letter, i) => view.setUint8(i, letter.charCodeAt(0)));
-  view.setUint16(start.length, length, true);
-  Array.from(header, (letter, i) => view.setUint8(start.length + 2 + i, letter.charCodeAt(0)));
-  values.forEach((value, i) => view.setFloat32(start.length + 2 + length + 4 * i, value, true));
-  return file;
-}
+// A heatmap for places without a page: the figure with its legend and caption. Few pages want it, so it is fetched when one does.
 
 /** Sizes of a figure's foot, by the picture's: enough to be read on a small one, no wider than it. */
 function footOf({ width, height }) {
@@ -28,10 +9,10 @@ function footOf({ width, height }) {
 /**
  * The figure as SVG: the overlay as a PNG within, lines as paths, legend and caption as text.
  *
- * @param {any} map a `MapOverImage` @param {{ width: number, height: number }} picture
+ * @param {any} map a `MapOverImage` @param {string} caption of it @param {{ width: number, height: number }} picture
  * @param {import("./index.js").Style} style @param {Uint8Array} colors of the legend
  */
-export async function svgOf(map, picture, style, colors) {
+export async function svgOf(map, caption, picture, style, colors) {
   const { contours, boxes, ...plain } = style;
   const { width, height } = picture;
   const { size, pad, bar, height: foot } = footOf(picture);
@@ -52,7 +33,7 @@ export async function svgOf(map, picture, style, colors) {
   const top = height + pad;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height + foot}" width="${width}" height="${height + foot}" font-family="system-ui, sans-serif" font-size="${size}">`,
-    `<title>${escape(map[CAPTION] || map.note)}</title>`,
+    `<title>${escape(caption || map.note)}</title>`,
     `<defs><linearGradient id="legend">${stops.join("")}</linearGradient></defs>`,
     `<image width="${width}" height="${height}" href="data:image/png;base64,${png}"/>`,
     paths && `<path d="${paths}" fill="none" stroke="#000" stroke-opacity="0.6" stroke-width="${2 * line}"/>`,
@@ -60,15 +41,15 @@ export async function svgOf(map, picture, style, colors) {
     `<rect x="0" y="${top}" width="${width}" height="${bar}" fill="url(#legend)"/>`,
     text(0, top + bar + size * 1.1, "0", "start"),
     text(width, top + bar + size * 1.1, "1", "end"),
-    map[CAPTION] && text(0, top + bar + size * 2.5, map[CAPTION], "start"),
+    caption && text(0, top + bar + size * 2.5, caption, "start"),
     "</svg>",
   ]
     .filter(Boolean)
     .join("\n");
 }
 
-/** The figure as a canvas. @param {any} map @param {HTMLCanvasElement | OffscreenCanvas} overlay @param {Uint8Array} colors */
-export function figureOf(map, overlay, colors, createCanvas) {
+/** The figure as a canvas. @param {string} caption @param {HTMLCanvasElement | OffscreenCanvas} overlay @param {Uint8Array} colors */
+export function figureOf(caption, overlay, colors, createCanvas) {
   const { width, height } = overlay;
   const { size, pad, bar, height: foot } = footOf(overlay);
   const canvas = createCanvas(width, height + foot);
@@ -89,7 +70,7 @@ export function figureOf(map, overlay, colors, createCanvas) {
   context.fillText("1", width, top + bar + size * 1.1);
   context.textAlign = "left";
   // Squeezed rather than cut.
-  context.fillText(map[CAPTION], 0, top + bar + size * 2.5, width);
+  context.fillText(caption, 0, top + bar + size * 2.5, width);
   return canvas;
 }
 

@@ -1,4 +1,4 @@
-// What is brought as a network and is not ONNX: what it is, and the way to ONNX.
+// What is brought as a network and is not ONNX: what it is, and the way to ONNX. Fetched when such a file comes.
 
 import { GradCamError } from "./errors.js";
 
@@ -47,13 +47,10 @@ const KINDS = [
 ];
 
 /**
- * @param {import("./download.js").Bytes} bytes @param {string | undefined} name
+ * @param {string} head the first bytes, each as a letter @param {string | undefined} name
  * @throws {GradCamError} `ModelError` if it is a network in another format, or what servers send in place of one
  */
-export async function refuseForeign(bytes, name) {
-  const head = String.fromCharCode(...(await bytes.head(64)));
-  // As ONNX files do.
-  if (head.startsWith("\x08")) return;
+export function refuseForeign(head, name) {
   // By its bytes first: a file with another's name is what it is.
   const kind =
     KINDS.find(({ bytes }) => bytes?.test(head)) ?? KINDS.find(({ name: ending }) => ending?.test(name ?? ""));

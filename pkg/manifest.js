@@ -2,7 +2,6 @@ import { assetUrl } from "./assets.js";
 import { PREPROCESS } from "./catalog.js";
 import { Bytes, download } from "./download.js";
 import { GradCamError, throwIfAborted } from "./errors.js";
-import { refuseForeign } from "./foreign.js";
 import { MODELS, PACKED } from "./models.js";
 
 /** @typedef {import("./index.js").Preprocess} Preprocess */
@@ -23,6 +22,7 @@ export const DEFAULT_MODEL = MODELS[0].url;
  */
 export async function readModel(source, { signal, onProgress }) {
   if (Array.isArray(source) || (globalThis.FileList && source instanceof FileList)) {
+    const { readTogether } = await import("./together.js");
     return readTogether([...source], { signal, onProgress });
   }
   if (source instanceof Blob) return { bytes: await onnx(new Bytes(source), source.name), name: source.name };
@@ -58,45 +58,28 @@ async function onnx(bytes, name) {
   return bytes;
 }
 
-/** An ONNX file with what lies beside it: files of parameters, a manifest, names of classes. Each is a file or an address. */
-async function readTogether(sources, options) {
-  let manifest, names;
-  for (const note of sources.filter((source) => source instanceof Blob && /\.(json|txt)$/i.test(nameOf(source)))) {
-    const text = await note.text();
-    if (!/^\s*\{/.test(text)) names = parseLabels(text);
-    // Other programs have JSON files of their own there.
-    else if (/"file"\s*:/.test(text)) manifest = parseManifest(text, nameOf(note));
-  }
-  const model = [
-    (name) => name === lastOf(manifest?.file ?? ""),
-    (name) => /\.onnx$/i.test(name),
-    (name) => /\.json$/i.test(name),
-  ]
-    .map((fits) => sources.find((source) => fits(nameOf(source))))
-    .find(Boolean);
-  if (!model) {
-    const listed = sources.map(nameOf).join(", ") || "nothing";
-    throw new GradCamError("ModelError", `Of the files of a model one is the .onnx file; these are ${listed}.`);
-  }
-  const file = await readModel(model, options);
-  const labels = Array.isArray(manifest?.labels) ? manifest.labels : names;
-  if (labels) checkLabels(labels, "ModelError", "What lies beside the model");
-  if (manifest) await check(file.bytes, manifest, nameOf(model));
-  return { ...file, ...(labels && { labels }), ...described(manifest), beside: sources };
+/** Refuses what is in another format, by what it is. @param {Bytes} bytes @param {string | undefined} name */
+async function refuseForeign(bytes, name) {
+  const head = String.fromCharCode(...(await bytes.head(64)));
+  // As ONNX files begin.
+  if (head.startsWith("\x08")) return;
+  // Without these words the engine says in its own that it is no model.
+  const foreign = await import("./foreign.js").catch(() => undefined);
+  foreign?.refuseForeign(head, name);
 }
 
 /** What a manifest says beside the file and the names. */
-function described({ name, preprocess, targetLayer, certainty } = {}) {
+export function described({ name, preprocess, targetLayer, certainty } = {}) {
   return Object.fromEntries(Object.entries({ name, preprocess, targetLayer, certainty }).filter(([, value]) => value));
 }
 
 /** @param {any} source a file or an address */
-function nameOf(source) {
+export function nameOf(source) {
   return (source instanceof Blob ? /** @type {File} */ (source).name : fileName(absolute(source, base()))) ?? "";
 }
 
 /** @param {string} path */
-function lastOf(path) {
+export function lastOf(path) {
   return path.split(/[\\/]/).pop();
 }
 
@@ -223,7 +206,7 @@ export function parseLabels(text) {
   }
 }
 
-async function check(bytes, { sha256, bytes: length }, file) {
+export async function check(bytes, { sha256, bytes: length }, file) {
   if (length !== undefined && bytes.size !== length) {
     throw new GradCamError("ModelError", `${file} has ${bytes.size} bytes; its manifest says ${length}.`);
   }

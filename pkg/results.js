@@ -4,7 +4,7 @@ import { METHODS, DEFAULT_STYLE } from "./catalog.js";
 import { certaintyOf } from "./certainty.js";
 import { highest } from "./classes.js";
 import { GradCamError } from "./errors.js";
-import { CAPTION, figureOf, npyOf, svgOf } from "./figure.js";
+import { npyOf } from "./npy.js";
 import {
   boxesOf,
   colors,
@@ -33,6 +33,9 @@ export const explained = Symbol("explained");
 
 /** Tells a prediction where it is kept now. */
 export const moved = Symbol("moved");
+
+/** What a map says of itself in a figure. */
+const CAPTION = Symbol("caption");
 
 /** Draws an explanation like `draw`, but no larger than a screen. */
 export const drawForScreen = Symbol.for("gradcam-web.drawForScreen");
@@ -315,14 +318,22 @@ class MapOverImage {
   }
 
   async toSvg(style = {}) {
-    return svgOf(this, this.#canvas.picture, style, await colors(style.colormap ?? DEFAULT_STYLE.colormap));
+    const { svgOf } = await import("./figure.js");
+    return svgOf(
+      this,
+      this[CAPTION],
+      this.#canvas.picture,
+      style,
+      await colors(style.colormap ?? DEFAULT_STYLE.colormap),
+    );
   }
 
   async toFigure(style = {}) {
     const { width, height } = this.#canvas.picture;
     const canvas = createCanvas(width, height);
     this.draw(canvas, style);
-    return pngOf(figureOf(this, canvas, await colors(style.colormap ?? DEFAULT_STYLE.colormap), createCanvas));
+    const { figureOf } = await import("./figure.js");
+    return pngOf(figureOf(this[CAPTION], canvas, await colors(style.colormap ?? DEFAULT_STYLE.colormap), createCanvas));
   }
 
   /** What it is, in a line. */

@@ -12,10 +12,9 @@ import * as cpu from "../cpu/gradcam_web.js";
 import * as decode from "../decode/gradcam_web.js";
 import * as formats from "../formats/gradcam_web.js";
 import * as gpu from "../gpu/gradcam_web.js";
-import * as relaxed from "../relaxed/gradcam_web.js";
 
-/** The script between JavaScript and each build. */
-const GLUE = { cpu, relaxed, gpu, decode, formats };
+/** The script between JavaScript and each build. A worker has one of both CPU builds, and their glue is the same: bundle.js looks. */
+const GLUE = { cpu, relaxed: cpu, gpu, decode, formats };
 
 /**
  * How many bytes predictions may keep: a question about one that is no longer there comes with its image and costs a forward
