@@ -229,8 +229,9 @@ export interface Prediction {
   /**
    * `unsure` where nothing that the network knows is likely: its likeliest class stays below the `probability` that its
    * manifest's `certainty` names (default 0.25, more for networks of fewer than five classes), all scores come to less than
-   * its `energy` (log Σ exp), or those of all but the highest twentieth to more than its `rest`, as they do for noise. That
-   * catches pictures of nothing; a thing that is not among its classes may still be called by another's name with confidence.
+   * its `energy` (log Σ exp), or those of all but the highest twentieth to more than its `rest`, as they do for noise. Nor is
+   * any network sure of a picture whose pixels have nothing to do with their neighbours. That catches pictures of nothing; a
+   * thing that is not among its classes may still be called by another's name with confidence.
    */
   readonly certainty: "sure" | "unsure";
   /** Why, in a sentence for a person, with the numbers. */

@@ -83,7 +83,7 @@ export class Prediction {
   }
 
   #certain() {
-    return certaintyOf(this.scores, this.top(1)[0], this.#session.certainty);
+    return certaintyOf(this.scores, this.top(1)[0], this.#session.certainty, this.#canvas.picture.rgba);
   }
 
   async explain({ onProgress, signal, ...options } = {}) {

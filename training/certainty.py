@@ -17,7 +17,7 @@ import onnxruntime
 from PIL import Image
 
 # As in pkg/certainty.js.
-LIKELY, HIGHEST = 0.25, 1 / 20
+LIKELY, HIGHEST, ALIKE = 0.25, 1 / 20, 0.2
 
 
 def prepared(image, rule):
@@ -75,15 +75,25 @@ def energy(scores):
     return scores.max() + np.log(np.exp(scores - scores.max()).sum())
 
 
+def likeness(picture):
+    """The correlation of pixels with those on their left, in green."""
+    levels = np.asarray(picture.convert("RGB"), np.float64)[..., 1].reshape(-1)
+    at = np.arange(1, levels.size, max(1, -(-levels.size // 100_000)))
+    here, left = levels[at], levels[at - 1]
+    mean, variance = here.mean(), here.var()
+    return (np.mean(here * left) - mean**2) / variance if variance > 0 else np.nan
+
+
 def measures(session, rule, pictures):
-    """Of each picture: the greatest probability, and the log-sum-exp of all scores and of all but the highest twentieth."""
+    """Of each picture: the greatest probability, the log-sum-exp of all scores and of all but the highest twentieth, and how alike
+    neighbouring pixels are."""
     found = []
     [entry] = session.get_inputs()
     for _, picture in pictures:
         scores = session.run(None, {entry.name: prepared(picture, rule)})[0].reshape(-1).astype(np.float64)
         likely = 1 / np.exp(scores - scores.max()).sum()
         others = np.sort(scores)[: len(scores) - int(np.ceil(HIGHEST * len(scores)))]
-        found.append((likely, energy(scores), energy(others)))
+        found.append((likely, energy(scores), energy(others), likeness(picture)))
     return np.array(found)
 
 
@@ -104,9 +114,10 @@ def main():
 
     rule = manifest.get("certainty", {})
     least, enough, most = rule.get("probability", LIKELY), rule.get("energy", -np.inf), rule.get("rest", np.inf)
-    print(f"{manifest['name']}: unsure below {least:.0%}, with an energy below {enough} or a rest above {most}")
+    print(f"{manifest['name']}: unsure below {least:.0%}, with an energy below {enough}, a rest above {most} or pixels of a correlation "
+          f"below {ALIKE}")
     for name, found in values.items():
-        unsure = (found[:, 0] < least) | (found[:, 1] < enough) | (found[:, 2] > most)
+        unsure = (found[:, 0] < least) | (found[:, 1] < enough) | (found[:, 2] > most) | (found[:, 3] < ALIKE)
         print(f"  {name:32} {unsure.sum():5} of {len(found):5} unsure, {unsure.mean():6.1%}")
 
     print("\nunsure by other thresholds, of " + ", ".join(values))

@@ -73,6 +73,14 @@ test("a network is unsure where nothing that it knows is likely, or everything a
     certaintyReason:
       "Little here speaks for any of the 100 things that this network knows (all scores come to 4.61, less than 4.7): lighthouse has 50 % for want of others.",
   });
+  // Of pixels that alternate, red, green and blue alike, each is the opposite of its neighbour; a ramp is all but its neighbour.
+  const picture = (level) => Uint8Array.from({ length: 4 * 9600 }, (_, i) => level(i >> 2));
+  const seen = (level) =>
+    certaintyOf(new Float32Array(100), { label: "spider web", probability: 0.5 }, {}, picture(level));
+  assert.match(seen((x) => 255 * (x % 2)).certaintyReason, /^This looks like noise: .*\(a correlation of -1\.00, less/);
+  assert.equal(seen((x) => 2 * (x % 96)).certainty, "sure");
+  // Of one colour all over is no noise: the network says what it makes of it.
+  assert.equal(seen(() => 7).certainty, "sure");
   // Without a rule of its own: a quarter, and more than chance where there are few classes.
   assert.deepEqual(
     [of(0.24, 100), of(0.26, 100), of(0.55, 2), of(0.65, 2)].map(({ certainty }) => certainty),

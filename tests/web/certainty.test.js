@@ -125,22 +125,30 @@ test("at least 95 % of the samples are sure", { skip: noNetwork }, async (t) => 
   assert.ok(unsure.length <= 0.05 * answers.length, `${unsure}`);
 });
 
-test("Everyday is unsure of pictures of nothing, and sure of the samples that are of its classes", async (t) => {
+test("Everyday is unsure of pictures of nothing, noise among them, and sure of the samples that are of its classes", async (t) => {
   const nothing = await classify(
     t,
     {
       black: painted(() => 0),
       white: painted(() => 255),
       grey: painted(() => 127),
+      red: painted((x, y, channel) => (channel === 0 ? 255 : 0)),
+      blue: painted((x, y, channel) => [30, 60, 200][channel]),
       "from black to white": painted((x) => (255 * x) / 95),
-      // Not strong noise as fine as its input: that is a spider web to it, as its card says.
+      // As fine as its input is, and by its scores a comic book and a spider web.
+      "coloured noise": painted((x, y, channel) => random(x, y, channel)),
+      "grey noise": painted((x, y) => random(x, y)),
       "weak noise": painted((x, y, channel) => 100 + random(x, y, channel) / 5),
+      "large squares": painted((x, y, channel) => random(x >> 3, y >> 3, channel)),
     },
     "everyday",
   );
   for (const [name, { certainty, certaintyReason }] of Object.entries(nothing)) {
     assert.equal(certainty, "unsure", `${name}: ${certaintyReason}`);
-    assert.match(certaintyReason, /^(Nothing among the 100 things|Little here speaks for any of the 100 things)/);
+    assert.match(
+      certaintyReason,
+      /^(Nothing among the 100 things|Little here speaks for any of the 100|This looks like noise)/,
+    );
   }
   // The rendered scenes, which were made of its classes; the photographs before them are of others.
   const scenes = JSON.parse(await readFile(join(ROOT, "www/samples/samples.json"), "utf8"));
