@@ -38,6 +38,28 @@ export const MEASURES = [
   },
 ];
 
+/** Those that a grid of maps has no room for. */
+const FURTHER = [
+  {
+    name: "Coherency",
+    title: "How alike the map stays when only what it marks is left of the photo, from 0 to 1: more is better.",
+    value: ({ coherency }) => coherency,
+    text: (share) => share.toFixed(2),
+  },
+  {
+    name: "Complexity",
+    title: "How much of the photo the heatmap marks, its mean from 0 to 1: less is better.",
+    value: ({ complexity }) => complexity,
+    text: (share) => share.toFixed(2),
+  },
+  {
+    name: "ARCC",
+    title: "Coherency, complexity and ROAD in one number from 0 to 1, low if any of them is bad: more is better.",
+    value: ({ arcc }) => arcc,
+    text: (mean) => mean.toFixed(2),
+  },
+];
+
 export class JudgePanel {
   #on;
   /** @type {import("gradcam-web").Prediction | undefined} */ #prediction;
@@ -126,13 +148,13 @@ export class JudgePanel {
     if (hooks.signal.aborted) return;
     this.remember(explanation, measures);
     this.#showMeasures(measures);
-    announce(MEASURES.map(({ name, value, text }) => `${name} ${text(value(measures))}`).join(", "));
+    announce([...MEASURES, ...FURTHER].map(({ name, value, text }) => `${name} ${text(value(measures))}`).join(", "));
   }
 
   #showMeasures(measures) {
     const { increase, deletion, insertion, road } = measures;
     $("measure-numbers").replaceChildren(
-      ...MEASURES.map(({ name, title, value, text }) =>
+      ...[...MEASURES, ...FURTHER].map(({ name, title, value, text }) =>
         create(
           "div",
           {},

@@ -33,15 +33,18 @@ testOnBoth("the measures of the heatmap are shown as numbers and as curves", asy
   await click(page, "#measure-run");
   const shown = await page.waitFor(async () => {
     if (document.querySelector("#measures").hidden) return false;
-    const { drop, deletion, insertion, road } = await document.querySelector("grad-cam").explanation.measure();
+    const { drop, deletion, insertion, road, coherency, complexity, arcc } = await document
+      .querySelector("grad-cam")
+      .explanation.measure();
     return {
-      expected: { drop, deletion, insertion, road },
+      expected: { drop, deletion, insertion, road, coherency, complexity, arcc },
       numbers: Object.fromEntries(
         [...document.querySelectorAll("#measure-numbers div")].map((row) => [
           row.querySelector("dt").textContent,
           row.querySelector("dd").textContent,
         ]),
       ),
+      sentences: [...document.querySelectorAll("#measure-numbers .quiet")].map(({ textContent }) => textContent),
       charts: [...document.querySelectorAll("#measure-charts svg")].map((chart) => ({
         label: chart.getAttribute("aria-label"),
         curves: [...chart.querySelectorAll("polyline")].map((line) =>
@@ -54,13 +57,21 @@ testOnBoth("the measures of the heatmap are shown as numbers and as curves", asy
       button: document.querySelector("#measure-run").textContent,
     };
   });
-  const { drop, deletion, insertion, road } = shown.expected;
+  const { drop, deletion, insertion, road, coherency, complexity, arcc } = shown.expected;
   assert.deepEqual(shown.numbers, {
     Drop: drop > 0 && drop < 0.001 ? "<\u00a00.1\u00a0%" : `${(100 * drop).toFixed(drop < 0.0995 ? 1 : 0)}\u00a0%`,
     Deletion: deletion.area.toFixed(2),
     Insertion: insertion.area.toFixed(2),
     ROAD: signed(road.combined),
+    Coherency: coherency.toFixed(2),
+    Complexity: complexity.toFixed(2),
+    ARCC: arcc.toFixed(2),
   });
+  // Each says what it is, and which way is better.
+  assert.deepEqual(
+    shown.sentences.map((sentence) => /(more|less) is better\.$/.exec(sentence)?.[1]),
+    ["less", "less", "more", "more", "more", "less", "more"],
+  );
   assert.equal(shown.button, "Measure");
   assert.deepEqual(
     shown.charts.map(({ label }) => label),
