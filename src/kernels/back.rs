@@ -1,7 +1,7 @@
 //! The way back through pooling and functions of each number. Convolutions back are convolutions.
 
 use super::simd::F32x4;
-use super::{Planes, reach};
+use super::{Planes, assert_covering, reach};
 use crate::formula::{Finish, Function, PoolKind, Window};
 
 /// The gradient by the input of pooling.
@@ -14,12 +14,16 @@ pub struct PoolBack {
     kind: PoolKind,
     /// One for each pixel of the gradient, or one for all.
     factors: Vec<f32>,
-    reach: usize,
+    pub(super) reach: usize,
 }
 
 impl PoolBack {
     pub fn new([input, gradient, output]: [Planes; 3], window: Window, kind: PoolKind, factors: Vec<f32>) -> PoolBack {
         assert!([1, gradient.height * gradient.width].contains(&factors.len()), "one factor, or one a pixel");
+        assert!(gradient.vectors() == output.vectors(), "one output for each channel");
+        if kind == PoolKind::Max {
+            assert_covering(output, &[input]);
+        }
         PoolBack { input, gradient, output, window, kind, factors, reach: reach(&[input, gradient, output]) }
     }
 
@@ -107,6 +111,7 @@ pub fn clear(memory: &mut [f32], planes: Planes) {
 /// Writes the one pixel of `from`, times a factor, to every pixel of `to`.
 pub fn spread(memory: &mut [f32], [from, to]: [Planes; 2], factor: f32) {
     assert!(reach(&[from, to]) <= memory.len(), "the memory was made for these planes");
+    assert!(from.vectors() == to.vectors(), "one output for each channel");
     let (memory, factor) = (memory.as_mut_ptr(), F32x4::splat(factor));
     for pixel in to.pixels() {
         for at in (0..4 * to.vectors()).step_by(4) {
@@ -181,6 +186,7 @@ unsafe fn stretched(pixel: *const f32, factors: &[f32], least: &[f32], scales: &
 /// `value` is the function's result where [`Function::Finish`] and [`Function::Clip`] are concerned, else its argument.
 pub fn slope(function: Function, memory: &mut [f32], [value, gradient]: [Planes; 2], output: Planes) {
     assert!(reach(&[value, gradient, output]) <= memory.len(), "the memory was made for these planes");
+    assert_covering(output, &[value, gradient]);
     let splat = F32x4::splat;
     let (zero, one) = (splat(0.), splat(1.));
     let within =

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::simd::F32x4;
-use super::{After, Planes, reach};
+use super::{After, Planes, assert_covering, reach};
 use crate::formula::{Finish, Window};
 
 /// Output channels that are computed together.
@@ -28,7 +28,7 @@ pub struct Convolution {
     length: usize,
     groups: Vec<Group>,
     finish: Finish,
-    reach: usize,
+    pub(super) reach: usize,
 }
 
 /// Output channels that share their inputs.
@@ -73,6 +73,8 @@ impl Convolution {
         let order: Vec<Option<usize>> =
             (0..segments.len()).flat_map(|s| (0..length).map(move |o| (s, o))).map(|(s, o)| weight_at(s, o)).collect();
         let outputs = output.channels / groups;
+        assert!(groups == 1 || outputs.is_multiple_of(4), "groups of outputs are whole vectors");
+        assert_covering(output, after.addend.as_slice());
         let groups = (0..groups)
             .map(|group| {
                 let first = group * outputs;

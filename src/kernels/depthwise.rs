@@ -1,7 +1,7 @@
 //! Convolutions of each channel by itself.
 
 use super::simd::F32x4;
-use super::{After, Planes, reach};
+use super::{After, Planes, assert_covering, reach};
 use crate::formula::{Finish, Window};
 
 /// Neighbouring outputs that are computed together: as many as registers hold the sums of, and what narrow images have.
@@ -75,13 +75,15 @@ pub struct Depthwise {
     /// Of each four channels four scales and four shifts; empty if there are none.
     affine: Vec<f32>,
     finish: Finish,
-    reach: usize,
+    pub(super) reach: usize,
 }
 
 impl Depthwise {
     /// `weights` are `[channels, 1, kernel height, kernel width]`.
     pub fn new([input, output]: [Planes; 2], window: Window, weights: &[f32], after: &After) -> Depthwise {
         let taps = window.kernel[0] * window.kernel[1];
+        assert!(input.vectors() == output.vectors(), "one output for each channel");
+        assert_covering(output, after.addend.as_slice());
         let mut panels = vec![0.; input.vectors() * 4 * (1 + taps)];
         for channel in 0..input.channels {
             let panel = &mut panels[channel / 4 * 4 * (1 + taps) + channel % 4..];

@@ -1,7 +1,7 @@
 //! Functions of each number, of two, and the ways into the kernels' order and out of it.
 
 use super::simd::F32x4;
-use super::{Planes, reach};
+use super::{Planes, assert_covering, reach};
 use crate::formula::{Combine, Finish, Function};
 
 /// A scale and a shift for each channel, then a function, of each number.
@@ -11,12 +11,13 @@ pub struct Map {
     /// For each four channels four scales and four shifts.
     affine: Vec<f32>,
     function: Function,
-    reach: usize,
+    pub(super) reach: usize,
 }
 
 impl Map {
     /// `scale` and `shift` hold one number a channel.
     pub fn new([input, output]: [Planes; 2], scale: &[f32], shift: &[f32], function: Function) -> Map {
+        assert_covering(input, &[output]);
         let mut affine = vec![0.; 8 * input.vectors()];
         for channel in 0..input.channels {
             affine[channel / 4 * 8 + channel % 4] = scale[channel];
@@ -79,6 +80,10 @@ fn sigmoid(x: f32) -> f32 {
 /// Combines each two numbers, then finishes them; a second operand of one pixel serves for all pixels.
 pub fn combine(by: Combine, memory: &mut [f32], [a, b]: [Planes; 2], output: Planes, finish: Finish) {
     assert!(reach(&[a, b, output]) <= memory.len(), "the memory was made for these planes");
+    // One pixel serves for all.
+    let single = Planes { height: 1, width: 1, ..output };
+    assert_covering(output, &[a]);
+    assert_covering(if b.height * b.width == 1 { single } else { output }, &[b]);
     match by {
         Combine::Add => combine_by(memory, [a, b], output, finish, |x, y| x + y),
         Combine::Sub => combine_by(memory, [a, b], output, finish, |x, y| x - y),

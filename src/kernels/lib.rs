@@ -118,6 +118,15 @@ fn reach(planes: &[Planes]) -> usize {
     planes.iter().map(Planes::end).max().unwrap_or(0)
 }
 
+/// Looks whether each of the planes has as many rows, columns and vectors of channels as the first: a kernel goes through
+/// that one and takes the same pixels of all.
+fn assert_covering(first: Planes, others: &[Planes]) {
+    for other in others {
+        let covers = other.height >= first.height && other.width >= first.width && other.vectors() >= first.vectors();
+        assert!(covers, "planes that a kernel goes through together are of one size");
+    }
+}
+
 /// Runs the innermost loops for some milliseconds, so that a browser has made fast code of them when a network comes.
 pub fn warm_up() {
     let planes = |start: usize, channels: usize| {

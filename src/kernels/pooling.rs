@@ -12,13 +12,14 @@ pub struct Pool {
     kind: PoolKind,
     /// One for each output pixel, or one for all.
     factors: Vec<f32>,
-    reach: usize,
+    pub(super) reach: usize,
 }
 
 impl Pool {
     /// `factors` holds one number for each output pixel, or one for all.
     pub fn new([input, output]: [Planes; 2], window: Window, kind: PoolKind, factors: Vec<f32>) -> Pool {
         assert!([1, output.height * output.width].contains(&factors.len()), "one factor, or one a pixel");
+        assert!(input.vectors() == output.vectors(), "one output for each channel");
         Pool { input, output, window, kind, factors, reach: reach(&[input, output]) }
     }
 

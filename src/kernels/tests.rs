@@ -36,6 +36,14 @@ impl Memory {
     }
 }
 
+/// Runs a kernel in a memory of its own that ends where the kernel says that it does: what reaches further is noticed by a
+/// sanitizer or by Miri.
+fn run_within(numbers: &mut [f32], reach: usize, run: impl FnOnce(&mut [f32])) {
+    let mut memory: Box<[f32]> = numbers[..reach].into();
+    run(&mut memory);
+    numbers[..reach].copy_from_slice(&memory);
+}
+
 #[track_caller]
 fn assert_close(found: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(found.len(), expected.len());
@@ -114,12 +122,19 @@ fn check_convolution(by: By, shape: [usize; 3], outputs: usize, window: Window, 
             let after = After { bias: bias.clone(), affine, addend: addend_planes, finish };
             let (planes, numbers) = ([input, output], &mut memory.numbers);
             match by {
-                By::Direct => Convolution::new(planes, window, groups, &weights, &after).run(numbers),
-                By::Depthwise => Depthwise::new(planes, window, &weights, &after).run(numbers),
+                By::Direct => {
+                    let kernel = Convolution::new(planes, window, groups, &weights, &after);
+                    run_within(numbers, kernel.reach, |memory| kernel.run(memory));
+                }
+                By::Depthwise => {
+                    let kernel = Depthwise::new(planes, window, &weights, &after);
+                    run_within(numbers, kernel.reach, |memory| kernel.run(memory));
+                }
                 By::Winograd(tiling) => {
                     let scratch = numbers.len();
                     numbers.resize(scratch + tiling.scratch(channels, output), 777.);
-                    Winograd::new(tiling, planes, window.padding, &weights, &after, scratch).run(numbers);
+                    let kernel = Winograd::new(tiling, planes, window.padding, &weights, &after, scratch);
+                    run_within(numbers, kernel.reach, |memory| kernel.run(memory));
                 }
             }
             let expected = convolved(&x, shape, out, window, groups, &weights, &after, addend.map(Vec::as_slice));
@@ -241,7 +256,8 @@ fn pools_count_the_image_alone() {
             let mut memory = Memory::new();
             let input = memory.filled(shape, 0, 4, &x);
             let output = memory.planes([6, out[0], out[1]], 0, 0);
-            Pool::new([input, output], window, kind, vec![0.5]).run(&mut memory.numbers);
+            let kernel = Pool::new([input, output], window, kind, vec![0.5]);
+            run_within(&mut memory.numbers, kernel.reach, |memory| kernel.run(memory));
             let mut expected = Vec::new();
             for (channel, y, x0) in
                 (0..6).flat_map(|c| (0..out[0]).flat_map(move |y| (0..out[1]).map(move |x| (c, y, x))))
@@ -283,7 +299,8 @@ fn functions_of_each_number() {
         let mut memory = Memory::new();
         let input = memory.filled([5, 3, 2], 0, 0, &x);
         let output = memory.planes([5, 3, 2], 1, 0);
-        Map::new([input, output], &scale, &shift, function).run(&mut memory.numbers);
+        let kernel = Map::new([input, output], &scale, &shift, function);
+        run_within(&mut memory.numbers, kernel.reach, |memory| kernel.run(memory));
         let value = |at: usize| f64::from(x[at]) * f64::from(scale[at / 6]) + f64::from(shift[at / 6]);
         let expected: Vec<f64> = (0..x.len()).map(|at| expected(value(at))).collect();
         assert_close(&to_planes(&memory.numbers, output), &expected, 1e-6);
@@ -298,11 +315,94 @@ fn functions_of_two_numbers_also_with_one_number_a_channel() {
         let a = memory.filled([5, 3, 2], 0, 0, &x);
         let b = if single { memory.filled([5, 1, 1], 0, 0, &y[..5]) } else { memory.filled([5, 3, 2], 1, 0, &y) };
         let output = memory.planes([5, 3, 2], 0, 4);
-        combine(Combine::Mul, &mut memory.numbers, [a, b], output, Finish { slope: 0., high: f32::INFINITY });
+        let finish = Finish { slope: 0., high: f32::INFINITY };
+        run_within(&mut memory.numbers, output.end(), |memory| combine(Combine::Mul, memory, [a, b], output, finish));
         let other = |at: usize| f64::from(y[if single { at / 6 } else { at }]);
         let expected: Vec<f64> = (0..x.len()).map(|at| (f64::from(x[at]) * other(at)).max(0.)).collect();
         assert_close(&to_planes(&memory.numbers, output), &expected, 1e-6);
     }
+}
+
+#[test]
+fn pools_give_their_gradients_back() {
+    let (x, gradients) = (numbers(6 * 5 * 7, 5), numbers(6 * 3 * 4, 6));
+    let by_two = window(3, 2, 1, 1);
+    for kind in [PoolKind::Max, PoolKind::Sum] {
+        let mut memory = Memory::new();
+        let input = memory.filled([6, 5, 7], 0, 4, &x);
+        let gradient = memory.filled([6, 3, 4], 0, 0, &gradients);
+        let output = memory.planes([6, 5, 7], 0, 0);
+        let kernel = PoolBack::new([input, gradient, output], by_two, kind, vec![0.5]);
+        run_within(&mut memory.numbers, kernel.reach, |memory| kernel.run(memory));
+        let mut expected = vec![0.; x.len()];
+        for (at, &share) in gradients.iter().enumerate() {
+            let (channel, y, x0) = (at / 12, at / 4 % 3, at % 4);
+            let (cy, cx) = by_two.corner(y, x0);
+            let taps = (0..9).map(|tap| (cy + tap / 3, cx + tap % 3));
+            let inside = taps.filter(|&(y, x)| (0..5).contains(&y) && (0..7).contains(&x));
+            let places: Vec<usize> = inside.map(|(y, x)| channel * 35 + y as usize * 7 + x as usize).collect();
+            let greatest = |&place: &usize| places.iter().all(|&other| x[other] <= x[place]);
+            match kind {
+                PoolKind::Max => expected[*places.iter().find(|place| greatest(place)).unwrap()] += f64::from(share),
+                PoolKind::Sum => places.iter().for_each(|&place| expected[place] += 0.5 * f64::from(share)),
+            }
+        }
+        assert_close(&to_planes(&memory.numbers, output), &expected, 1e-6);
+    }
+}
+
+#[test]
+fn functions_give_their_gradients_back() {
+    let (x, gradients) = (numbers(5 * 3 * 2, 6), numbers(5 * 3 * 2, 7));
+    for (function, expected) in [
+        (
+            Function::Finish(Finish { slope: 0.25, high: f32::INFINITY }),
+            (|x| if x > 0. { 1. } else { 0.25 }) as fn(f64) -> f64,
+        ),
+        (Function::Finish(Finish { slope: 0., high: 0.5 }), |x| f64::from(x > 0. && x < 0.5)),
+        (Function::Tanh, |x| 1. - x.tanh() * x.tanh()),
+    ] {
+        let mut memory = Memory::new();
+        let value = memory.filled([5, 3, 2], 0, 4, &x);
+        let gradient = memory.filled([5, 3, 2], 1, 0, &gradients);
+        let output = memory.planes([5, 3, 2], 0, 0);
+        run_within(&mut memory.numbers, output.end(), |memory| slope(function, memory, [value, gradient], output));
+        let expected: Vec<f64> =
+            x.iter().zip(&gradients).map(|(&x, &share)| expected(f64::from(x)) * f64::from(share)).collect();
+        assert_close(&to_planes(&memory.numbers, output), &expected, 1e-6);
+    }
+}
+
+#[test]
+fn one_pixel_is_spread_and_planes_are_stretched_and_summed() {
+    let (x, biases) = (numbers(6 * 3 * 2, 6), numbers(6, 7));
+    let mut memory = Memory::new();
+    let from = memory.filled([6, 3, 2], 0, 4, &x);
+    let sum = memory.planes([1, 3, 2], 0, 0);
+    run_within(&mut memory.numbers, sum.end(), |memory| stretched_sum(memory, [from, sum], &biases));
+    let mut expected = vec![0.; 6];
+    for channel in 0..6 {
+        let sizes: Vec<f64> =
+            (0..6).map(|at| (f64::from(x[channel * 6 + at]) * f64::from(biases[channel])).abs()).collect();
+        let (least, most) = sizes.iter().fold((f64::MAX, 0_f64), |(least, most), &x| (least.min(x), most.max(x)));
+        expected.iter_mut().zip(&sizes).for_each(|(sum, size)| *sum += (size - least) / (most - least + 1e-7));
+    }
+    assert_close(&to_planes(&memory.numbers, sum), &expected, 1e-5);
+
+    let mut memory = Memory::new();
+    let from = memory.filled([6, 1, 1], 0, 0, &biases);
+    let to = memory.planes([6, 2, 3], 0, 4);
+    run_within(&mut memory.numbers, to.end(), |memory| spread(memory, [from, to], 0.5));
+    let expected: Vec<f64> = (0..36).map(|at| 0.5 * f64::from(biases[at / 6])).collect();
+    assert_close(&to_planes(&memory.numbers, to), &expected, 0.);
+}
+
+#[test]
+#[should_panic(expected = "of one size")]
+fn planes_of_other_sizes_are_refused() {
+    let mut memory = Memory::new();
+    let [a, b] = [memory.planes([4, 3, 3], 0, 0), memory.planes([4, 3, 2], 0, 0)];
+    combine(Combine::Add, &mut memory.numbers, [a, b], a, Finish::PLAIN);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use super::convolution::{Job, Places, tiles};
 use super::simd::F32x4;
-use super::{After, Finish, Planes, Window};
+use super::{After, Finish, Planes, Window, assert_covering};
 
 /// Transformed numbers that are in work at a time: what the second-level cache holds.
 const RESIDENT: usize = 160 * 1024;
@@ -96,7 +96,7 @@ pub struct Winograd {
     scratch: usize,
     /// The tiles of a chunk in the transformed inputs and outputs.
     places: Vec<Places>,
-    reach: usize,
+    pub(super) reach: usize,
 }
 
 impl Winograd {
@@ -110,6 +110,7 @@ impl Winograd {
         scratch: usize,
     ) -> Winograd {
         let (chunk, inputs, outputs) = tiling.sizes(input.channels, output);
+        assert_covering(output, after.addend.as_slice());
         let grid = [output.height.div_ceil(tiling.side), output.width.div_ceil(tiling.side)];
         let mut bias = after.bias.clone();
         bias.resize(outputs, 0.);
