@@ -1,17 +1,19 @@
 //! Loads, runs and explains mutated models until a number of them is done: `cargo xtask soak models`.
 //!
-//! Mutants are made by numbers, so that each can be made again. They run in processes of their own, one after the other:
-//! a panic is noted and the next mutant comes; what takes too long or too much memory ends its process, and the next one
-//! goes on behind it.
+//! Mutants are made by numbers, so that each can be made again. They run in processes of their own, as many at a time as
+//! there are processors: a panic is noted and the next mutant comes; what takes too long or too much memory ends its
+//! process, and the next one goes on behind it.
 
 #![allow(unsafe_code, reason = "an allocator that counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -135,10 +137,49 @@ fn parsed(options: &[&str]) -> Result<Options, String> {
     Ok(parsed)
 }
 
-/// Starts a process after the other until all mutants are done, and says what came of them.
+/// What came of the mutants so far.
+#[derive(Default)]
+struct Report {
+    done: u64,
+    counts: BTreeMap<String, u64>,
+    /// How often, and the first mutant of each.
+    faults: BTreeMap<String, (u64, u64)>,
+    slowest: (Duration, u64),
+    largest: (u64, u64),
+}
+
+impl Report {
+    fn faulty(&self) -> u64 {
+        self.faults.values().map(|(count, _)| count).sum()
+    }
+
+    fn fault(&mut self, what: String, seed: u64) {
+        let (count, first) = self.faults.entry(what).or_insert((0, seed));
+        (*count, *first) = (*count + 1, seed.min(*first));
+    }
+
+    /// Reads a line of [`run`] and returns the mutant's number.
+    fn read(&mut self, line: &str) -> Result<Option<u64>, String> {
+        let [seed, took, memory, outcome] = line.splitn(4, '\t').collect::<Vec<_>>()[..] else { return Ok(None) };
+        let seed = number(seed)?;
+        self.done += 1;
+        self.slowest = self.slowest.max((Duration::from_micros(number(took)?), seed));
+        self.largest = self.largest.max((number(memory)?, seed));
+        match outcome.split_once('\t') {
+            Some((_, fault)) => self.fault(fault.into(), seed),
+            None => *self.counts.entry(outcome.into()).or_default() += 1,
+        }
+        Ok(Some(seed))
+    }
+}
+
+/// Mutants that a thread takes at a time.
+const STRETCH: u64 = 1000;
+
+/// Runs all mutants, on all processors, and says what came of them.
 fn supervise(options: &Options) -> Result<bool, String> {
-    let corpus = Corpus::read();
     if let Some(folder) = &options.save {
+        let corpus = Corpus::read();
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         for seed in options.first..options.first + options.count {
             let path = folder.join(format!("{seed}.onnx"));
@@ -146,35 +187,60 @@ fn supervise(options: &Options) -> Result<bool, String> {
         }
         return Ok(true);
     }
+    let (started, end) = (Instant::now(), options.first + options.count);
+    let (next, report) = (AtomicU64::new(options.first), Mutex::new(Report::default()));
+    let work = || -> Result<(), String> {
+        loop {
+            let first = next.fetch_add(STRETCH, Ordering::Relaxed);
+            if first >= end {
+                return Ok(());
+            }
+            run_stretch(options, first..end.min(first + STRETCH), &report)?;
+            let report = report.lock().map_err(|error| error.to_string())?;
+            eprintln!("{} of {}: {} faults, {:.0?}", report.done, options.count, report.faulty(), started.elapsed());
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked".to_owned())?)
+    })?;
+    let report = report.into_inner().map_err(|error| error.to_string())?;
+    for (outcome, count) in &report.counts {
+        println!("{count:>8}  {outcome}");
+    }
+    for (fault, (count, seed)) in &report.faults {
+        let name = options.files.get(*seed as usize).cloned().unwrap_or(seed.to_string());
+        println!("{count:>8}  FAULT: {fault} (first: {name})");
+    }
+    println!(
+        "{} mutants in {:.0?}; the slowest took {:.2?} ({}), the largest {} MiB ({})",
+        options.count,
+        started.elapsed(),
+        report.slowest.0,
+        report.slowest.1,
+        report.largest.0 >> 20,
+        report.largest.1
+    );
+    let faulty = report.faulty();
+    println!("{} passed, {faulty} failed", options.count - faulty);
+    Ok(faulty == 0)
+}
+
+/// Starts a process after the other until all of the mutants are done.
+fn run_stretch(options: &Options, stretch: Range<u64>, report: &Mutex<Report>) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let started = Instant::now();
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    let mut faults: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    let (mut at, end) = (options.first, options.first + options.count);
-    let (mut slowest, mut largest) = ((Duration::ZERO, 0), (0, 0));
+    let locked = || report.lock().map_err(|error| error.to_string());
+    let Range { start: mut at, end } = stretch;
     while at < end {
         let mut command = Command::new(&program);
         command.args(["--run", &at.to_string(), &(end - at).to_string()]).args(&options.files);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(if end - at == 1 { Stdio::inherit() } else { Stdio::null() })
-            .spawn()
-            .map_err(|error| error.to_string())?;
+        // Of a single mutant all is told.
+        let stderr = if options.count == 1 { Stdio::inherit() } else { Stdio::null() };
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().map_err(|error| error.to_string())?;
         let lines = BufReader::new(child.stdout.take().ok_or("a process without output")?).lines();
         for line in lines.map_while(Result::ok) {
-            let [seed, took, memory, outcome] = line.splitn(4, '\t').collect::<Vec<_>>()[..] else { continue };
-            let seed = number(seed)?;
-            at = seed + 1;
-            slowest = slowest.max((Duration::from_micros(number(took)?), seed));
-            largest = largest.max((number(memory)?, seed));
-            match outcome.split_once('\t') {
-                Some((_, fault)) => faults.entry(fault.into()).or_insert((0, seed)).0 += 1,
-                None => *counts.entry(outcome.into()).or_default() += 1,
-            }
-            if (at - options.first).is_multiple_of(5000) {
-                let faulty: u64 = faults.values().map(|(count, _)| count).sum();
-                eprintln!("{} of {}: {faulty} faults, {:.0?}", at - options.first, options.count, started.elapsed());
-            }
+            at = locked()?.read(&line)?.map_or(at, |seed| seed + 1);
         }
         let status = child.wait().map_err(|error| error.to_string())?;
         if at < end {
@@ -183,31 +249,13 @@ fn supervise(options: &Options) -> Result<bool, String> {
                 Some(TOO_MUCH) => format!("took more than {} MiB", MOST_MEMORY >> 20),
                 _ => format!("ended the process ({status})"),
             };
-            faults.entry(what).or_insert((0, at)).0 += 1;
+            let mut report = locked()?;
+            report.fault(what, at);
+            report.done += 1;
             at += 1;
         }
     }
-    for (outcome, count) in &counts {
-        println!("{count:>8}  {outcome}");
-    }
-    for (fault, (count, seed)) in &faults {
-        println!(
-            "{count:>8}  FAULT: {fault} (first: {})",
-            options.files.get(*seed as usize).unwrap_or(&seed.to_string())
-        );
-    }
-    println!(
-        "{} mutants in {:.0?}; the slowest took {:.2?} ({}), the largest {} MiB ({})",
-        options.count,
-        started.elapsed(),
-        slowest.0,
-        slowest.1,
-        largest.0 >> 20,
-        largest.1
-    );
-    let faulty: u64 = faults.values().map(|(count, _)| count).sum();
-    println!("{} passed, {faulty} failed", options.count - faulty);
-    Ok(faulty == 0)
+    Ok(())
 }
 
 /// How long the main thread has worked; where the system does not tell, how long ago the beginning is.
