@@ -152,7 +152,7 @@ export function parseManifest(text, address) {
       const accepted = highest === 1 ? "a number from 0 to 1" : "a number above 0";
       throw new GradCamError(
         "ModelError",
-        `The manifest ${address} has a certainty with the ${field} ${value}: ${accepted} is accepted.`,
+        `The manifest ${address} has a certainty with the ${field} ${shown(value)}: ${accepted} is accepted.`,
       );
     }
   }
@@ -238,12 +238,12 @@ export function checkPreprocess(preprocess, name, who) {
   const { width, height, resize, mean, std, order } = preprocess;
   for (const [field, size] of Object.entries({ width, height })) {
     if (size !== undefined && !(Number.isInteger(size) && size > 0 && size <= PREPROCESS.maxSide))
-      refuse(`the ${field} ${size}: whole pixels from 1 to ${PREPROCESS.maxSide} are accepted`);
+      refuse(`the ${field} ${shown(size)}: whole pixels from 1 to ${PREPROCESS.maxSide} are accepted`);
   }
   for (const [field, value] of Object.entries({ resize, order })) {
     const accepted = PREPROCESS[field];
     if (value !== undefined && !accepted.includes(value))
-      refuse(`the ${field} "${value}": ${new Intl.ListFormat("en-GB").format(accepted)} are accepted`);
+      refuse(`the ${field} "${shown(value)}": ${new Intl.ListFormat("en-GB").format(accepted)} are accepted`);
   }
   for (const [field, values] of Object.entries({ mean, std })) {
     const numbers =
@@ -257,6 +257,9 @@ export function checkPreprocess(preprocess, name, who) {
   const wrong = std?.find((value) => value <= 0);
   if (wrong !== undefined) refuse(`a std of ${wrong}: numbers over 0 are accepted`);
 }
+
+/** A value of a manifest in a sentence: JSON has objects that can't be made a string. @param {unknown} value */
+const shown = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
 
 function absolute(address, base) {
   try {

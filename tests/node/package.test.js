@@ -52,6 +52,10 @@ test("a manifest that can't serve is refused with its reason", async () => {
   await check(json({ file: "data:,model", bytes: 4 }), /has 5 bytes; its manifest says 4/);
   await check(json({ file: "data:,model", labels: "data:application/json,{}" }), /neither a JSON list/);
   await check(json({ file: "data:,model", preprocess: { std: [1, 0, 1] } }), /a std of 0/);
+  await check(
+    json({ file: "data:,model", preprocess: { width: { toString: 1 } } }),
+    /the width {"toString":1}: whole pixels/,
+  );
   await check(json({ file: "http://[" }), /is no address/);
   await check(42, /A model is an address/);
 });
