@@ -36,17 +36,19 @@ const TYPES = {
  *
  * Below `plain` the same site keeps to the CPU build without relaxed SIMD, whatever the browser has.
  *
- * @param {{ base?: string, material?: Record<string, string> }} [options] `base` begins and ends with a slash; `material`
- *   are further folders to be read below `/.test/`
+ * @param {{ base?: string, material?: Record<string, string>, fault?: (request, response) => boolean }} [options] `base`
+ *   begins and ends with a slash; `material` are further folders to be read below `/.test/`; `fault` may answer in the
+ *   server's place, and says whether it does
  * @returns {Promise<{ url: string, plain: string, origin: string, blank: string, material(path: string): string,
  *   file(path: string): string | undefined, requests: string[], close(): Promise<void> }>} `requests` are paths with
  *   their queries, in order; `file` tells which file answers one
  */
-export async function serveSite({ base = "/", material = {} } = {}) {
+export async function serveSite({ base = "/", material = {}, fault } = {}) {
   const folders = { ...MATERIAL, ...material };
   const requests = [];
   const server = createServer(async (request, response) => {
     requests.push(request.url);
+    if (fault?.(request, response)) return;
     const { pathname } = new URL(request.url, "http://localhost");
     if (pathname === "/.test/blank.html") {
       response.writeHead(200, { "content-type": TYPES[".html"] });

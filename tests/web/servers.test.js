@@ -1,0 +1,123 @@
+// What a server can do wrong with any file of a figure: it is right all the same, or a named error, and right once the server is.
+
+import assert from "node:assert/strict";
+import test, { after } from "node:test";
+import { chromium } from "./browsers.js";
+import { serveSite } from "./site.js";
+
+/** What the server does, and with which files. @type {{ part: string, answer: Function } | undefined} */
+let broken;
+let met = 0;
+const site = await serveSite({
+  fault(request, response) {
+    if (!broken || !request.url.includes(broken.part)) return false;
+    met++;
+    broken.answer(response);
+    return true;
+  },
+});
+after(() => site.close());
+const PACKAGE = `${site.url}gradcam-web/index.js`;
+const browser = await chromium();
+after(() => browser.close());
+
+const whole = (response, status, type, body) => {
+  response.writeHead(status, { "content-type": type, "cache-control": "no-store" });
+  response.end(body);
+};
+/** Of each kind a function that answers so. */
+const FAULTS = {
+  404: (response) => whole(response, 404, "text/plain", "not here"),
+  "500 in HTML": (response) => whole(response, 500, "text/html", "<h1>An error</h1>"),
+  "a page in its place": (response) => whole(response, 200, "text/html", "<!doctype html><title>Log in</title>"),
+  nothing: (response) => whole(response, 200, "application/octet-stream", ""),
+  "other bytes": (response) => whole(response, 200, "application/octet-stream", Buffer.alloc(5000, 0xa5)),
+  204: (response) => response.writeHead(204).end(),
+  "hanging up": (response) => response.destroy(),
+  "hanging up in the middle": (response) => {
+    response.writeHead(200, { "content-type": "application/octet-stream", "content-length": 100_000 });
+    response.write(Buffer.alloc(1000, 8), () => setTimeout(() => response.destroy(), 20));
+  },
+  "turning in a circle": (response) => response.writeHead(302, { location: "?" + met }).end(),
+};
+/** The files that a figure fetches. */
+const PARTS = [
+  "/worker.js",
+  "/relaxed/gradcam_web_bg.wasm",
+  "/decode/gradcam_web_bg.wasm",
+  "/view/gradcam_web_bg.wasm",
+  "/view/gradcam_web.js",
+  "/everyday/model.json",
+  "/everyday/labels.json",
+  "/everyday/everyday.onnx",
+  "/photo.jpg",
+  "/element-controls.js",
+  "/sizes.js",
+];
+
+/** How many of the combinations are tried; all of them by `GRADCAM_FAULTS=1000`. */
+const COUNT = Number(process.env.GRADCAM_FAULTS ?? 5);
+const ALL = PARTS.flatMap((part) => Object.keys(FAULTS).map((fault) => ({ part, fault })));
+// Spread over both.
+const chosen = ALL.filter((_, i) => COUNT >= ALL.length || (i * 7) % ALL.length < COUNT);
+
+test(`${chosen.length} faults of a server are survived`, async (t) => {
+  const outcomes = {};
+  for (const { part, fault } of chosen) {
+    [broken, met] = [{ part, answer: FAULTS[fault] }, 0];
+    const page = await browser.open(site.blank, t);
+    const explain = () =>
+      page.evaluate(
+        async (address, model, photo) => {
+          const within = (promise) =>
+            Promise.race([promise, new Promise((resolve) => setTimeout(resolve, 60_000, "hung"))]);
+          const explained = async () => {
+            const figure = document.createElement("grad-cam");
+            Object.assign(figure, {
+              src: photo,
+              alt: "a photo",
+              model,
+              backend: "cpu",
+              loading: "eager",
+              controls: true,
+            });
+            const ends = new Promise((resolve) => {
+              figure.addEventListener("explain", ({ detail }) => resolve([...detail.map.values].join()), {
+                once: true,
+              });
+              figure.addEventListener("error", ({ detail }) => resolve(detail?.name ?? "an unnamed error"), {
+                once: true,
+              });
+            });
+            document.body.replaceChildren(figure);
+            return ends;
+          };
+          // A script that does not come is the browser's own error, before there is anything of the package.
+          return within(import(address).then(explained, (error) => error.name));
+        },
+        PACKAGE,
+        site.material("models/everyday/model.json"),
+        site.material("data/images/photo.jpg"),
+      );
+    const first = await explain();
+    broken = undefined;
+    // A script that did not come stays away until the page is loaded again: browsers remember that.
+    if (part.endsWith(".js")) await page.driver.reload();
+    const second = await explain();
+    const named = /^(Image|Model|Unsupported|Target|Device|Abort)Error$/.test(first);
+    const early = part.endsWith(".js") && /^(Type|Syntax|Reference)Error$/.test(first);
+    const isFine = (named || early || first === second) && second.includes(",");
+    const outcome = isFine
+      ? named || early
+        ? "named"
+        : "right"
+      : `${part}, ${fault}: ${first.slice(0, 40)}, then ${second.slice(0, 40)}`;
+    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+    await page.close();
+  }
+  t.diagnostic(JSON.stringify(outcomes));
+  assert.deepEqual(
+    Object.keys(outcomes).filter((outcome) => !["named", "right"].includes(outcome)),
+    [],
+  );
+});
