@@ -52,6 +52,14 @@ pub fn build(mode: Mode) -> Result<()> {
     site(mode)
 }
 
+/// One wasm build alone, as the package has it; where it lies.
+pub fn build_one(name: &str) -> Result<PathBuf> {
+    setup::wasm_target()?;
+    setup::npm_packages()?;
+    wasm(name, Mode::Release)?;
+    Ok(staged(name, Mode::Release))
+}
+
 /// One wasm build with its glue, ready to be copied into the package.
 fn wasm(name: &str, mode: Mode) -> Result<()> {
     let profile = match mode {

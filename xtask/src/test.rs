@@ -73,6 +73,19 @@ pub fn documentation() -> Result<()> {
     finish(count)
 }
 
+/// Runs a file of browser tests in its long form: the variable says how many of what there are.
+///
+/// # Errors
+/// If a test fails, or the site can't be built.
+pub fn long_form(file: &str, variable: &'static str, count: &str) -> Result<()> {
+    let count = javascript("tests/web", file, |files| {
+        let mut environment = browsers_and_site(files)?;
+        environment.push((variable, count.into()));
+        Ok(environment)
+    });
+    finish(count)
+}
+
 /// Prints what failed, and the last line.
 fn finish(count: Count) -> Result<()> {
     for failure in &count.failures {
@@ -301,8 +314,9 @@ fn javascript(
             continue;
         }
         // One file at a time: two browsers on two cores would make each other's times meaningless.
-        // Also that of a whole file: a dozen generators take their time.
-        let timeout = if folder == "tests/docs" { "--test-timeout=3600000" } else { "--test-timeout=600000" };
+        // Also that of a whole file: a dozen generators take their time, and so do thousands of pictures.
+        let is_long = folder == "tests/docs" || environment.iter().any(|(name, _)| LONG.contains(name));
+        let timeout = if is_long { "--test-timeout=36000000" } else { "--test-timeout=600000" };
         let mut node = command("node", &["--test", "--test-concurrency=1", timeout]);
         node.arg("--test-reporter=./tests/reporter.js");
         node.args(pattern).args(files).envs(environment.iter().map(|(name, path)| (name, path))).stdout(Stdio::piped());
@@ -319,6 +333,9 @@ fn javascript(
     }
     sum
 }
+
+/// The variables that ask for the long form of a test.
+const LONG: [&str; 5] = ["GRADCAM_KILLS", "GRADCAM_FIGURES", "GRADCAM_IMAGES", "GRADCAM_LOADS", "GRADCAM_FAULTS"];
 
 /// The lines of a failure that are said again: its name and the message, without the rest of the stack.
 const LINES_OF_A_FAILURE: usize = 12;
