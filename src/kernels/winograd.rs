@@ -1,7 +1,7 @@
 //! 3×3 convolutions of stride 1 with less than half of the multiplications.
 //!
 //! F(4×4, 3×3) of Lavin and Gray 2016, <https://arxiv.org/abs/1509.09308>, section 4.3: 36 products give 16 outputs that
-//! take 144 otherwise. Its results differ from the plain sum's by some 4e-6 of the largest. On small maps F(2×2, 3×3),
+//! take 144 otherwise, with other points than theirs. On small maps F(2×2, 3×3),
 //! section 4.1, takes hardly longer: 16 products for 4 outputs, fewer of them beyond the edges, and not half as many weights.
 
 use super::convolution::{Job, Places, tiles};
@@ -11,6 +11,10 @@ use super::{After, Finish, Planes, Window, assert_covering};
 /// Transformed numbers that are in work at a time: what the second-level cache holds.
 const RESIDENT: usize = 160 * 1024;
 const BLOCK: usize = 8;
+/// The points at which large tiles' polynomials are taken, with 0 and infinity: ±1/√2 and ±√2. Their transforms multiply by
+/// numbers that are nearer to 1 than those of ±1 and ±2, which the paper takes.
+const NEAR: f64 = std::f64::consts::FRAC_1_SQRT_2;
+const FAR: f64 = std::f64::consts::SQRT_2;
 /// From so many kernels on small tiles are worth some more multiplications, and from so many on any number of them:
 /// otherwise the weights outgrow the caches, and the network's memory doubles.
 const SOME: usize = 80 * 80;
@@ -293,13 +297,15 @@ fn transform_block<const IN: usize>(kernels: &[f32], inputs: usize, panels: &mut
 /// gradients, which Smooth Grad-CAM++ takes, to tell.
 #[inline(always)]
 fn kernel_transform<const IN: usize>([a, b, c]: [f64; 3]) -> [f64; IN] {
-    const SIXTH: f64 = 1. / 6.;
     if IN == 4 {
         return whole([a, (a + c) * 0.5 + b * 0.5, (a + c) * 0.5 - b * 0.5, c]);
     }
-    let (outer, middle) = ((a + c) * SIXTH, b * SIXTH);
-    let (far, near) = ((a * 0.25 + c) * SIXTH, b * (1. / 12.));
-    whole([a * 0.25, -outer - middle, middle - outer, far + near, far - near, c])
+    let at = |point: f64, other: f64| {
+        let (square, share) = (point * point, 1. / (2. * point * point * (point * point - other * other)));
+        ((a + square * c) * share, point * b * share)
+    };
+    let ((near, near_odd), (far, far_odd)) = (at(NEAR, FAR), at(FAR, NEAR));
+    whole([a, near + near_odd, near - near_odd, far + far_odd, far - far_odd, c])
 }
 
 /// Transforms the inputs of one tile, all channels, into one number for each product.
@@ -333,34 +339,30 @@ fn input_transform<const IN: usize>(d: [F32x4; IN]) -> [F32x4; IN] {
     if IN == 4 {
         return whole([d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]);
     }
-    let (two, four, five) = (F32x4::splat(2.), F32x4::splat(4.), F32x4::splat(5.));
-    let (even, odd) = (d[4] - four * d[2], d[3] - four * d[1]);
-    let (near, far) = (d[4] - d[2], two * (d[3] - d[1]));
+    let [half, two, sum] = [0.5, 2., 2.5].map(F32x4::splat);
+    let (near, near_odd) = (d[4] - two * d[2], F32x4::splat(NEAR as f32) * (d[3] - two * d[1]));
+    let (far, far_odd) = (d[4] - half * d[2], F32x4::splat(FAR as f32) * (d[3] - half * d[1]));
     whole([
-        four * d[0] - five * d[2] + d[4],
-        even + odd,
-        even - odd,
-        near + far,
-        near - far,
-        four * d[1] - five * d[3] + d[5],
+        d[0] - sum * d[2] + d[4],
+        near + near_odd,
+        near - near_odd,
+        far + far_odd,
+        far - far_odd,
+        d[1] - sum * d[3] + d[5],
     ])
 }
 
 /// Aᵀ m.
 #[inline(always)]
 fn output_transform<const OUT: usize, const IN: usize>(m: [F32x4; IN]) -> [F32x4; OUT] {
-    let (sum, difference) = (m[1] + m[2], m[1] - m[2]);
+    let (near, near_odd) = (m[1] + m[2], m[1] - m[2]);
     if OUT == 2 {
-        return whole([m[0] + sum, difference - m[3]]);
+        return whole([m[0] + near, near_odd - m[3]]);
     }
-    let (two, four, eight) = (F32x4::splat(2.), F32x4::splat(4.), F32x4::splat(8.));
-    let (sum2, difference2) = (m[3] + m[4], m[3] - m[4]);
-    whole([
-        m[0] + sum + sum2,
-        difference + two * difference2,
-        sum + four * sum2,
-        difference + eight * difference2 + m[5],
-    ])
+    let [half, two] = [0.5, 2.].map(F32x4::splat);
+    let (far, far_odd) = (m[3] + m[4], F32x4::splat(FAR as f32) * (m[3] - m[4]));
+    let near_odd = F32x4::splat(NEAR as f32) * near_odd;
+    whole([m[0] + near + far, near_odd + far_odd, half * near + two * far, half * near_odd + two * far_odd + m[5]])
 }
 
 /// Four or six vectors, written out: optimised for size a loop would keep them in memory.
