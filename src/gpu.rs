@@ -1,7 +1,7 @@
-//! A graphics card by WebGPU: buffers, launches of shaders, burn's tensors, and numbers brought back.
+//! A graphics card by WebGPU: buffers, dispatches of shaders, burn's tensors, and numbers brought back.
 //!
 //! One device and one queue serve the shaders and burn: what either computes, the other takes over by a copy on the card.
-//! Nothing here waits for the card but [`Gpu::read`]: launches are queued, and run in the order in which they were.
+//! Nothing here waits for the card but [`Gpu::read`]: dispatches are queued, and run in the order in which they were.
 //!
 //! **Invariants.** What is written into a buffer is there before everything that is queued later, and after everything that
 //! was queued before. Nothing that failed on the card is ever taken for a result: what it reports, whenever it does, is the
@@ -222,11 +222,16 @@ impl Gpu {
         &self.burn
     }
 
-    /// A tensor of the first numbers of a buffer; `launches` come before.
-    pub(crate) fn tensor<const D: usize>(&self, launches: &[&Bound], buffer: &Buffer, shape: [usize; D]) -> Tensor<D> {
+    /// A tensor of the first numbers of a buffer; `dispatches` come before.
+    pub(crate) fn tensor<const D: usize>(
+        &self,
+        dispatches: &[&Bound],
+        buffer: &Buffer,
+        shape: [usize; D],
+    ) -> Tensor<D> {
         let tensor = Tensor::empty(shape, &self.burn);
         let to = Region::of(tensor.clone());
-        let mut commands = self.commands(launches);
+        let mut commands = self.commands(dispatches);
         commands.copy_buffer_to_buffer(&buffer.0, 0, &to.buffer, to.offset, to.size);
         self.queue.submit([commands.finish()]);
         tensor
@@ -302,18 +307,18 @@ impl Gpu {
         })
     }
 
-    /// Queues launches.
-    pub(crate) fn launch(&self, launches: &[&Bound]) {
-        if !launches.is_empty() {
-            self.queue.submit([self.commands(launches).finish()]);
+    /// Queues dispatches.
+    pub(crate) fn dispatch(&self, dispatches: &[&Bound]) {
+        if !dispatches.is_empty() {
+            self.queue.submit([self.commands(dispatches).finish()]);
         }
     }
 
-    fn commands(&self, launches: &[&Bound]) -> wgpu::CommandEncoder {
+    fn commands(&self, dispatches: &[&Bound]) -> wgpu::CommandEncoder {
         let mut commands = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        if !launches.is_empty() {
+        if !dispatches.is_empty() {
             let mut pass = commands.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for Bound { pipeline, buffers, groups: [x, y, z] } in launches {
+            for Bound { pipeline, buffers, groups: [x, y, z] } in dispatches {
                 pass.set_pipeline(pipeline);
                 pass.set_bind_group(0, buffers, &[]);
                 pass.dispatch_workgroups(*x, *y, *z);
@@ -322,18 +327,23 @@ impl Gpu {
         commands
     }
 
-    /// Queues launches, and waits for what is then in those places.
+    /// Queues dispatches, and waits for what is then in those places.
     ///
     /// # Errors
     /// `DeviceError` if the card was lost, ran out of memory or refused anything since `watch` began.
-    pub(crate) async fn read(&self, watch: Watch, launches: &[&Bound], wanted: &[Wanted<'_>]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) async fn read(
+        &self,
+        watch: Watch,
+        dispatches: &[&Bound],
+        wanted: &[Wanted<'_>],
+    ) -> Result<Vec<Vec<f32>>> {
         let size: u64 = wanted.iter().map(|wanted| wanted.place().2).sum();
         if size == 0 {
-            self.launch(launches);
+            self.dispatch(dispatches);
             watch.end().await?;
             return Ok(vec![Vec::new(); wanted.len()]);
         }
-        let mut commands = self.commands(launches);
+        let mut commands = self.commands(dispatches);
         let copy = Buffer(self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size,

@@ -515,11 +515,16 @@ fn batch(images: usize, [channels, height, width]: [usize; 3]) -> [usize; 4] {
     [images, channels, height, width]
 }
 
-/// Runs a plan of any inputs once and gives its result: for testing operators one by one. `plainly` runs it step by step.
-pub(crate) async fn evaluate(plan: Plan, inputs: Vec<Tensor<4>>, device: &Device, plainly: bool) -> Result<Tensor<4>> {
+/// Runs a plan of any inputs once and gives its result: for testing operators one by one. `on_reference_engine` runs it step by step.
+pub(crate) async fn evaluate(
+    plan: Plan,
+    inputs: Vec<Tensor<4>>,
+    device: &Device,
+    on_reference_engine: bool,
+) -> Result<Tensor<4>> {
     let input = InputSpec { width: 1, height: 1, channels: 1 };
     let mut network = Network::on_device(plan, input, false, BTreeMap::new(), device);
-    if plainly {
+    if on_reference_engine {
         network = network.on_reference_engine();
     }
     let plan = &network.plan;

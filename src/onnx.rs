@@ -12,8 +12,8 @@ mod attention;
 mod budget;
 mod chain;
 mod convolution;
-mod host;
 mod input;
+mod literal;
 mod node;
 mod normalization;
 mod places;
@@ -35,8 +35,8 @@ use prost::bytes::Bytes;
 
 use self::budget::Budget;
 use self::chain::{Chain, Part};
-use self::host::Host;
-use self::node::{Built, Draft, Input, Known, Node, Operand, Table};
+use self::literal::Literal;
+use self::node::{Input, Lowered, NewStep, Node, Operand, Resolved, Table};
 use crate::device::Device;
 use crate::error::shortened;
 use crate::network::{InputSpec, Network};
@@ -155,13 +155,13 @@ pub fn part_names(bytes: &[u8]) -> Vec<String> {
 }
 
 /// Runs a graph of float inputs once and returns its first output's shape and numbers: for testing operators one by one.
-/// `plainly` runs it on burn, step by step, even where there is a faster way.
+/// `on_reference_engine` runs it on burn, step by step, even where there is a faster way.
 #[doc(hidden)]
 pub async fn evaluate(
     bytes: &[u8],
     inputs: &[(Vec<usize>, Vec<f32>)],
     device: &Device,
-    plainly: bool,
+    on_reference_engine: bool,
 ) -> Result<(Vec<usize>, Vec<f32>)> {
     let model = decode(bytes.to_vec(), &[])?;
     let graph = graph(&model)?;
@@ -173,14 +173,14 @@ pub async fn evaluate(
     builder.build()?;
     let name = graph.output.first().and_then(|output| output.name.as_deref()).unwrap_or_default();
     match builder.known.get(name) {
-        Some(Known::Constant(host)) => Ok((host.shape.clone(), host.floats())),
-        Some(Known::Value(operand)) => {
+        Some(Resolved::Constant(literal)) => Ok((literal.shape.clone(), literal.floats())),
+        Some(Resolved::Value(operand)) => {
             let operand = operand.clone();
             let kind = OutputKind::Scores(Activation::Softmax);
             let plan = builder.plan_for(Output { value: operand.id, kind });
             budget::check_memory(&plan, bytes.len())?;
             let inputs = inputs.iter().map(|(shape, values)| tensor(values.clone(), rank4(shape))).collect();
-            let out = crate::network::evaluate(plan, inputs, device, plainly).await?;
+            let out = crate::network::evaluate(plan, inputs, device, on_reference_engine).await?;
             Ok((operand.shape, numbers(out)))
         }
         _ => Err(Error::new(ErrorKind::Model, format!("nothing computes the output `{name}`"))),
@@ -225,7 +225,7 @@ fn unsupported(message: impl Into<String>) -> Error {
 /// A graph on its way to a plan.
 struct Builder<'a> {
     graph: &'a proto::Graph,
-    table: HashMap<&'static str, fn(&Node) -> Result<Built>>,
+    table: HashMap<&'static str, fn(&Node) -> Result<Lowered>>,
     /// How often each name is still to be taken, for the nodes outside If and Loop.
     uses: HashMap<&'a str, usize>,
     refusals: Refusals,
@@ -235,7 +235,7 @@ struct Builder<'a> {
     fixed_batch: Option<usize>,
     /// How pictures are prepared, if the graph tells, as the metadata would say it.
     preprocess: Option<String>,
-    known: HashMap<String, Known>,
+    known: HashMap<String, Resolved>,
     initializers: HashSet<String>,
     values: Vec<Value>,
     constants: Vec<Constant>,
@@ -256,14 +256,14 @@ impl<'a> Builder<'a> {
         let mut initializers = HashSet::new();
         for (index, tensor) in graph.initializer.iter().enumerate() {
             let name = tensor.name.clone().unwrap_or_default();
-            known.insert(name.clone(), Known::Initializer(index));
+            known.insert(name.clone(), Resolved::Initializer(index));
             initializers.insert(name);
         }
         for sparse in &graph.sparse {
-            let host = Host::sparse(sparse)?;
-            budget.fold_result(&host).map_err(unsupported)?;
+            let literal = Literal::sparse(sparse)?;
+            budget.fold_result(&literal).map_err(unsupported)?;
             let name = sparse.values.as_ref().and_then(|values| values.name.clone()).unwrap_or_default();
-            known.insert(name.clone(), Known::Constant(Rc::new(host)));
+            known.insert(name.clone(), Resolved::Constant(Rc::new(literal)));
             initializers.insert(name);
         }
         let mut uses = HashMap::new();
@@ -299,7 +299,7 @@ impl<'a> Builder<'a> {
     fn add_input(&mut self, name: &str, shape: Vec<usize>, layout: Layout) {
         let id = ValueId(self.values.len());
         self.values.push(Value { name: name.into(), shape: shape.clone(), layout });
-        self.known.insert(name.into(), Known::Value(Operand { id, shape }));
+        self.known.insert(name.into(), Resolved::Value(Operand { id, shape }));
     }
 
     /// Checks that the one input is an image and settles its size.
@@ -333,8 +333,8 @@ impl<'a> Builder<'a> {
             dims.insert(0, Some(1));
         }
         let [batch, d1, d2, d3] = dims[..] else { return Err(refuse("")) };
-        let element = tensor.and_then(|t| t.element).unwrap_or(host::element::FLOAT);
-        if !host::element::is_float(element) && !host::element::is_integer(element) {
+        let element = tensor.and_then(|t| t.element).unwrap_or(literal::element::FLOAT);
+        if !literal::element::is_float(element) && !literal::element::is_integer(element) {
             return Err(refuse("the input is not of numbers;"));
         }
         self.fixed_batch = batch.filter(|&batch| batch > 1);
@@ -370,23 +370,23 @@ impl<'a> Builder<'a> {
         let node = Node::of(&proto, self.opset, self.budget);
         let mut chain = Chain::of(&node);
         let mut x = chain.value(ValueId(0), shape.clone());
-        if host::element::is_integer(element) {
-            let (low, high) = host::element::range(element);
+        if literal::element::is_integer(element) {
+            let (low, high) = literal::element::range(element);
             let (one, none) = (Part::number(1.0), Part::number(0.0));
             x = chain.step(Op::Quantize { low, high }, &[&x, &one, &none], shape.clone());
         }
         if is_single {
             x = chain.reshape(&x, shape[1..].to_vec());
         }
-        if host::element::is_integer(element) || is_single {
+        if literal::element::is_integer(element) || is_single {
             let shape = x.shape.clone();
-            if let Built::Chain(drafts) = chain.done(&x, shape)?
-                && let Some(operand) = self.add_chain(&node, drafts, String::new())?
+            if let Lowered::Chain(new_steps) = chain.done(&x, shape)?
+                && let Some(operand) = self.add_chain(&node, new_steps, String::new())?
             {
-                self.known.insert(name.into(), Known::Value(operand));
+                self.known.insert(name.into(), Resolved::Value(operand));
             }
         }
-        self.preprocess = use_.preprocess(host::element::is_integer(element), channels);
+        self.preprocess = use_.preprocess(literal::element::is_integer(element), channels);
         Ok((InputSpec { width: width as u32, height: height as u32, channels }, channels_last))
     }
 
@@ -401,7 +401,7 @@ impl<'a> Builder<'a> {
             for name in &proto.input {
                 let left = self.uses.get_mut(name.as_str()).expect("it was counted");
                 *left -= 1;
-                if *left == 0 && matches!(self.known.get(name), Some(Known::Constant(_))) {
+                if *left == 0 && matches!(self.known.get(name), Some(Resolved::Constant(_))) {
                     self.known.remove(name);
                 }
             }
@@ -411,9 +411,9 @@ impl<'a> Builder<'a> {
 
     /// One node; what is wrong with it is noted.
     fn build_node(&mut self, proto: &'a proto::Node) {
-        let built = self.try_node(proto);
+        let lowered = self.try_node(proto);
         // Whatever came of it: where too much was asked for, not all of it was done.
-        let error = self.budget.refusal().map(|reason| node::refusal(proto, &reason)).or(built.err());
+        let error = self.budget.refusal().map(|reason| node::refusal(proto, &reason)).or(lowered.err());
         if let Some(error) = error {
             self.refusals.note(proto.operator.as_deref().unwrap_or_default(), error);
             self.refuse_outputs(proto);
@@ -428,23 +428,23 @@ impl<'a> Builder<'a> {
         self.budget.node().map_err(refuse)?;
         let inputs = proto.input.iter().map(|name| {
             let known = match self.known.get(name).filter(|_| !name.is_empty()) {
-                Some(Known::Initializer(index)) => {
-                    let host = Host::decode(&self.graph.initializer[*index], "an initializer")?;
-                    Some(Known::Constant(Rc::new(host)))
+                Some(Resolved::Initializer(index)) => {
+                    let literal = Literal::decode(&self.graph.initializer[*index], "an initializer")?;
+                    Some(Resolved::Constant(Rc::new(literal)))
                 }
                 known => known.cloned(),
             };
-            if let Some(Known::Constant(host)) = &known {
-                self.budget.fold(host.len()).map_err(refuse)?;
+            if let Some(Resolved::Constant(literal)) = &known {
+                self.budget.fold(literal.len()).map_err(refuse)?;
             }
             Ok(known)
         });
-        let inputs: Vec<Option<Known>> = inputs.collect::<Result<_>>()?;
-        let refused = inputs.iter().flatten().any(|known| matches!(known, Known::Refused));
+        let inputs: Vec<Option<Resolved>> = inputs.collect::<Result<_>>()?;
+        let refused = inputs.iter().flatten().any(|known| matches!(known, Resolved::Refused));
         let unknown = proto.input.iter().find(|name| !name.is_empty() && !self.known.contains_key(*name));
         if let Some(scores) = decision(operator, &inputs) {
             for output in &proto.output {
-                self.known.insert(output.clone(), Known::Decision(scores.clone()));
+                self.known.insert(output.clone(), Resolved::Decision(scores.clone()));
             }
             return Ok(());
         }
@@ -476,18 +476,18 @@ impl<'a> Builder<'a> {
         let Some(build) = builder else {
             return if operator == "If" { self.branch(&node) } else { self.repeat(&node) };
         };
-        let built = build(&node).or_else(|refusal| folded(&node, build).ok_or(refusal))?;
+        let lowered = build(&node).or_else(|refusal| folded(&node, build).ok_or(refusal))?;
         // Steps that were left out are missed by those behind them.
         self.budget.refusal().map_or(Ok(()), |reason| Err(refuse(reason)))?;
-        self.add(&node, built)
+        self.add(&node, lowered)
     }
 
     /// The nodes of a graph inside this one, whose results are the given names.
     fn inner(&mut self, graph: &'a proto::Graph, outputs: &[String]) -> Result<()> {
         for tensor in &graph.initializer {
-            let host = Host::decode(tensor, "an initializer")?;
-            self.budget.fold_result(&host).map_err(unsupported)?;
-            self.known.insert(tensor.name.clone().unwrap_or_default(), Known::Constant(Rc::new(host)));
+            let literal = Literal::decode(tensor, "an initializer")?;
+            self.budget.fold_result(&literal).map_err(unsupported)?;
+            self.known.insert(tensor.name.clone().unwrap_or_default(), Resolved::Constant(Rc::new(literal)));
         }
         for proto in in_order(graph) {
             self.build_node(proto);
@@ -495,10 +495,10 @@ impl<'a> Builder<'a> {
                 break;
             }
         }
-        let found: Vec<Option<Known>> =
+        let found: Vec<Option<Resolved>> =
             graph.output.iter().map(|info| self.known.get(info.name.as_deref().unwrap_or_default()).cloned()).collect();
         for (name, known) in outputs.iter().zip(found) {
-            self.known.insert(name.clone(), known.unwrap_or(Known::Refused));
+            self.known.insert(name.clone(), known.unwrap_or(Resolved::Refused));
         }
         Ok(())
     }
@@ -530,19 +530,19 @@ impl<'a> Builder<'a> {
         if inputs.len() != carried + 2 || outputs.len() < carried + 1 {
             return Err(node.refuse("a body whose inputs and outputs do not fit"));
         }
-        let mut values: Vec<Option<Known>> = node.inputs[2..].to_vec();
-        let mut scans: Vec<Vec<Known>> = vec![vec![]; outputs.len() - carried - 1];
+        let mut values: Vec<Option<Resolved>> = node.inputs[2..].to_vec();
+        let mut scans: Vec<Vec<Resolved>> = vec![vec![]; outputs.len() - carried - 1];
         let mut round = 0;
         while round < rounds && holds.as_ref().is_none_or(|holds| holds.scalar() != Some(0.0)) {
             if round >= ROUNDS {
                 return Err(node.refuse(format!("more than {ROUNDS} rounds")));
             }
             self.budget.node().map_err(|reason| node.refuse(reason))?;
-            self.known.insert(inputs[0].clone(), Known::Constant(Rc::new(Host::ints(vec![], vec![round]))));
-            let condition = holds.clone().unwrap_or_else(|| Rc::new(Host::ints(vec![], vec![1])));
-            self.known.insert(inputs[1].clone(), Known::Constant(condition));
+            self.known.insert(inputs[0].clone(), Resolved::Constant(Rc::new(Literal::ints(vec![], vec![round]))));
+            let condition = holds.clone().unwrap_or_else(|| Rc::new(Literal::ints(vec![], vec![1])));
+            self.known.insert(inputs[1].clone(), Resolved::Constant(condition));
             for (name, value) in inputs[2..].iter().zip(&values) {
-                self.known.insert(name.clone(), value.clone().unwrap_or(Known::Refused));
+                self.known.insert(name.clone(), value.clone().unwrap_or(Resolved::Refused));
             }
             let refusals = self.refusals.count;
             self.inner(body, &[])?;
@@ -552,7 +552,7 @@ impl<'a> Builder<'a> {
             }
             let mut found = outputs.iter().map(|name| self.known.get(name).cloned());
             holds = match found.next().flatten() {
-                Some(Known::Constant(host)) => Some(host),
+                Some(Resolved::Constant(literal)) => Some(literal),
                 _ => return Err(node.refuse("a condition that the image decides; a settled one is accepted")),
             };
             values = found.by_ref().take(carried).collect();
@@ -562,75 +562,75 @@ impl<'a> Builder<'a> {
             round += 1;
         }
         for (name, value) in node.proto.output.iter().zip(values) {
-            self.known.insert(name.clone(), value.unwrap_or(Known::Refused));
+            self.known.insert(name.clone(), value.unwrap_or(Resolved::Refused));
         }
         for (name, scan) in node.proto.output.iter().skip(carried).zip(scans) {
             let (name, operator) = (vec![name.clone()], node.proto.operator.clone());
             let proto = proto::Node { output: name, name: node.proto.name.clone(), operator, ..Default::default() };
             let rows = Node { proto: &proto, inputs: scan.into_iter().map(Some).collect(), ..node.bare() };
-            let built = shape::stacked(&rows)?;
-            self.add(&rows, built)?;
+            let lowered = shape::stacked(&rows)?;
+            self.add(&rows, lowered)?;
         }
         Ok(())
     }
 
     fn refuse_outputs(&mut self, proto: &proto::Node) {
         for output in &proto.output {
-            self.known.insert(output.clone(), Known::Refused);
+            self.known.insert(output.clone(), Resolved::Refused);
         }
     }
 
-    fn add(&mut self, node: &Node, built: Built) -> Result<()> {
+    fn add(&mut self, node: &Node, lowered: Lowered) -> Result<()> {
         let outputs = &node.proto.output;
         let first = outputs.first().cloned().unwrap_or_default();
-        match built {
-            Built::Same => {
+        match lowered {
+            Lowered::Same => {
                 let Some(Some(known)) = node.inputs.first().cloned() else {
                     return Err(node.refuse("its input is missing"));
                 };
-                if let Known::Value(operand) = &known {
+                if let Resolved::Value(operand) = &known {
                     self.aliases.push((first.clone(), operand.id));
                     self.aliases.extend(node.proto.name.iter().map(|name| (name.clone(), operand.id)));
                 }
                 self.known.insert(first, known);
             }
-            Built::Constants(hosts) => {
-                let afforded = hosts.iter().try_for_each(|host| self.budget.fold_result(host));
+            Lowered::Constants(literals) => {
+                let afforded = literals.iter().try_for_each(|literal| self.budget.fold_result(literal));
                 afforded.map_err(|reason| node.refuse(reason))?;
-                for (output, host) in outputs.iter().zip(hosts) {
-                    self.known.insert(output.clone(), Known::Constant(Rc::new(host)));
+                for (output, literal) in outputs.iter().zip(literals) {
+                    self.known.insert(output.clone(), Resolved::Constant(Rc::new(literal)));
                 }
             }
-            Built::View { source, dims, permutation } => {
-                self.known.insert(first, Known::View { source, dims, permutation });
+            Lowered::View { source, dims, permutation } => {
+                self.known.insert(first, Resolved::View { source, dims, permutation });
             }
-            Built::Views(views) => {
-                for (output, (drafts, dims, permutation)) in outputs.iter().zip(views) {
-                    if let Some(source) = self.add_chain(node, drafts, String::new())? {
-                        self.known.insert(output.clone(), Known::View { source, dims, permutation });
+            Lowered::Views(views) => {
+                for (output, (new_steps, dims, permutation)) in outputs.iter().zip(views) {
+                    if let Some(source) = self.add_chain(node, new_steps, String::new())? {
+                        self.known.insert(output.clone(), Resolved::View { source, dims, permutation });
                     }
                 }
             }
-            Built::Chain(drafts) => {
-                if let Some(operand) = self.add_chain(node, drafts, first.clone())? {
-                    self.known.insert(first, Known::Value(operand));
+            Lowered::Chain(new_steps) => {
+                if let Some(operand) = self.add_chain(node, new_steps, first.clone())? {
+                    self.known.insert(first, Resolved::Value(operand));
                 }
             }
-            Built::Parts(drafts, results) => {
-                let mut names = vec![String::new(); drafts.len()];
+            Lowered::Parts(new_steps, results) => {
+                let mut names = vec![String::new(); new_steps.len()];
                 results.iter().zip(outputs).for_each(|(&step, name)| names[step].clone_from(name));
                 let mut operands: Vec<Operand> = vec![];
-                for (draft, name) in drafts.into_iter().zip(names) {
-                    operands.push(self.add_step(node, draft, name, &operands)?);
+                for (new_step, name) in new_steps.into_iter().zip(names) {
+                    operands.push(self.add_step(node, new_step, name, &operands)?);
                 }
                 for (output, step) in outputs.iter().zip(results) {
-                    self.known.insert(output.clone(), Known::Value(operands[step].clone()));
+                    self.known.insert(output.clone(), Resolved::Value(operands[step].clone()));
                 }
             }
-            Built::Each(drafts) => {
-                for (output, draft) in outputs.iter().zip(drafts) {
-                    let operand = self.add_step(node, draft, output.clone(), &[])?;
-                    self.known.insert(output.clone(), Known::Value(operand));
+            Lowered::Each(new_steps) => {
+                for (output, new_step) in outputs.iter().zip(new_steps) {
+                    let operand = self.add_step(node, new_step, output.clone(), &[])?;
+                    self.known.insert(output.clone(), Resolved::Value(operand));
                 }
             }
         }
@@ -638,25 +638,28 @@ impl<'a> Builder<'a> {
     }
 
     /// Steps one after the other, the last of which gets the name.
-    fn add_chain(&mut self, node: &Node, drafts: Vec<Draft>, name: String) -> Result<Option<Operand>> {
-        let last = drafts.len().saturating_sub(1);
+    fn add_chain(&mut self, node: &Node, new_steps: Vec<NewStep>, name: String) -> Result<Option<Operand>> {
+        let last = new_steps.len().saturating_sub(1);
         let mut results: Vec<Operand> = vec![];
-        for (i, draft) in drafts.into_iter().enumerate() {
+        for (i, new_step) in new_steps.into_iter().enumerate() {
             let name = if i == last { name.clone() } else { String::new() };
-            results.push(self.add_step(node, draft, name, &results)?);
+            results.push(self.add_step(node, new_step, name, &results)?);
         }
         Ok(results.pop())
     }
 
-    fn add_step(&mut self, node: &Node, draft: Draft, name: String, earlier: &[Operand]) -> Result<Operand> {
-        let Draft { op, inputs, shape } = draft;
+    fn add_step(&mut self, node: &Node, new_step: NewStep, name: String, earlier: &[Operand]) -> Result<Operand> {
+        let NewStep { op, inputs, shape } = new_step;
         if shape.len() > 4 {
             return Err(node.refuse(format!("a result with {} axes; up to four are accepted", shape.len())));
         }
-        if shape.contains(&0) || host::count(&shape).is_none() {
+        if shape.contains(&0) || literal::count(&shape).is_none() {
             return Err(node.refuse(format!("a result of the shape {shape:?}")));
         }
-        if inputs.iter().any(|input| matches!(input, Input::Constant(host) if host.rank() > 4 || host.len() == 0)) {
+        if inputs
+            .iter()
+            .any(|input| matches!(input, Input::Constant(literal) if literal.rank() > 4 || literal.len() == 0))
+        {
             return Err(node.refuse("a constant without numbers, or with more than four axes"));
         }
         if inputs.iter().all(|input| matches!(input, Input::Constant(_))) {
@@ -666,10 +669,10 @@ impl<'a> Builder<'a> {
             Input::Value(id) => rank4(&self.values[id.0].shape),
             Input::Previous => earlier.last().map_or([1; 4], |operand| rank4(&operand.shape)),
             Input::Earlier(step) => earlier.get(*step).map_or([1; 4], |operand| rank4(&operand.shape)),
-            Input::Constant(host) => rank4(&host.shape),
+            Input::Constant(literal) => rank4(&literal.shape),
         });
         let taken = work(&op, &sides.collect::<Vec<_>>(), &shape);
-        let held = inputs.iter().map(|input| if let Input::Constant(host) = input { host.len() } else { 0 });
+        let held = inputs.iter().map(|input| if let Input::Constant(literal) = input { literal.len() } else { 0 });
         let afforded = self.budget.step(taken).and_then(|()| self.budget.hold(held.sum()));
         afforded.map_err(|reason| node.refuse(reason))?;
         let inputs: Vec<Source> = inputs
@@ -678,8 +681,8 @@ impl<'a> Builder<'a> {
                 Input::Value(id) => Source::Value(id),
                 Input::Previous => Source::Value(earlier.last().map_or(ValueId(0), |operand| operand.id)),
                 Input::Earlier(step) => Source::Value(earlier.get(step).map_or(ValueId(0), |operand| operand.id)),
-                Input::Constant(host) => {
-                    self.constants.push(Constant { shape: rank4(&host.shape), values: host.into_floats() });
+                Input::Constant(literal) => {
+                    self.constants.push(Constant { shape: rank4(&literal.shape), values: literal.into_floats() });
                     Source::Constant(self.constants.len() - 1)
                 }
             })
@@ -738,9 +741,9 @@ impl<'a> Builder<'a> {
         for info in &graph.output {
             let name = info.name.as_deref().unwrap_or_default();
             match self.known.get(name) {
-                Some(Known::Value(operand)) if is_scores(&operand.shape) => candidates.push(operand.id),
-                Some(Known::Decision(operand)) if is_scores(&operand.shape) => decided.push(operand.id),
-                Some(Known::Value(operand)) => {
+                Some(Resolved::Value(operand)) if is_scores(&operand.shape) => candidates.push(operand.id),
+                Some(Resolved::Decision(operand)) if is_scores(&operand.shape) => decided.push(operand.id),
+                Some(Resolved::Value(operand)) => {
                     found.push(format!("`{}` of shape {:?}", shortened(name), operand.shape));
                 }
                 _ => found.push(format!("`{}`, which does not depend on the image", shortened(name))),
@@ -894,17 +897,17 @@ fn in_order(graph: &proto::Graph) -> Vec<&proto::Node> {
 
 /// The scores among which a node decides, if it does: some files give the names of the best classes beside the scores, or
 /// instead of them, and whatever is made of such a choice and constants is one, too.
-fn decision(operator: &str, inputs: &[Option<Known>]) -> Option<Operand> {
+fn decision(operator: &str, inputs: &[Option<Resolved>]) -> Option<Operand> {
     let is_first = matches!(operator, "ArgMax" | "TopK" | "ZipMap");
     let rest = &inputs[usize::from(is_first).min(inputs.len())..];
     let mut scores = match inputs.first() {
-        Some(Some(Known::Value(operand))) if is_first => Some(operand),
+        Some(Some(Resolved::Value(operand))) if is_first => Some(operand),
         _ => None,
     };
     for input in if scores.is_some() { rest } else { inputs }.iter().flatten() {
         match input {
-            Known::Decision(operand) => scores = scores.or(Some(operand)),
-            Known::Constant(_) => {}
+            Resolved::Decision(operand) => scores = scores.or(Some(operand)),
+            Resolved::Constant(_) => {}
             _ => return None,
         }
     }
@@ -913,26 +916,26 @@ fn decision(operator: &str, inputs: &[Option<Known>]) -> Option<Operand> {
 
 /// What a node makes of constants alone, by the steps that would compute it: some exporters leave whole functions of the
 /// parameters in the graph, such as the standardised weights of NFNets.
-fn folded(node: &Node, build: fn(&Node) -> Result<Built>) -> Option<Built> {
+fn folded(node: &Node, build: fn(&Node) -> Result<Lowered>) -> Option<Lowered> {
     // No step is for what has no numbers.
-    let is_empty = node.constants()?.iter().any(|host| host.len() == 0);
+    let is_empty = node.constants()?.iter().any(|literal| literal.len() == 0);
     let first = node.constant(0).filter(|first| first.as_ints().is_none() && first.rank() <= 4 && !is_empty)?;
     let operand = Operand { id: ValueId(0), shape: first.shape.clone() };
     let mut inputs = node.inputs.clone();
-    inputs[0] = Some(Known::Value(operand));
-    let chained = |drafts: Vec<Draft>, is_chain: bool| {
+    inputs[0] = Some(Resolved::Value(operand));
+    let chained = |new_steps: Vec<NewStep>, is_chain: bool| {
         let given = first.rank4();
         let given = tensor(given.floats(), rank4(&given.shape));
         let mut results: Vec<(Vec<usize>, Tensor<4>)> = vec![];
-        for Draft { op, inputs, shape } in drafts {
-            if inputs.iter().any(|input| matches!(input, Input::Constant(host) if host.rank() > 4)) {
+        for NewStep { op, inputs, shape } in new_steps {
+            if inputs.iter().any(|input| matches!(input, Input::Constant(literal) if literal.rank() > 4)) {
                 return None;
             }
             let operands = inputs.into_iter().map(|input| match input {
                 Input::Value(_) => given.clone(),
                 Input::Previous => results.last().map_or(given.clone(), |(_, result)| result.clone()),
                 Input::Earlier(step) => results[step].1.clone(),
-                Input::Constant(host) => tensor(host.floats(), rank4(&host.shape)),
+                Input::Constant(literal) => tensor(literal.floats(), rank4(&literal.shape)),
             });
             let operands: Vec<_> = operands.collect();
             let sides: Vec<_> = operands.iter().map(Tensor::dims).collect();
@@ -946,25 +949,25 @@ fn folded(node: &Node, build: fn(&Node) -> Result<Built>) -> Option<Built> {
         if is_chain {
             results.drain(..results.len().saturating_sub(1));
         }
-        Some(results.into_iter().map(|(shape, result)| Host::float(shape, numbers(result))).collect())
+        Some(results.into_iter().map(|(shape, result)| Literal::float(shape, numbers(result))).collect())
     };
-    let built = build(&Node { inputs, is_folding: true, ..node.bare() }).ok()?;
+    let lowered = build(&Node { inputs, is_folding: true, ..node.bare() }).ok()?;
     if node.budget.refusal().is_some() {
         return None;
     }
-    let results = match built {
-        Built::Chain(drafts) => chained(drafts, true),
-        Built::Parts(drafts, results) => chained(drafts, false)
-            .map(|all: Vec<Host>| results.into_iter().map(|step| Host::clone(&all[step])).collect()),
-        Built::Views(mut views) if views.len() == 1 => {
-            let (drafts, dims, permutation) = views.pop()?;
-            let all = chained(drafts, true)?;
-            all.into_iter().last().map(|host| vec![host.reshaped(dims).transposed(&permutation)])
+    let results = match lowered {
+        Lowered::Chain(new_steps) => chained(new_steps, true),
+        Lowered::Parts(new_steps, results) => chained(new_steps, false)
+            .map(|all: Vec<Literal>| results.into_iter().map(|step| Literal::clone(&all[step])).collect()),
+        Lowered::Views(mut views) if views.len() == 1 => {
+            let (new_steps, dims, permutation) = views.pop()?;
+            let all = chained(new_steps, true)?;
+            all.into_iter().last().map(|literal| vec![literal.reshaped(dims).transposed(&permutation)])
         }
-        Built::Each(drafts) => chained(drafts, false),
-        Built::Same => Some(vec![Host::clone(first)]),
-        Built::Constants(hosts) => Some(hosts),
-        Built::View { .. } | Built::Views(_) => None,
+        Lowered::Each(new_steps) => chained(new_steps, false),
+        Lowered::Same => Some(vec![Literal::clone(first)]),
+        Lowered::Constants(literals) => Some(literals),
+        Lowered::View { .. } | Lowered::Views(_) => None,
     };
-    results.map(Built::Constants)
+    results.map(Lowered::Constants)
 }

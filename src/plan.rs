@@ -313,7 +313,7 @@ impl Plan {
     }
 
     /// Which values depend on `value`, itself not among them.
-    pub fn behind(&self, value: ValueId) -> Vec<bool> {
+    pub fn downstream_of(&self, value: ValueId) -> Vec<bool> {
         let mut behind = vec![false; self.values.len()];
         for step in &self.steps {
             behind[step.output.0] = step.output != value

@@ -19,7 +19,7 @@ const MOST_GROUPS: u32 = 65_535;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Shader {
     pub kind: Kind,
-    pub function: Last,
+    pub function: Epilogue,
     /// Whether an output is read from, too, because the input lies in the same buffer.
     pub shared: Shared,
     /// Threads along the vectors of channels; the others lie along the pixels.
@@ -109,7 +109,7 @@ pub(crate) struct Shared {
 
 /// The function applied before a result is stored. Its two parameters come from the uniform block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Last {
+pub(crate) enum Epilogue {
     Plain,
     Relu,
     Finish,
@@ -123,65 +123,67 @@ pub(crate) enum Last {
     Abs,
 }
 
-impl Last {
+impl Epilogue {
     /// A function and its parameters.
-    pub(crate) fn of(function: Function) -> (Last, [f32; 2]) {
+    pub(crate) fn of(function: Function) -> (Epilogue, [f32; 2]) {
         match function {
-            Function::Finish(Finish::PLAIN) => (Last::Plain, [0., 0.]),
-            Function::Finish(Finish { slope: 0., high: f32::INFINITY }) => (Last::Relu, [0., 0.]),
-            Function::Finish(Finish { slope, high }) => (Last::Finish, [slope, high]),
-            Function::Clip(low, high) => (Last::Clip, [low, high]),
-            Function::HardSigmoid(alpha, beta) => (Last::HardSigmoid, [alpha, beta]),
-            Function::HardSwish => (Last::HardSwish, [0., 0.]),
-            Function::Sigmoid => (Last::Sigmoid, [0., 0.]),
-            Function::Swish(alpha) => (Last::Swish, [alpha, 0.]),
-            Function::Tanh => (Last::Tanh, [0., 0.]),
-            Function::Sqrt => (Last::Sqrt, [0., 0.]),
-            Function::Abs => (Last::Abs, [0., 0.]),
+            Function::Finish(Finish::PLAIN) => (Epilogue::Plain, [0., 0.]),
+            Function::Finish(Finish { slope: 0., high: f32::INFINITY }) => (Epilogue::Relu, [0., 0.]),
+            Function::Finish(Finish { slope, high }) => (Epilogue::Finish, [slope, high]),
+            Function::Clip(low, high) => (Epilogue::Clip, [low, high]),
+            Function::HardSigmoid(alpha, beta) => (Epilogue::HardSigmoid, [alpha, beta]),
+            Function::HardSwish => (Epilogue::HardSwish, [0., 0.]),
+            Function::Sigmoid => (Epilogue::Sigmoid, [0., 0.]),
+            Function::Swish(alpha) => (Epilogue::Swish, [alpha, 0.]),
+            Function::Tanh => (Epilogue::Tanh, [0., 0.]),
+            Function::Sqrt => (Epilogue::Sqrt, [0., 0.]),
+            Function::Abs => (Epilogue::Abs, [0., 0.]),
         }
     }
 
     /// Of a vector `v`, with parameters `f`. Comparisons instead of `max` and `min`: those may lose what is not a number.
     fn text(self) -> &'static str {
         match self {
-            Last::Plain => "v",
-            Last::Relu => "select(v, vec4f(), v < vec4f())",
-            Last::Finish => "least(select(v, v * f.x, v < vec4f()), f.y)",
-            Last::Clip => "least(select(v, vec4f(f.x), v < vec4f(f.x)), f.y)",
-            Last::HardSigmoid => "clamp(v * f.x + f.y, vec4f(), vec4f(1.0))",
-            Last::HardSwish => "v * clamp(v / 6.0 + 0.5, vec4f(), vec4f(1.0))",
-            Last::Sigmoid => "1.0 / (1.0 + exp(-v))",
-            Last::Swish => "v / (1.0 + exp(-f.x * v))",
+            Epilogue::Plain => "v",
+            Epilogue::Relu => "select(v, vec4f(), v < vec4f())",
+            Epilogue::Finish => "least(select(v, v * f.x, v < vec4f()), f.y)",
+            Epilogue::Clip => "least(select(v, vec4f(f.x), v < vec4f(f.x)), f.y)",
+            Epilogue::HardSigmoid => "clamp(v * f.x + f.y, vec4f(), vec4f(1.0))",
+            Epilogue::HardSwish => "v * clamp(v / 6.0 + 0.5, vec4f(), vec4f(1.0))",
+            Epilogue::Sigmoid => "1.0 / (1.0 + exp(-v))",
+            Epilogue::Swish => "v / (1.0 + exp(-f.x * v))",
             // Beyond 15 it is 1, and some devices overflow.
-            Last::Tanh => "tanh(clamp(v, vec4f(-15.0), vec4f(15.0)))",
-            Last::Sqrt => "sqrt(v)",
-            Last::Abs => "abs(v)",
+            Epilogue::Tanh => "tanh(clamp(v, vec4f(-15.0), vec4f(15.0)))",
+            Epilogue::Sqrt => "sqrt(v)",
+            Epilogue::Abs => "abs(v)",
         }
     }
 
     /// Its slope, of a vector `v` of arguments, of what limits numbers of results. At corners it is PyTorch's.
     fn slope(self) -> &'static str {
         match self {
-            Last::Plain => "vec4f(1.0)",
-            Last::Relu => "select(vec4f(), vec4f(1.0), v > vec4f())",
-            Last::Finish => "select(vec4f(), select(vec4f(f.x), vec4f(1.0), v > vec4f()), v < vec4f(f.y))",
-            Last::Clip => "select(vec4f(), vec4f(1.0), (v > vec4f(f.x)) & (v < vec4f(f.y)))",
-            Last::HardSigmoid => {
+            Epilogue::Plain => "vec4f(1.0)",
+            Epilogue::Relu => "select(vec4f(), vec4f(1.0), v > vec4f())",
+            Epilogue::Finish => "select(vec4f(), select(vec4f(f.x), vec4f(1.0), v > vec4f()), v < vec4f(f.y))",
+            Epilogue::Clip => "select(vec4f(), vec4f(1.0), (v > vec4f(f.x)) & (v < vec4f(f.y)))",
+            Epilogue::HardSigmoid => {
                 "select(vec4f(), vec4f(f.x), (v * f.x + f.y > vec4f()) & (v * f.x + f.y < vec4f(1.0)))"
             }
-            Last::HardSwish => {
+            Epilogue::HardSwish => {
                 "clamp(v / 6.0 + 0.5, vec4f(), vec4f(1.0)) + select(vec4f(), v / 6.0, abs(v) < vec4f(3.0))"
             }
-            Last::Sigmoid => "1.0 / (1.0 + exp(-v)) * (1.0 - 1.0 / (1.0 + exp(-v)))",
-            Last::Swish => "(1.0 + f.x * v * (1.0 - 1.0 / (1.0 + exp(-f.x * v)))) / (1.0 + exp(-f.x * v))",
-            Last::Tanh => "1.0 - tanh(clamp(v, vec4f(-15.0), vec4f(15.0))) * tanh(clamp(v, vec4f(-15.0), vec4f(15.0)))",
-            Last::Sqrt => "0.5 / sqrt(v)",
-            Last::Abs => "sign(v)",
+            Epilogue::Sigmoid => "1.0 / (1.0 + exp(-v)) * (1.0 - 1.0 / (1.0 + exp(-v)))",
+            Epilogue::Swish => "(1.0 + f.x * v * (1.0 - 1.0 / (1.0 + exp(-f.x * v)))) / (1.0 + exp(-f.x * v))",
+            Epilogue::Tanh => {
+                "1.0 - tanh(clamp(v, vec4f(-15.0), vec4f(15.0))) * tanh(clamp(v, vec4f(-15.0), vec4f(15.0)))"
+            }
+            Epilogue::Sqrt => "0.5 / sqrt(v)",
+            Epilogue::Abs => "sign(v)",
         }
     }
 }
 
-/// Numbers that a launch gives a shader, sizes and strides; what the channels have of their own follows behind them.
+/// Numbers that a dispatch gives a shader, sizes and strides; what the channels have of their own follows behind them.
 ///
 /// Strides of vectors count vectors, strides of numbers count numbers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -251,7 +253,7 @@ impl Sizes {
     }
 }
 
-/// What a launch gives the shader of a product: matrices `[a, b, rows, columns]`, in numbers.
+/// What a dispatch gives the shader of a product: matrices `[a, b, rows, columns]`, in numbers.
 pub(crate) struct Factors {
     /// Those of the result, and up to where it is written: zeros beyond.
     pub sides: [usize; 4],
@@ -413,7 +415,7 @@ impl Shader {
     }
 }
 
-/// A buffer of a launch.
+/// A buffer of a dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operand {
     Output,

@@ -1,10 +1,10 @@
-//! A stretch of a plan, compiled for a graphics card: every buffer and launch decided, parameters packed on the card.
+//! A stretch of a plan, compiled for a graphics card: every buffer and dispatch decided, parameters packed on the card.
 //!
 //! Steps are fused first (`schedule.rs`). Values lie channels last in vectors of four, concatenated ones side by side in
 //! one buffer; values that do not live at the same time share one. Steps without a shader run on burn's tensors on the same
-//! card between the launches.
+//! card between the dispatches.
 //!
-//! **Invariants.** A value that no launch computes has a place of its own. Burn's way through the same steps is the definition.
+//! **Invariants.** A value that no dispatch computes has a place of its own. Burn's way through the same steps is the definition.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
@@ -24,7 +24,7 @@ use crate::gpu::{Bound, Buffer, Gpu as Card, Wanted, Watch};
 use crate::kernels::Planes;
 use crate::plan::{Plan, Source, Turned, ValueId};
 use crate::schedule::{Back, Form, Group, Kind, Life, Weights, buffers, groups, parents};
-use crate::shaders::{self, Edges, Input, Last, Operand, Shader, Shared, Sizes, Strides};
+use crate::shaders::{self, Edges, Epilogue, Input, Operand, Shader, Shared, Sizes, Strides};
 
 mod product;
 
@@ -133,14 +133,14 @@ struct Program {
     /// Where values lie that the CPU writes or reads.
     places: HashMap<ValueId, Place>,
     /// Buffers and bind groups of the last run, to be used again; `None` while a run holds them.
-    room: RefCell<Option<Room>>,
+    bindings: RefCell<Option<Bindings>>,
 }
 
-/// The buffers for so many images at once, and every launch with those that it takes.
-struct Room {
+/// The buffers for so many images at once, and every dispatch with those that it takes.
+struct Bindings {
     images: usize,
     buffers: Vec<Buffer>,
-    launches: Vec<Bound>,
+    dispatches: Vec<Bound>,
 }
 
 /// A value in a buffer.
@@ -214,13 +214,20 @@ impl Place {
         buffer
     }
 
-    /// The value as burn takes it, `shape` in the file's order, from such a buffer; `launches` come before.
-    fn tensor(&self, gpu: &Card, launches: &[&Bound], buffer: &Buffer, images: usize, shape: [usize; 4]) -> Tensor<4> {
+    /// The value as burn takes it, `shape` in the file's order, from such a buffer; `dispatches` come before.
+    fn tensor(
+        &self,
+        gpu: &Card,
+        dispatches: &[&Bound],
+        buffer: &Buffer,
+        images: usize,
+        shape: [usize; 4],
+    ) -> Tensor<4> {
         let Form { height, width, channels, channels_first } = self.form;
         if self.planar {
-            return gpu.tensor(launches, buffer, shape);
+            return gpu.tensor(dispatches, buffer, shape);
         }
-        let mut value = gpu.tensor(launches, buffer, [images, height, width, self.pixel]);
+        let mut value = gpu.tensor(dispatches, buffer, [images, height, width, self.pixel]);
         if self.pixel != channels {
             value = value.narrow(3, self.channel, channels);
         }
@@ -243,9 +250,9 @@ impl Place {
 }
 
 enum Instruction {
-    /// A value that no launch computes to its place.
+    /// A value that no dispatch computes to its place.
     Import(ValueId),
-    Launch(Launch),
+    Dispatch(Dispatch),
     /// A step on burn's tensors, on the card unless it is beyond what that takes, and the values that none after it takes.
     Step {
         step: usize,
@@ -255,7 +262,7 @@ enum Instruction {
 }
 
 /// A shader and what it is given.
-struct Launch {
+struct Dispatch {
     shader: Shader,
     groups: [u32; 3],
     parameters: Buffer,
@@ -265,13 +272,13 @@ struct Launch {
     other: Option<usize>,
 }
 
-impl Launch {
+impl Dispatch {
     fn slots(&self) -> impl Iterator<Item = usize> {
         [Some(self.output), Some(self.input), self.other].into_iter().flatten()
     }
 }
 
-/// A value that is in no buffer of a room.
+/// A value that is in none of the shared buffers.
 #[allow(clippy::large_enum_variant, reason = "a few of them live at a time")]
 enum Apart<'a> {
     OnCpu(Numbers<'a>),
@@ -363,7 +370,7 @@ impl Program {
                     live(places[value].slot, time);
                     last.insert(*value, time);
                 }
-                Instruction::Launch(launch) => launch.slots().for_each(|slot| live(slot, time)),
+                Instruction::Dispatch(dispatch) => dispatch.slots().for_each(|slot| live(slot, time)),
                 Instruction::Step { step, .. } => {
                     for value in plan.steps[*step].inputs.iter().filter_map(Source::value) {
                         last.insert(value, time);
@@ -388,14 +395,14 @@ impl Program {
         used.into_iter().zip(found).for_each(|(slot, buffer)| shared[slot] = buffer);
         places.values_mut().for_each(|place| place.slot = shared[place.slot]);
         for instruction in &mut instructions {
-            if let Instruction::Launch(launch) = instruction {
-                launch.input = shared[launch.input];
-                launch.output = shared[launch.output];
-                launch.other = launch.other.map(|slot| shared[slot]);
+            if let Instruction::Dispatch(dispatch) = instruction {
+                dispatch.input = shared[dispatch.input];
+                dispatch.output = shared[dispatch.output];
+                dispatch.other = dispatch.other.map(|slot| shared[slot]);
             }
         }
         let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
-        Program { inputs, outputs, instructions, sizes, places, room: RefCell::new(None) }
+        Program { inputs, outputs, instructions, sizes, places, bindings: RefCell::new(None) }
     }
 
     /// Runs the steps for `images` images at once. `inputs` and the results, of which the first `skipped` are not wanted, are
@@ -412,60 +419,60 @@ impl Program {
         reference: &Reference,
     ) -> Result<Vec<Vec<f32>>> {
         let watch = engine.gpu.watch();
-        // Another run may begin while this one waits: it makes room of its own.
-        let room = self.room.take().filter(|room| room.images == images);
-        let room = room.unwrap_or_else(|| self.room_for(&engine.gpu, images));
-        let results = self.run_in(&room, watch, engine, inputs, &self.outputs[skipped..], reference).await;
-        self.room.replace(Some(room));
+        // Another run may begin while this one waits: it makes bindings of its own.
+        let bindings = self.bindings.take().filter(|bindings| bindings.images == images);
+        let bindings = bindings.unwrap_or_else(|| self.bindings_for(&engine.gpu, images));
+        let results = self.run_in(&bindings, watch, engine, inputs, &self.outputs[skipped..], reference).await;
+        self.bindings.replace(Some(bindings));
         results
     }
 
-    fn room_for(&self, gpu: &Card, images: usize) -> Room {
+    fn bindings_for(&self, gpu: &Card, images: usize) -> Bindings {
         let buffers: Vec<Buffer> = self.sizes.iter().map(|size| gpu.buffer(size * images)).collect();
-        let bound = |launch: &Launch| {
-            let operands = launch.shader.operands().into_iter().map(|operand| match operand {
-                Operand::Output => &buffers[launch.output],
-                Operand::Parameters => &launch.parameters,
-                Operand::Input => &buffers[launch.input],
-                Operand::Weights => launch.weights.as_ref().expect("the shader has weights"),
-                Operand::Other => &buffers[launch.other.expect("the shader has another operand")],
+        let bound = |dispatch: &Dispatch| {
+            let operands = dispatch.shader.operands().into_iter().map(|operand| match operand {
+                Operand::Output => &buffers[dispatch.output],
+                Operand::Parameters => &dispatch.parameters,
+                Operand::Input => &buffers[dispatch.input],
+                Operand::Weights => dispatch.weights.as_ref().expect("the shader has weights"),
+                Operand::Other => &buffers[dispatch.other.expect("the shader has another operand")],
             });
-            let [x, y, layers] = launch.groups;
-            gpu.bind(launch.shader, operands, [x, y, layers * images as u32])
+            let [x, y, layers] = dispatch.groups;
+            gpu.bind(dispatch.shader, operands, [x, y, layers * images as u32])
         };
-        let launches = self.instructions.iter().filter_map(|instruction| match instruction {
-            Instruction::Launch(launch) => Some(bound(launch)),
+        let dispatches = self.instructions.iter().filter_map(|instruction| match instruction {
+            Instruction::Dispatch(dispatch) => Some(bound(dispatch)),
             _ => None,
         });
-        let launches = launches.collect();
-        Room { images, buffers, launches }
+        let dispatches = dispatches.collect();
+        Bindings { images, buffers, dispatches }
     }
 
     async fn run_in(
         &self,
-        room: &Room,
+        bindings: &Bindings,
         watch: Watch,
         engine: &Engine,
         inputs: &[Images<'_>],
         outputs: &[ValueId],
         reference: &Reference,
     ) -> Result<Vec<Vec<f32>>> {
-        let (gpu, images, plan) = (&engine.gpu, room.images, &reference.plan);
+        let (gpu, images, plan) = (&engine.gpu, bindings.images, &reference.plan);
         let given = inputs
             .iter()
             .map(|input| Apart::OnCpu(Numbers { numbers: Cow::Borrowed(input.numbers), images: input.count }));
         let mut apart: HashMap<ValueId, Apart<'_>> = self.inputs.iter().copied().zip(given).collect();
-        let mut launches = room.launches.iter();
+        let mut dispatches = bindings.dispatches.iter();
         let mut queue: Vec<&Bound> = Vec::new();
         let mut watch = Some(watch);
         for instruction in &self.instructions {
             match instruction {
-                Instruction::Launch(_) => queue.extend(launches.next()),
+                Instruction::Dispatch(_) => queue.extend(dispatches.next()),
                 Instruction::Import(value) => {
-                    // What is written now comes after all that was launched before.
-                    gpu.launch(&std::mem::take(&mut queue));
+                    // What is written now comes after all that was dispatched before.
+                    gpu.dispatch(&std::mem::take(&mut queue));
                     let place = &self.places[value];
-                    let buffer = &room.buffers[place.slot];
+                    let buffer = &bindings.buffers[place.slot];
                     match &apart[value] {
                         Apart::OnCpu(given) => gpu.write(buffer, &place.write(&given.numbers, images)),
                         Apart::OnCard(tensor) => gpu.take(place.filled(tensor.clone(), images), buffer),
@@ -483,7 +490,7 @@ impl Program {
                                 None => {
                                     let place = &self.places[&value];
                                     let queue = std::mem::take(&mut queue);
-                                    place.tensor(gpu, &queue, &room.buffers[place.slot], images, shape)
+                                    place.tensor(gpu, &queue, &bindings.buffers[place.slot], images, shape)
                                 }
                             }
                         };
@@ -491,7 +498,7 @@ impl Program {
                     } else {
                         let values: Vec<ValueId> = step.inputs.iter().filter_map(Source::value).collect();
                         let watched = watch.take().expect("a watch begins where one ends");
-                        self.bring(room, watched, gpu, &mut queue, &values, &mut apart).await?;
+                        self.bring(bindings, watched, gpu, &mut queue, &values, &mut apart).await?;
                         watch = Some(gpu.watch());
                         let result = reference.step(step, images, |value| apart[&value].numbers(images));
                         engine.cpu_steps.set(engine.cpu_steps.get() + 1);
@@ -503,14 +510,14 @@ impl Program {
             }
         }
         let watch = watch.expect("a watch begins where one ends");
-        self.bring(room, watch, gpu, &mut queue, outputs, &mut apart).await?;
+        self.bring(bindings, watch, gpu, &mut queue, outputs, &mut apart).await?;
         Ok(outputs.iter().map(|value| apart[value].numbers(images)).collect())
     }
 
     /// Brings those values to the CPU that are not there yet.
     async fn bring(
         &self,
-        room: &Room,
+        bindings: &Bindings,
         watch: Watch,
         gpu: &Card,
         queue: &mut Vec<&Bound>,
@@ -526,7 +533,7 @@ impl Program {
             Some(Apart::OnCard(tensor)) => Wanted::tensor(tensor.clone()),
             _ => {
                 let place = &self.places[value];
-                Wanted::Buffer(&room.buffers[place.slot], place.size() * room.images)
+                Wanted::Buffer(&bindings.buffers[place.slot], place.size() * bindings.images)
             }
         });
         let wanted = wanted.collect::<Vec<_>>();
@@ -535,9 +542,9 @@ impl Program {
         for (value, found) in missing.into_iter().zip(found) {
             let numbers = match apart.get(&value) {
                 Some(_) => found,
-                None => self.places[&value].read(found, room.images),
+                None => self.places[&value].read(found, bindings.images),
             };
-            apart.insert(value, Apart::OnCpu(Numbers { numbers: Cow::Owned(numbers), images: room.images }));
+            apart.insert(value, Apart::OnCpu(Numbers { numbers: Cow::Owned(numbers), images: bindings.images }));
         }
         Ok(())
     }
@@ -578,7 +585,7 @@ impl Numbers<'_> {
 /// Numbers of a value with these strides to a place, for each of its pixels; channels beyond those that there are read zero.
 fn copy([input, output]: [Form; 2], from: Strides, to: Place) -> (Shader, Sizes) {
     let numbers = output.channels.next_multiple_of(4);
-    let shader = shader(shaders::Kind::Copy, Last::Plain, 8);
+    let shader = shader(shaders::Kind::Copy, Epilogue::Plain, 8);
     let sizes = Sizes {
         pixels: output.height * output.width,
         width: output.width,
@@ -594,11 +601,11 @@ fn copy([input, output]: [Form; 2], from: Strides, to: Place) -> (Shader, Sizes)
     (shader, sizes)
 }
 
-fn shader(kind: shaders::Kind, function: Last, lanes: u32) -> Shader {
+fn shader(kind: shaders::Kind, function: Epilogue, lanes: u32) -> Shader {
     Shader { kind, function, shared: Shared::default(), lanes }
 }
 
-/// Decides buffers and launches, group by group.
+/// Decides buffers and dispatches, group by group.
 struct Compiler<'a> {
     engine: &'a Engine,
     plan: &'a Plan,
@@ -606,7 +613,7 @@ struct Compiler<'a> {
     parents: Vec<Option<(ValueId, usize)>>,
     /// Pictures that only convolutions read.
     planar: Vec<ValueId>,
-    /// Values that no launch computes, and whether they are in their places.
+    /// Values that no dispatch computes, and whether they are in their places.
     apart: HashMap<ValueId, bool>,
     places: HashMap<ValueId, Place>,
     /// Of each slot the numbers for one image.
@@ -701,7 +708,7 @@ impl<'a> Compiler<'a> {
         step.inputs.iter().all(|source| size(source) <= most) && size(&Source::Value(step.output)) <= most
     }
 
-    fn launch(&mut self, mut shader: Shader, sizes: Sizes, tail: &[f32], places: [Place; 2], other: Option<Place>) {
+    fn dispatch(&mut self, mut shader: Shader, sizes: Sizes, tail: &[f32], places: [Place; 2], other: Option<Place>) {
         let [input, output] = places;
         shader.shared.input = input.slot == output.slot;
         shader.shared.other = other.is_some_and(|other| other.slot == output.slot);
@@ -719,7 +726,7 @@ impl<'a> Compiler<'a> {
     ) {
         let groups = shader.groups(&sizes);
         let parameters = self.engine.gpu.filled(&sizes.parameters(groups[2], tail));
-        self.instructions.push(Instruction::Launch(Launch {
+        self.instructions.push(Instruction::Dispatch(Dispatch {
             shader,
             groups,
             parameters,
@@ -733,7 +740,7 @@ impl<'a> Compiler<'a> {
     fn copy(&mut self, forms: [Form; 2], from: Place, to: Place, change: impl FnOnce(&mut Sizes)) {
         let (shader, mut sizes) = copy(forms, from.strides(), to);
         change(&mut sizes);
-        self.launch(shader, sizes, &[], [from, to], None);
+        self.dispatch(shader, sizes, &[], [from, to], None);
     }
 
     fn emit(&mut self, group: &Group) {
@@ -771,7 +778,7 @@ impl<'a> Compiler<'a> {
         };
         match &group.kind {
             Kind::Convolution { window, groups, weights, bias, affine, addend, function } => {
-                let (function, parameters) = Last::of(*function);
+                let (function, parameters) = Epilogue::of(*function);
                 let reach = |i: usize, size: usize, outputs: usize| {
                     (outputs - 1) * window.stride[i] + (window.kernel[i] - 1) * window.dilation[i]
                         >= size + window.padding[i]
@@ -793,23 +800,23 @@ impl<'a> Compiler<'a> {
                 let start = if max { f32::NEG_INFINITY } else { 0. };
                 let sizes = Sizes { factor: factors[0], start, ..windowed(sizes, window) };
                 let tail = if factors.len() > 1 { padded(factors) } else { Vec::new() };
-                self.launch(shader(kind, Last::Plain, lanes), sizes, &tail, [input, output], None);
+                self.dispatch(shader(kind, Epilogue::Plain, lanes), sizes, &tail, [input, output], None);
             }
             Kind::Map { scale, shift, function } => {
-                let (function, parameters) = Last::of(*function);
+                let (function, parameters) = Epilogue::of(*function);
                 let tail = [padded(scale), padded(shift)].concat();
                 let shader = shader(shaders::Kind::Map, function, lanes);
-                self.launch(shader, Sizes { parameters, ..sizes }, &tail, [input, output], None);
+                self.dispatch(shader, Sizes { parameters, ..sizes }, &tail, [input, output], None);
             }
             Kind::Combine { combine, finish } => {
-                let (function, parameters) = Last::of(Function::Finish(*finish));
+                let (function, parameters) = Epilogue::of(Function::Finish(*finish));
                 let second = operands[1];
                 let mut other = second.vector_strides();
                 if second.form.single() {
                     other.pixel = 0;
                 }
                 let shader = shader(shaders::Kind::Combine(*combine), function, lanes);
-                self.launch(shader, Sizes { parameters, other, ..sizes }, &[], [input, output], Some(second));
+                self.dispatch(shader, Sizes { parameters, other, ..sizes }, &[], [input, output], Some(second));
             }
             Kind::Concat => {
                 let mut channel = 0;
@@ -851,7 +858,7 @@ impl<'a> Compiler<'a> {
                 };
                 let convolved =
                     Convolved { groups: *groups, weights: *weights, bias: &none.0, affine: &none.1, addend: none.2 };
-                self.convolution(convolved, [input, output], turned, Last::Plain, Edges::Between);
+                self.convolution(convolved, [input, output], turned, Epilogue::Plain, Edges::Between);
             }
             Kind::Back(Back::MaxPool(window)) => {
                 let gradient = operands[1];
@@ -860,33 +867,33 @@ impl<'a> Compiler<'a> {
                     other_size: [gradient.form.height, gradient.form.width],
                     ..windowed(sizes, window)
                 };
-                let shader = shader(shaders::Kind::MaxBack, Last::Plain, lanes);
-                self.launch(shader, sizes, &[], [input, output], Some(gradient));
+                let shader = shader(shaders::Kind::MaxBack, Epilogue::Plain, lanes);
+                self.dispatch(shader, sizes, &[], [input, output], Some(gradient));
             }
             Kind::Back(Back::SumPool { window, factors }) => {
                 let each = factors.len() > 1;
                 let tail = if each { padded(factors) } else { Vec::new() };
                 let sizes = Sizes { factor: factors[0], ..windowed(sizes, window) };
-                let shader = shader(shaders::Kind::SumBack { each }, Last::Plain, lanes);
-                self.launch(shader, sizes, &tail, [input, output], None);
+                let shader = shader(shaders::Kind::SumBack { each }, Epilogue::Plain, lanes);
+                self.dispatch(shader, sizes, &tail, [input, output], None);
             }
             // As of a window of one pixel that meets none of the others.
             Kind::Back(Back::Place { start, step }) => {
                 let padding = start.map(|start| -(start as isize));
                 let sizes = Sizes { stride: *step, padding, factor: 1., ..sizes };
-                let shader = shader(shaders::Kind::SumBack { each: false }, Last::Plain, lanes);
-                self.launch(shader, sizes, &[], [input, output], None);
+                let shader = shader(shaders::Kind::SumBack { each: false }, Epilogue::Plain, lanes);
+                self.dispatch(shader, sizes, &[], [input, output], None);
             }
             Kind::Back(Back::Spread { factor }) => {
                 let tail = [padded(&vec![*factor; out.channels]), padded(&vec![0.; out.channels])].concat();
                 let source = Strides { pixel: 0, ..sizes.input };
-                let shader = shader(shaders::Kind::Map, Last::Plain, lanes);
-                self.launch(shader, Sizes { input: source, ..sizes }, &tail, [input, output], None);
+                let shader = shader(shaders::Kind::Map, Epilogue::Plain, lanes);
+                self.dispatch(shader, Sizes { input: source, ..sizes }, &tail, [input, output], None);
             }
             Kind::Back(Back::Slope(function)) => {
-                let (function, parameters) = Last::of(*function);
+                let (function, parameters) = Epilogue::of(*function);
                 let sizes = Sizes { parameters, other: operands[1].vector_strides(), ..sizes };
-                self.launch(
+                self.dispatch(
                     shader(shaders::Kind::Slope, function, lanes),
                     sizes,
                     &[],
@@ -905,7 +912,7 @@ impl<'a> Compiler<'a> {
         convolved: Convolved<'_>,
         [mut input, output]: [Place; 2],
         sizes: Sizes,
-        function: Last,
+        function: Epilogue,
         edges: Edges,
     ) {
         let Convolved { groups, weights, bias, affine, addend } = convolved;

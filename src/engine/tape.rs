@@ -135,7 +135,7 @@ impl Tape<'_> {
     /// as a bend. Without them the scores are smooth, and at the cut their derivatives are those of automatic
     /// differentiation, which sees no corners.
     pub fn beside(&self, layer: ValueId, kept: &[Option<Tensor<4>>], value: Tensor<4>, other: Tensor<4>) -> Beside {
-        let behind = self.plan.behind(layer);
+        let behind = self.plan.downstream_of(layer);
         let mut still = kept.to_vec();
         still[layer.0] = Some(value);
         let mut moved = still.clone();
@@ -157,7 +157,7 @@ impl Tape<'_> {
 
     /// The gradient of the weighted sum of these scores by the layer's value.
     pub fn gradients_beside(&self, layer: ValueId, beside: &Beside, class_weights: &[f64]) -> Tensor<4> {
-        let behind = self.plan.behind(layer);
+        let behind = self.plan.downstream_of(layer);
         let mut gradients: Vec<Option<Tensor<4>>> = vec![None; self.plan.values.len()];
         let scores = self.plan.output.value;
         gradients[scores.0] = Some(self.weights(class_weights).reshape(rank4(&self.plan.values[scores.0].shape)));

@@ -183,7 +183,7 @@ impl Network {
 
     /// The steps from one value to another, which take the first and whatever else was computed without it.
     fn between(&self, start: ValueId, end: ValueId) -> Stretch {
-        let behind = self.plan.behind(start);
+        let behind = self.plan.downstream_of(start);
         let mut needed = vec![false; self.plan.values.len()];
         needed[end.0] = true;
         for step in self.plan.steps.iter().rev().filter(|step| behind[step.output.0]) {

@@ -74,7 +74,7 @@ impl Network {
     /// Whether the scores are a curved function of the layer's activations. A network of convolutions, rectifiers and
     /// pooling is not: its scores are linear in pieces, so that gradients do not change within a piece.
     pub(crate) fn is_curved_behind(&self, layer: LayerId) -> bool {
-        let behind = self.plan.behind(layer.0);
+        let behind = self.plan.downstream_of(layer.0);
         let varies = |source: &Source| source.value().is_some_and(|value| value == layer.0 || behind[value.0]);
         self.plan.steps.iter().filter(|step| behind[step.output.0]).any(|step| match &step.op {
             Op::Unary(unary) => !matches!(

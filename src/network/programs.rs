@@ -54,7 +54,7 @@ impl Network {
         if let Some(programs) = cuts.iter().find(|programs| programs.layer == layer) {
             return programs.clone();
         }
-        let behind = self.plan.behind(layer.0);
+        let behind = self.plan.downstream_of(layer.0);
         let mut is_kept = vec![false; self.plan.values.len()];
         for step in self.plan.steps.iter().filter(|step| behind[step.output.0]) {
             step.inputs.iter().filter_map(Source::value).for_each(|value| is_kept[value.0] = true);
@@ -82,7 +82,7 @@ impl Network {
     pub(crate) async fn run_to(&self, input: &Tensor<4>, layer: LayerId) -> Result<Cut> {
         let programs = &self.programs(layer);
         let program = programs.to.get_or_init(|| {
-            let behind = self.plan.behind(programs.layer.0);
+            let behind = self.plan.downstream_of(programs.layer.0);
             let steps = self.plan.steps_to(|value| !behind[value.0]);
             self.compiled(Stretch { steps, inputs: vec![ValueId(0)], outputs: programs.cut() })
         });
@@ -125,7 +125,7 @@ impl Network {
     }
 
     fn chain_behind<'a>(&self, programs: &'a Programs) -> &'a Chain {
-        programs.chain.get_or_init(|| Chain::behind(&self.plan, programs.layer.0))
+        programs.chain.get_or_init(|| Chain::downstream_of(&self.plan, programs.layer.0))
     }
 
     /// From other activations of the cut's layer, `[N, K, h, w]`, to the scores `[N, classes]`.
@@ -183,7 +183,7 @@ impl Network {
 
     /// The steps that lead to `outputs` from a layer and what is kept for the steps behind it.
     fn stretch_from(&self, programs: &Programs, outputs: Vec<ValueId>) -> Stretch {
-        let behind = self.plan.behind(programs.layer.0);
+        let behind = self.plan.downstream_of(programs.layer.0);
         let mut needed = vec![false; self.plan.values.len()];
         outputs.iter().for_each(|output| needed[output.0] = true);
         for step in self.plan.steps.iter().rev().filter(|step| behind[step.output.0]) {

@@ -1,8 +1,8 @@
 //! Functions of one number, and softmax.
 
 use super::chain::{Chain, Part};
-use super::host::{Host, broadcast_shape};
-use super::node::{Built, Input, Node, Table, device_axis, step};
+use super::literal::{Literal, broadcast_shape};
+use super::node::{Input, Lowered, Node, Table, device_axis, step};
 use super::shape::flat;
 use super::view;
 use crate::Result;
@@ -54,8 +54,8 @@ pub(super) const TABLE: Table = &[
     ("LogSoftmax", |node| softmax(node, true)),
 ];
 
-/// The same function on the host, for constants; only what exporters compute with parameters is there.
-fn on_host(unary: Unary) -> Option<fn(f32) -> f32> {
+/// The same function for constants; only what exporters compute with parameters is there.
+fn on_literal(unary: Unary) -> Option<fn(f32) -> f32> {
     Some(match unary {
         Unary::Relu => |v| v.max(0.0),
         Unary::Sqrt => f32::sqrt,
@@ -76,25 +76,25 @@ fn on_host(unary: Unary) -> Option<fn(f32) -> f32> {
     })
 }
 
-fn unary(node: &Node, unary: Unary) -> Result<Built> {
-    if let (Some(host), Some(function)) = (node.constant(0), on_host(unary)) {
-        let mapped = match (host.as_ints(), unary) {
+fn unary(node: &Node, unary: Unary) -> Result<Lowered> {
+    if let (Some(literal), Some(function)) = (node.constant(0), on_literal(unary)) {
+        let mapped = match (literal.as_ints(), unary) {
             (Some(ints), Unary::Neg | Unary::Abs | Unary::Sign) => {
                 let of = |&v: &i64| match unary {
                     Unary::Neg => v.wrapping_neg(),
                     Unary::Abs => v.wrapping_abs(),
                     _ => v.signum(),
                 };
-                Host::ints(host.shape.clone(), ints.iter().map(of).collect())
+                Literal::ints(literal.shape.clone(), ints.iter().map(of).collect())
             }
-            _ => host.map(function),
+            _ => literal.map(function),
         };
-        return Ok(Built::Constants(vec![mapped]));
+        return Ok(Lowered::Constants(vec![mapped]));
     }
     view::elementwise(node, unary)
 }
 
-fn clip(node: &Node) -> Result<Built> {
+fn clip(node: &Node) -> Result<Lowered> {
     let bound = |index: usize, name: &str, none: f32| -> Result<f32> {
         if let Some(value) = node.optional_float(name) {
             return Ok(value);
@@ -102,22 +102,22 @@ fn clip(node: &Node) -> Result<Built> {
         if !node.has(index) {
             return Ok(none);
         }
-        let host = node.required_constant(index, name)?;
-        host.scalar().ok_or_else(|| node.refuse(format!("{name} is not a single number")))
+        let literal = node.required_constant(index, name)?;
+        literal.scalar().ok_or_else(|| node.refuse(format!("{name} is not a single number")))
     };
     let (low, high) = (bound(1, "min", f32::NEG_INFINITY)?, bound(2, "max", f32::INFINITY)?);
     // Exporters write "no bound" as the largest finite number, too.
     let open = |v: f32| if v.abs() >= f32::MAX { v.signum() * f32::INFINITY } else { v };
-    if let Some((host, ints)) = node.constant(0).and_then(|host| Some((host, host.as_ints()?))) {
+    if let Some((literal, ints)) = node.constant(0).and_then(|literal| Some((literal, literal.as_ints()?))) {
         // To an integer beyond all others where there is no bound.
         let clipped = ints.iter().map(|&v| v.max(low as i64).min(high as i64)).collect();
-        return Ok(Built::Constants(vec![Host::ints(host.shape.clone(), clipped)]));
+        return Ok(Lowered::Constants(vec![Literal::ints(literal.shape.clone(), clipped)]));
     }
     unary(node, Unary::Clip(open(low), open(high)))
 }
 
 /// max(0, x) + min(0, α·(exp(x/α) − 1)).
-fn celu(node: &Node) -> Result<Built> {
+fn celu(node: &Node) -> Result<Lowered> {
     let alpha = node.float("alpha", 1.0);
     let mut chain = Chain::of(node);
     let (x, shape) = flat(node, &mut chain)?;
@@ -128,7 +128,7 @@ fn celu(node: &Node) -> Result<Built> {
 }
 
 /// x above a threshold, else 0.
-fn thresholded(node: &Node) -> Result<Built> {
+fn thresholded(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     let (x, shape) = flat(node, &mut chain)?;
     let y = above(&mut chain, &x, node.float("alpha", 1.0), 0.0);
@@ -144,7 +144,7 @@ fn above(chain: &mut Chain, x: &Part, threshold: f32, bias: f32) -> Part {
 }
 
 /// x ± bias beyond ±lambd, between them 0.
-fn shrink(node: &Node) -> Result<Built> {
+fn shrink(node: &Node) -> Result<Lowered> {
     let (bias, lambd) = (node.float("bias", 0.0), node.float("lambd", 0.5));
     let mut chain = Chain::of(node);
     let (x, shape) = flat(node, &mut chain)?;
@@ -155,7 +155,7 @@ fn shrink(node: &Node) -> Result<Built> {
 }
 
 /// 1 at the first of the greatest along an axis, else 0.
-fn hardmax(node: &Node) -> Result<Built> {
+fn hardmax(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     let x = chain.input(node, 0)?;
     let (rank, shape) = (x.shape.len(), x.shape.clone());
@@ -170,7 +170,7 @@ fn hardmax(node: &Node) -> Result<Built> {
     let best = chain.binary(Binary::Sub, &Part::number(1.0), &below);
     let mut wide = vec![1; rank];
     wide[axis] = shape[axis];
-    let order = Part::constant(Host::float(wide, (0..shape[axis]).map(|i| (shape[axis] - i) as f32).collect()));
+    let order = Part::constant(Literal::float(wide, (0..shape[axis]).map(|i| (shape[axis] - i) as f32).collect()));
     let ranked = chain.binary(Binary::Mul, &best, &order);
     let first = chain.reduce(Reduction::Max, &ranked, &[axis]);
     let behind = chain.binary(Binary::Sub, &first, &ranked);
@@ -179,7 +179,7 @@ fn hardmax(node: &Node) -> Result<Built> {
     chain.done(&y, shape)
 }
 
-fn gelu(node: &Node) -> Result<Built> {
+fn gelu(node: &Node) -> Result<Lowered> {
     match node.text("approximate").as_deref() {
         None | Some("none") => unary(node, Unary::Gelu),
         Some("tanh") => unary(node, Unary::GeluTanh),
@@ -187,7 +187,7 @@ fn gelu(node: &Node) -> Result<Built> {
     }
 }
 
-fn prelu(node: &Node) -> Result<Built> {
+fn prelu(node: &Node) -> Result<Lowered> {
     let x = node.value(0)?;
     if broadcast_shape(&x.shape, node.shape(1)?).as_ref() != Some(&x.shape) {
         return Err(node.refuse("a slope that does not fit its input"));
@@ -195,7 +195,7 @@ fn prelu(node: &Node) -> Result<Built> {
     step(Op::Prelu, vec![Input::Value(x.id), node.operand(1)?], x.shape.clone())
 }
 
-fn softmax(node: &Node, log: bool) -> Result<Built> {
+fn softmax(node: &Node, log: bool) -> Result<Lowered> {
     let shape = node.dims(0)?;
     let rank = shape.len();
     // Before opset 13 all axes from the given one on counted as one.

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::chain::{Chain, Part, folded};
-use super::host::{Data, Host, broadcast_shape, element, grown};
-use super::node::{Built, Draft, Input, Known, Node, Table};
+use super::literal::{Data, Literal, broadcast_shape, element, grown};
+use super::node::{Input, Lowered, NewStep, Node, Resolved, Table};
 use super::shape::flat;
 use super::view;
 use crate::Result;
@@ -35,39 +35,39 @@ pub(super) const TABLE: Table = &[
     ("CumSum", cumulated),
 ];
 
-fn fold(kind: Binary, a: &Host, b: &Host) -> Option<Host> {
+fn fold(kind: Binary, a: &Literal, b: &Literal) -> Option<Literal> {
     match kind {
-        Binary::Add => Host::combine(a, b, |x, y| x + y, i64::wrapping_add),
-        Binary::Sub => Host::combine(a, b, |x, y| x - y, i64::wrapping_sub),
-        Binary::Mul => Host::combine(a, b, |x, y| x * y, i64::wrapping_mul),
-        Binary::Div => Host::combine(a, b, |x, y| x / y, |x, y| x.checked_div(y).unwrap_or(0)),
-        Binary::Pow => Host::combine(a, b, f32::powf, |x, y| x.wrapping_pow(y.clamp(0, 63) as u32)),
-        Binary::Min => Host::combine(a, b, f32::min, i64::min),
-        Binary::Max => Host::combine(a, b, f32::max, i64::max),
+        Binary::Add => Literal::combine(a, b, |x, y| x + y, i64::wrapping_add),
+        Binary::Sub => Literal::combine(a, b, |x, y| x - y, i64::wrapping_sub),
+        Binary::Mul => Literal::combine(a, b, |x, y| x * y, i64::wrapping_mul),
+        Binary::Div => Literal::combine(a, b, |x, y| x / y, |x, y| x.checked_div(y).unwrap_or(0)),
+        Binary::Pow => Literal::combine(a, b, f32::powf, |x, y| x.wrapping_pow(y.clamp(0, 63) as u32)),
+        Binary::Min => Literal::combine(a, b, f32::min, i64::min),
+        Binary::Max => Literal::combine(a, b, f32::max, i64::max),
         Binary::Keep => None,
     }
 }
 
 /// One, two or more operands, combined from the left.
-fn nary(node: &Node, kind: Binary) -> Result<Built> {
+fn nary(node: &Node, kind: Binary) -> Result<Lowered> {
     let unfit = || node.refuse("operands whose shapes do not fit");
     if node.inputs.len() == 1 {
-        return Ok(Built::Same);
+        return Ok(Lowered::Same);
     }
     if let Some(constants) = node.constants() {
         let mut constants = constants.into_iter();
         let first = constants.next().ok_or_else(unfit)?.clone();
         let folded = constants.try_fold(first, |a, b| fold(kind, &a, b).ok_or_else(unfit))?;
-        return Ok(Built::Constants(vec![folded]));
+        return Ok(Lowered::Constants(vec![folded]));
     }
     // A step needs a computed operand, so that constants before the first one are combined here.
     let leading = (0..node.inputs.len()).map_while(|index| node.constant(index));
-    let mut leading = leading.map(|host| Host::clone(host)).collect::<Vec<_>>().into_iter();
+    let mut leading = leading.map(|literal| Literal::clone(literal)).collect::<Vec<_>>().into_iter();
     if leading.len() > 1 {
         let rest = node.inputs[leading.len()..].iter().cloned();
         let first = leading.next().ok_or_else(unfit)?;
         let first = leading.try_fold(first, |a, b| fold(kind, &a, &b).ok_or_else(unfit))?;
-        let inputs = [Some(Known::Constant(Rc::new(first)))].into_iter().chain(rest).collect();
+        let inputs = [Some(Resolved::Constant(Rc::new(first)))].into_iter().chain(rest).collect();
         return nary(&Node { inputs, ..*node }, kind);
     }
     let ranks = (0..node.inputs.len()).map(|index| node.dims(index).map(|shape| shape.len()));
@@ -75,43 +75,47 @@ fn nary(node: &Node, kind: Binary) -> Result<Built> {
         return view::broadcasting(node, &Op::Binary(kind));
     }
     let mut shape = node.shape(0)?.to_vec();
-    let mut drafts = Vec::new();
+    let mut new_steps = Vec::new();
     for index in 1..node.inputs.len() {
         shape = broadcast_shape(&shape, node.shape(index)?).ok_or_else(unfit)?;
         let left = if index == 1 { node.operand(0)? } else { Input::Previous };
-        drafts.push(Draft { op: Op::Binary(kind), inputs: vec![left, node.operand(index)?], shape: shape.clone() });
+        new_steps.push(NewStep {
+            op: Op::Binary(kind),
+            inputs: vec![left, node.operand(index)?],
+            shape: shape.clone(),
+        });
     }
-    Ok(Built::Chain(drafts))
+    Ok(Lowered::Chain(new_steps))
 }
 
 /// The sum of the operands over their number.
-fn mean(node: &Node) -> Result<Built> {
+fn mean(node: &Node) -> Result<Lowered> {
     let share = 1.0 / node.inputs.len() as f32;
     Ok(match nary(node, Binary::Add)? {
-        Built::Constants(sums) => Built::Constants(sums.iter().map(|sum| sum.map(|v| v * share)).collect()),
-        Built::Chain(mut drafts) => {
-            let shape = drafts.last().map(|draft| draft.shape.clone()).unwrap_or_default();
-            let share = Input::Constant(Host::float(vec![], vec![share]));
-            drafts.push(Draft { op: Op::Binary(Binary::Mul), inputs: vec![Input::Previous, share], shape });
-            Built::Chain(drafts)
+        Lowered::Constants(sums) => Lowered::Constants(sums.iter().map(|sum| sum.map(|v| v * share)).collect()),
+        Lowered::Chain(mut new_steps) => {
+            let shape = new_steps.last().map(|new_step| new_step.shape.clone()).unwrap_or_default();
+            let share = Input::Constant(Literal::float(vec![], vec![share]));
+            new_steps.push(NewStep { op: Op::Binary(Binary::Mul), inputs: vec![Input::Previous, share], shape });
+            Lowered::Chain(new_steps)
         }
-        built => built,
+        lowered => lowered,
     })
 }
 
-fn power(node: &Node) -> Result<Built> {
+fn power(node: &Node) -> Result<Lowered> {
     match (node.constant(0), node.constant(1).and_then(|exponent| exponent.scalar())) {
         (None, Some(exponent)) => view::elementwise(node, Unary::Power(exponent)),
         _ => nary(node, Binary::Pow),
     }
 }
 
-fn two_constants<'a>(node: &'a Node) -> Result<(&'a Host, &'a Host)> {
+fn two_constants<'a>(node: &'a Node) -> Result<(&'a Literal, &'a Literal)> {
     Ok((node.required_constant(0, "its first operand")?, node.required_constant(1, "its second operand")?))
 }
 
 /// What is left of a division, with the sign of the divisor (by `fmod`, and for constants of floats, of the dividend).
-fn modulo(node: &Node) -> Result<Built> {
+fn modulo(node: &Node) -> Result<Lowered> {
     if node.constants().is_some() {
         let is_c = node.int("fmod", 0) != 0;
         let floor =
@@ -133,10 +137,10 @@ fn modulo(node: &Node) -> Result<Built> {
     chain.done(&rest, shape)
 }
 
-fn on_constants(node: &Node, float: fn(f32, f32) -> f32, int: fn(i64, i64) -> i64) -> Result<Built> {
+fn on_constants(node: &Node, float: fn(f32, f32) -> f32, int: fn(i64, i64) -> i64) -> Result<Lowered> {
     let (a, b) = two_constants(node)?;
-    let folded = Host::combine(a, b, float, int).ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
-    Ok(Built::Constants(vec![folded]))
+    let folded = Literal::combine(a, b, float, int).ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
+    Ok(Lowered::Constants(vec![folded]))
 }
 
 /// All inputs, which must be `count`, and the shape that they broadcast to.
@@ -151,13 +155,14 @@ fn together(node: &Node, chain: &mut Chain, count: usize) -> Result<(Vec<Part>, 
 }
 
 /// 1 where it holds, else 0.
-fn compare(node: &Node, holds: fn(f64, f64) -> bool) -> Result<Built> {
+fn compare(node: &Node, holds: fn(f64, f64) -> bool) -> Result<Lowered> {
     if node.constants().is_some() {
         let (a, b) = two_constants(node)?;
         let float = |x: f32, y: f32| f32::from(holds(x.into(), y.into()));
         let int = |x: i64, y: i64| i64::from(holds(x as f64, y as f64));
-        let folded = Host::combine(a, b, float, int).ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
-        return Ok(Built::Constants(vec![folded.cast(element::BOOL)]));
+        let folded =
+            Literal::combine(a, b, float, int).ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
+        return Ok(Lowered::Constants(vec![folded.cast(element::BOOL)]));
     }
     let mut chain = Chain::of(node);
     let (parts, shape) = together(node, &mut chain, 2)?;
@@ -182,7 +187,7 @@ fn compare(node: &Node, holds: fn(f64, f64) -> bool) -> Result<Built> {
 }
 
 /// Of numbers that are 0 or 1.
-fn logic(node: &Node, holds: fn(bool, bool) -> bool) -> Result<Built> {
+fn logic(node: &Node, holds: fn(bool, bool) -> bool) -> Result<Lowered> {
     if node.constants().is_some() {
         return compare(
             node,
@@ -206,9 +211,9 @@ fn logic(node: &Node, holds: fn(bool, bool) -> bool) -> Result<Built> {
     chain.done(&found, shape)
 }
 
-fn not(node: &Node) -> Result<Built> {
-    if let Some(host) = node.constant(0) {
-        return Ok(Built::Constants(vec![host.map(|v| f32::from(v == 0.)).cast(element::BOOL)]));
+fn not(node: &Node) -> Result<Lowered> {
+    if let Some(literal) = node.constant(0) {
+        return Ok(Lowered::Constants(vec![literal.map(|v| f32::from(v == 0.)).cast(element::BOOL)]));
     }
     let mut chain = Chain::of(node);
     let (x, shape) = flat(node, &mut chain)?;
@@ -221,7 +226,7 @@ fn shifted(x: i64, by: i64) -> i64 {
 }
 
 /// The first choice where the condition holds, elsewhere the second.
-fn choose(node: &Node) -> Result<Built> {
+fn choose(node: &Node) -> Result<Lowered> {
     if node.constants().is_none() {
         return choose_computed(node);
     }
@@ -232,14 +237,14 @@ fn choose(node: &Node) -> Result<Built> {
     let shape = shape.filter(|shape| grown(shape, largest).is_some());
     let shape = shape.ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
     let (condition, yes, no) = (condition.expanded(&shape), yes.expanded(&shape), no.expanded(&shape));
-    let both = Host::concatenated(&[&yes.reshaped(vec![count(&shape)]), &no.reshaped(vec![count(&shape)])], 0);
+    let both = Literal::concatenated(&[&yes.reshaped(vec![count(&shape)]), &no.reshaped(vec![count(&shape)])], 0);
     let holds = condition.floats();
     let size = count(&shape);
-    Ok(Built::Constants(vec![both.pick(shape, (0..size).map(|i| if holds[i] != 0.0 { i } else { i + size }))]))
+    Ok(Lowered::Constants(vec![both.pick(shape, (0..size).map(|i| if holds[i] != 0.0 { i } else { i + size }))]))
 }
 
 /// The same of computed values: each choice is kept where it is taken, and both are added.
-fn choose_computed(node: &Node) -> Result<Built> {
+fn choose_computed(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     if (0..node.inputs.len()).any(|index| node.dims(index).is_ok_and(|shape| shape.len() > 4)) {
         // Of the same shape, or single numbers.
@@ -250,8 +255,8 @@ fn choose_computed(node: &Node) -> Result<Built> {
         for index in 0..3 {
             let own = node.dims(index)?;
             parts.push(match node.constant(index) {
-                Some(host) if host.len() == 1 => Part::number(host.floats()[0]),
-                Some(host) => Part::constant(host.expanded(&shape).reshaped(folded(&shape))),
+                Some(literal) if literal.len() == 1 => Part::number(literal.floats()[0]),
+                Some(literal) => Part::constant(literal.expanded(&shape).reshaped(folded(&shape))),
                 None if own == shape => chain.shaped(node, index, folded(&shape))?,
                 None => return Err(node.refuse(format!("{own:?} of {shape:?}; operands of one shape are accepted"))),
             });
@@ -277,7 +282,7 @@ fn count(shape: &[usize]) -> usize {
 }
 
 /// Sums from the first number of an axis to each: a product with a triangle of ones.
-fn cumulated(node: &Node) -> Result<Built> {
+fn cumulated(node: &Node) -> Result<Lowered> {
     let shape = node.dims(0)?;
     let axis = match node.int_list(1, "the axis")?.as_deref() {
         Some(&[axis]) => node.axis(axis, shape.len())?,
@@ -291,8 +296,8 @@ fn cumulated(node: &Node) -> Result<Built> {
     };
     let (outer, inner): (usize, usize) = (shape[..axis].iter().product(), shape[axis + 1..].iter().product());
     grown(&[side, side], 0).ok_or_else(|| node.refuse(format!("sums along {side} numbers")))?;
-    if let Some(host) = node.constant(0) {
-        let work = (host.len() as u64).saturating_mul(side as u64);
+    if let Some(literal) = node.constant(0) {
+        let work = (literal.len() as u64).saturating_mul(side as u64);
         node.budget.fold_work(work).map_err(|reason| node.refuse(reason))?;
         let sum = |add: &mut dyn FnMut(usize, usize)| {
             for i in 0..outer * side * inner {
@@ -302,16 +307,16 @@ fn cumulated(node: &Node) -> Result<Built> {
                     .for_each(|from| add(i, (row * side + from) * inner + i % inner));
             }
         };
-        return Ok(Built::Constants(vec![match &host.data {
+        return Ok(Lowered::Constants(vec![match &literal.data {
             Data::Int(values) => {
                 let mut sums = vec![0i64; values.len()];
                 sum(&mut |i, from| sums[i] = sums[i].wrapping_add(values[from]));
-                Host { element: host.element, ..Host::ints(shape, sums) }
+                Literal { element: literal.element, ..Literal::ints(shape, sums) }
             }
             Data::Float(values) => {
                 let mut sums = vec![0f32; values.len()];
                 sum(&mut |i, from| sums[i] += values[from]);
-                Host::float(shape, sums)
+                Literal::float(shape, sums)
             }
         }]));
     }
@@ -321,7 +326,7 @@ fn cumulated(node: &Node) -> Result<Built> {
     let x = chain.shaped(node, 0, vec![lead[0], lead[1], side, inner])?;
     let turned = chain.permute(&x, &[0, 1, 3, 2]);
     let ones = (0..side * side).map(|i| f32::from(counts(i / side, i % side))).collect();
-    let sums = chain.product(&turned, &Part::constant(Host::float(vec![side, side], ones)));
+    let sums = chain.product(&turned, &Part::constant(Literal::float(vec![side, side], ones)));
     let sums = chain.permute(&sums, &[0, 1, 3, 2]);
     chain.done(&sums, shape)
 }

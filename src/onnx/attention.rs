@@ -1,8 +1,8 @@
 //! Attention in one node, and products of tensors by the names of their axes.
 
 use super::chain::{Chain, Part, folded, places};
-use super::host::{Data, Host, broadcast_shape, count, grown, strides};
-use super::node::{Built, Node, Table};
+use super::literal::{Data, Literal, broadcast_shape, count, grown, strides};
+use super::node::{Lowered, Node, Table};
 use super::places::place;
 use crate::Result;
 use crate::plan::{Binary, Op, Reduction, Unary};
@@ -29,7 +29,7 @@ fn heads(node: &Node, chain: &mut Chain, index: usize, names: [&str; 2]) -> Resu
 }
 
 /// softmax(scale · Q·Kᵀ + mask) · V.
-fn attention(node: &Node) -> Result<Built> {
+fn attention(node: &Node) -> Result<Lowered> {
     let is_standard = node.operator() == "Attention";
     if !is_standard && (3..8).any(|index| node.has(index) && index != 5)
         || (is_standard && (4..6).any(|index| node.has(index)))
@@ -79,11 +79,11 @@ fn attention(node: &Node) -> Result<Built> {
     let mask_at = if is_standard { 3 } else { 5 };
     if node.has(mask_at) {
         let mask = match node.constant(mask_at) {
-            Some(host) => match &host.data {
-                Data::Float(_) => Part::constant(Host::clone(host)),
+            Some(literal) => match &literal.data {
+                Data::Float(_) => Part::constant(Literal::clone(literal)),
                 Data::Int(kept) => {
                     let numbers = kept.iter().map(|&kept| if kept != 0 { 0. } else { f32::NEG_INFINITY }).collect();
-                    Part::constant(Host::float(host.shape.clone(), numbers))
+                    Part::constant(Literal::float(literal.shape.clone(), numbers))
                 }
             },
             None => chain.input(node, mask_at)?,
@@ -96,7 +96,7 @@ fn attention(node: &Node) -> Result<Built> {
     if node.int("is_causal", node.int("unidirectional", 0)) != 0 {
         grown(&[n, m], 0).ok_or_else(|| node.refuse(format!("a mask of {n} by {m}")))?;
         let ahead = (0..n * m).map(|i| if i % m <= i / m { 0. } else { f32::NEG_INFINITY }).collect();
-        scores = chain.binary(Binary::Add, &scores, &Part::constant(Host::float(vec![n, m], ahead)));
+        scores = chain.binary(Binary::Add, &scores, &Part::constant(Literal::float(vec![n, m], ahead)));
     }
     let weights = chain.softmax(&scores, 3);
     let mixed = chain.product(&weights, &v);
@@ -138,13 +138,13 @@ impl Named {
     }
 }
 
-fn einsum(node: &Node) -> Result<Built> {
+fn einsum(node: &Node) -> Result<Lowered> {
     let equation: String = node.text("equation").unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
     summed(node, &equation)
 }
 
 /// What an equation of labels makes of the inputs.
-pub(super) fn summed(node: &Node, equation: &str) -> Result<Built> {
+pub(super) fn summed(node: &Node, equation: &str) -> Result<Lowered> {
     let refuse = || node.refuse(format!("the equation `{equation}` for these shapes"));
     let (left, right) = equation.split_once("->").map_or((equation, None), |(l, r)| (l, Some(r)));
     let terms: Vec<&str> = left.split(',').collect();

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
-use super::host::{Host, grown};
+use super::literal::{Literal, grown};
 use crate::error::shortened;
 use crate::plan::work::product;
 use crate::plan::{Op, Plan, Source, Step, ValueId, rank4};
@@ -98,7 +98,7 @@ impl Budget {
     }
 
     /// The same for a result, which stays.
-    pub fn fold_result(&self, result: &Host) -> Taken {
+    pub fn fold_result(&self, result: &Literal) -> Taken {
         let times = if result.as_ints().is_some() { 8 } else { 2 };
         self.fold(result.len().saturating_mul(times))
     }

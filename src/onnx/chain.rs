@@ -1,8 +1,8 @@
 //! The steps that one node turns into, written one after the other.
 
 use super::budget;
-use super::host::{Host, broadcast_shape, count};
-use super::node::{Built, Draft, Input, Known, Node, Operand, device_axis};
+use super::literal::{Literal, broadcast_shape, count};
+use super::node::{Input, Lowered, NewStep, Node, Operand, Resolved, device_axis};
 use super::view;
 use crate::Result;
 use crate::plan::work::work;
@@ -12,7 +12,7 @@ use crate::tensor::{numbers, tensor};
 /// Steps of a node, each of which may take the result of any before it.
 pub(super) struct Chain<'a> {
     node: &'a Node<'a>,
-    drafts: Vec<Draft>,
+    new_steps: Vec<NewStep>,
     /// Numbers of the constants that the steps hold.
     held: usize,
 }
@@ -25,19 +25,19 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub fn constant(host: Host) -> Part {
-        Part { shape: host.shape.clone(), input: Input::Constant(host) }
+    pub fn constant(literal: Literal) -> Part {
+        Part { shape: literal.shape.clone(), input: Input::Constant(literal) }
     }
 
     pub fn number(value: f32) -> Part {
-        Part::constant(Host::float(vec![], vec![value]))
+        Part::constant(Literal::float(vec![], vec![value]))
     }
 }
 
 impl<'a> Chain<'a> {
     /// No steps yet.
     pub fn of(node: &'a Node<'a>) -> Self {
-        Chain { node, drafts: vec![], held: 0 }
+        Chain { node, new_steps: vec![], held: 0 }
     }
 
     /// A value of the plan.
@@ -57,46 +57,47 @@ impl<'a> Chain<'a> {
     /// The numbers of input `index` under another shape, of at most four axes.
     pub fn shaped(&mut self, node: &Node, index: usize, shape: Vec<usize>) -> Result<Part> {
         match node.inputs.get(index) {
-            Some(Some(Known::Constant(host))) if host.len() == 0 => {
-                Err(node.refuse(format!("input {index} has the shape {:?}, which holds no numbers", host.shape)))
+            Some(Some(Resolved::Constant(literal))) if literal.len() == 0 => {
+                Err(node.refuse(format!("input {index} has the shape {:?}, which holds no numbers", literal.shape)))
             }
-            Some(Some(Known::Constant(host))) => Ok(Part::constant(Host::clone(host).reshaped(shape))),
-            Some(Some(Known::Value(operand))) => {
+            Some(Some(Resolved::Constant(literal))) => Ok(Part::constant(Literal::clone(literal).reshaped(shape))),
+            Some(Some(Resolved::Value(operand))) => {
                 let part = Part { input: Input::Value(operand.id), shape: operand.shape.clone() };
                 Ok(self.reshape(&part, shape))
             }
             _ => {
-                let drafts = view::of(node, index)?.arranged(node, shape.clone(), self.drafts.len())?;
-                self.drafts.extend(drafts);
+                let new_steps = view::of(node, index)?.arranged(node, shape.clone(), self.new_steps.len())?;
+                self.new_steps.extend(new_steps);
                 Ok(self.last(shape))
             }
         }
     }
 
     fn last(&self, shape: Vec<usize>) -> Part {
-        Part { input: Input::Earlier(self.drafts.len().saturating_sub(1)), shape }
+        Part { input: Input::Earlier(self.new_steps.len().saturating_sub(1)), shape }
     }
 
     /// A step, or what it gives of constants alone. Where that can't be afforded, the steps end here: the node is refused
     /// for it as soon as they are to be added.
     pub fn step(&mut self, op: Op, inputs: &[&Part], shape: Vec<usize>) -> Part {
-        let constants: Vec<&Host> = inputs
+        let constants: Vec<&Literal> = inputs
             .iter()
-            .filter_map(|part| if let Input::Constant(host) = &part.input { Some(host) } else { None })
+            .filter_map(|part| if let Input::Constant(literal) = &part.input { Some(literal) } else { None })
             .collect();
         if constants.len() == inputs.len() {
-            let sides: Vec<_> = constants.iter().map(|host| rank4(&host.shape)).collect();
+            let sides: Vec<_> = constants.iter().map(|literal| rank4(&literal.shape)).collect();
             let budget = self.node.budget;
             if budget::folds(&op, &sides, &shape) && budget.fold_work(work(&op, &sides, &shape)).is_ok() {
-                let operands: Vec<_> = constants.iter().map(|host| tensor(host.floats(), rank4(&host.shape))).collect();
+                let operands: Vec<_> =
+                    constants.iter().map(|literal| tensor(literal.floats(), rank4(&literal.shape))).collect();
                 let result = crate::engine::run_step(&op, &operands, rank4(&shape));
-                return Part::constant(Host::float(shape, numbers(result)));
+                return Part::constant(Literal::float(shape, numbers(result)));
             }
         }
-        self.held = self.held.saturating_add(constants.iter().map(|host| host.len()).sum());
+        self.held = self.held.saturating_add(constants.iter().map(|literal| literal.len()).sum());
         if self.node.budget.could_hold(self.held) {
             let inputs = inputs.iter().map(|part| part.input.clone()).collect();
-            self.drafts.push(Draft { op, inputs, shape: shape.clone() });
+            self.new_steps.push(NewStep { op, inputs, shape: shape.clone() });
         }
         self.last(shape)
     }
@@ -119,7 +120,7 @@ impl<'a> Chain<'a> {
     pub fn reshape(&mut self, x: &Part, shape: Vec<usize>) -> Part {
         match &x.input {
             _ if x.shape == shape => x.clone(),
-            Input::Constant(host) => Part::constant(host.clone().reshaped(shape)),
+            Input::Constant(literal) => Part::constant(literal.clone().reshaped(shape)),
             _ => self.step(Op::Reshape, &[x], shape),
         }
     }
@@ -155,8 +156,8 @@ impl<'a> Chain<'a> {
         if places.iter().enumerate().all(|(i, &place)| i == place as usize) && Some(places.len()) == count(&x.shape) {
             return self.reshape(x, shape);
         }
-        if let Input::Constant(host) = &x.input {
-            return Part::constant(host.placed(&places, fill, shape));
+        if let Input::Constant(literal) = &x.input {
+            return Part::constant(literal.placed(&places, fill, shape));
         }
         self.step(Op::Pick { places: places.into(), fill }, &[x], shape)
     }
@@ -164,8 +165,8 @@ impl<'a> Chain<'a> {
     /// Axes in another order.
     pub fn permute(&mut self, x: &Part, permutation: &[usize]) -> Part {
         let rank = x.shape.len();
-        if let Input::Constant(host) = &x.input {
-            return Part::constant(host.transposed(permutation));
+        if let Input::Constant(literal) = &x.input {
+            return Part::constant(literal.transposed(permutation));
         }
         let mut axes = [0, 1, 2, 3];
         for (axis, &from) in permutation.iter().enumerate() {
@@ -190,55 +191,55 @@ impl<'a> Chain<'a> {
     }
 
     /// `part` as the node's result, under a shape of any number of axes.
-    pub fn done(mut self, part: &Part, shape: Vec<usize>) -> Result<Built> {
-        if let Input::Constant(host) = &part.input {
-            return Ok(Built::Constants(vec![host.clone().reshaped(shape)]));
+    pub fn done(mut self, part: &Part, shape: Vec<usize>) -> Result<Lowered> {
+        if let Input::Constant(literal) = &part.input {
+            return Ok(Lowered::Constants(vec![literal.clone().reshaped(shape)]));
         }
         let stored = if shape.len() <= 4 { shape.clone() } else { part.shape.clone() };
-        let is_last = matches!(part.input, Input::Earlier(step) if step + 1 == self.drafts.len());
+        let is_last = matches!(part.input, Input::Earlier(step) if step + 1 == self.new_steps.len());
         if stored != part.shape || !is_last {
             self.step(Op::Reshape, &[part], stored);
         }
         Ok(match shape.len() {
-            0..=4 => Built::Chain(self.drafts),
-            rank => Built::Views(vec![(self.drafts, shape, (0..rank).collect())]),
+            0..=4 => Lowered::Chain(self.new_steps),
+            rank => Lowered::Views(vec![(self.new_steps, shape, (0..rank).collect())]),
         })
     }
 
     /// The steps of another operator, whose first input is `part`.
-    pub fn then(mut self, part: &Part, build: impl FnOnce(Operand) -> Result<Built>) -> Result<Built> {
+    pub fn then(mut self, part: &Part, build: impl FnOnce(Operand) -> Result<Lowered>) -> Result<Lowered> {
         // A value of no plan yet, which stands for the part until the steps are joined.
         const PART: ValueId = ValueId(usize::MAX);
         let shape = part.shape.clone();
-        let Built::Chain(drafts) = build(Operand { id: PART, shape })? else {
+        let Lowered::Chain(new_steps) = build(Operand { id: PART, shape })? else {
             unreachable!("products are one chain of steps");
         };
-        let before = self.drafts.len();
-        for mut draft in drafts {
-            for input in &mut draft.inputs {
+        let before = self.new_steps.len();
+        for mut new_step in new_steps {
+            for input in &mut new_step.inputs {
                 match input {
                     Input::Value(id) if *id == PART => *input = part.input.clone(),
                     Input::Earlier(step) => *step += before,
                     _ => {}
                 }
             }
-            self.drafts.push(draft);
+            self.new_steps.push(new_step);
         }
-        Ok(Built::Chain(self.drafts))
+        Ok(Lowered::Chain(self.new_steps))
     }
 
     /// Several results, each of at most four axes.
-    pub fn several(mut self, parts: &[(&Part, Vec<usize>)]) -> Result<Built> {
+    pub fn several(mut self, parts: &[(&Part, Vec<usize>)]) -> Result<Lowered> {
         let (mut results, mut constants) = (vec![], vec![]);
         for (part, shape) in parts {
             match self.step(Op::Reshape, &[part], shape.clone()).input {
-                Input::Constant(host) => constants.push(host),
-                _ => results.push(self.drafts.len().saturating_sub(1)),
+                Input::Constant(literal) => constants.push(literal),
+                _ => results.push(self.new_steps.len().saturating_sub(1)),
             }
         }
         match (results.len(), constants.len()) {
-            (0, _) => Ok(Built::Constants(constants)),
-            (_, 0) => Ok(Built::Parts(self.drafts, results)),
+            (0, _) => Ok(Lowered::Constants(constants)),
+            (_, 0) => Ok(Lowered::Parts(self.new_steps, results)),
             _ => Err(self.node.refuse("some of its results are constants, and others are not")),
         }
     }
@@ -268,9 +269,9 @@ pub(super) fn places(
 }
 
 /// Input `index`, whatever its rank, as numbers picked from its places: the result of a node that moves numbers alone.
-pub(super) fn picked(node: &Node, index: usize, places: Vec<u32>, fill: f32, shape: Vec<usize>) -> Result<Built> {
-    if let Some(host) = node.constant(index) {
-        return Ok(Built::Constants(vec![host.placed(&places, fill, shape)]));
+pub(super) fn picked(node: &Node, index: usize, places: Vec<u32>, fill: f32, shape: Vec<usize>) -> Result<Lowered> {
+    if let Some(literal) = node.constant(index) {
+        return Ok(Lowered::Constants(vec![literal.placed(&places, fill, shape)]));
     }
     if shape.contains(&0) || count(&shape).is_none() {
         return Err(node.refuse(format!("a result of the shape {shape:?}")));

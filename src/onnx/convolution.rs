@@ -1,8 +1,8 @@
 //! Convolutions and linear layers.
 
 use super::chain::{Chain, Part, places};
-use super::host::{broadcast_shape, count, strides};
-use super::node::{Built, Draft, Input, Node, Table, step};
+use super::literal::{broadcast_shape, count, strides};
+use super::node::{Input, Lowered, NewStep, Node, Table, step};
 use super::places::{place, spread};
 use super::view;
 use crate::Result;
@@ -110,7 +110,7 @@ impl Windows {
 
 /// A convolution over planes; along one axis it is one over a plane of height 1, as in ECA-Net, and over three axes the
 /// first of them becomes images, whose neighbours count as channels.
-pub(super) fn convolution(node: &Node) -> Result<Built> {
+pub(super) fn convolution(node: &Node) -> Result<Lowered> {
     let (before, kernel) = (node.dims(0)?, node.dims(1)?);
     let rank = before.len();
     if !(3..=5).contains(&rank) || kernel.len() != rank {
@@ -192,7 +192,7 @@ pub(super) fn convolution(node: &Node) -> Result<Built> {
 }
 
 /// A convolution over an input with zeros between its pixels, with the kernel turned round.
-fn transposed_convolution(node: &Node) -> Result<Built> {
+fn transposed_convolution(node: &Node) -> Result<Lowered> {
     let (before, kernel) = (node.dims(0)?, node.dims(1)?);
     let is_line = before.len() == 3;
     if !(3..=4).contains(&before.len())
@@ -273,7 +273,7 @@ fn transposed_convolution(node: &Node) -> Result<Built> {
 }
 
 /// The sums of the windows that columns stand for, where they overlap: one addition for each place of a window.
-fn from_columns(node: &Node) -> Result<Built> {
+fn from_columns(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let lists = [node.int_list(1, "the image's size")?, node.int_list(2, "the window's size")?];
     let sizes = |list: &Option<Vec<i64>>| -> Option<[usize; 2]> {
@@ -318,7 +318,7 @@ fn from_columns(node: &Node) -> Result<Built> {
 }
 
 /// onnxruntime's product of matrices, each of which may be transposed, times a factor.
-fn fused_matmul(node: &Node) -> Result<Built> {
+fn fused_matmul(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     let mut parts = vec![];
     for (index, name) in [(0, "transA"), (1, "transB")] {
@@ -348,7 +348,7 @@ fn fused_matmul(node: &Node) -> Result<Built> {
 }
 
 /// Gemm of two computed matrices, or with a computed bias.
-fn computed_gemm(node: &Node) -> Result<Built> {
+fn computed_gemm(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     let mut parts = vec![];
     for (index, name) in [(0, "transA"), (1, "transB")] {
@@ -380,7 +380,7 @@ fn computed_gemm(node: &Node) -> Result<Built> {
     chain.done(&y, shape)
 }
 
-fn gemm(node: &Node) -> Result<Built> {
+fn gemm(node: &Node) -> Result<Lowered> {
     if node.constant(1).is_none() || (node.has(2) && node.constant(2).is_none()) {
         return computed_gemm(node);
     }
@@ -398,10 +398,10 @@ fn gemm(node: &Node) -> Result<Built> {
         return Err(node.refuse(format!("a matrix {:?} does not fit the input {:?}", matrix.shape, x.shape)));
     }
     let matrix = if alpha == 1.0 { matrix.rank4() } else { matrix.rank4().map(|v| v * alpha) };
-    let mut drafts = vec![];
+    let mut new_steps = vec![];
     let mut first = Input::Value(x.id);
     if turned {
-        drafts.push(Draft { op: Op::Permute([0, 1, 3, 2]), inputs: vec![first], shape: vec![rows_in, k_in] });
+        new_steps.push(NewStep { op: Op::Permute([0, 1, 3, 2]), inputs: vec![first], shape: vec![rows_in, k_in] });
         first = Input::Previous;
     }
     let mut inputs = vec![first, Input::Constant(matrix)];
@@ -413,11 +413,11 @@ fn gemm(node: &Node) -> Result<Built> {
         }
         inputs.push(Input::Constant(bias.rank4().map(|v| v * beta)));
     }
-    drafts.push(Draft { op: Op::Linear { transposed }, inputs, shape });
-    Ok(Built::Chain(drafts))
+    new_steps.push(NewStep { op: Op::Linear { transposed }, inputs, shape });
+    Ok(Lowered::Chain(new_steps))
 }
 
-pub(super) fn matmul(node: &Node) -> Result<Built> {
+pub(super) fn matmul(node: &Node) -> Result<Lowered> {
     if node.dims(0)?.len().max(node.dims(1)?.len()) > 4 {
         return view::product(node);
     }
@@ -458,14 +458,14 @@ pub(super) fn matmul(node: &Node) -> Result<Built> {
     swapped.swap(a.len() - 2, a.len() - 1);
     let swap = Op::Permute([0, 1, 3, 2]);
     let x = [batch_b, &[m, k2]].concat();
-    Ok(Built::Chain(vec![
-        Draft { op: swap.clone(), inputs: vec![Input::Value(node.value(1)?.id)], shape: x },
-        Draft {
+    Ok(Lowered::Chain(vec![
+        NewStep { op: swap.clone(), inputs: vec![Input::Value(node.value(1)?.id)], shape: x },
+        NewStep {
             op: Op::Linear { transposed: false },
             inputs: vec![Input::Previous, Input::Constant(first.transposed(&swapped).rank4())],
             shape: turned,
         },
-        Draft { op: swap, inputs: vec![Input::Previous], shape },
+        NewStep { op: swap, inputs: vec![Input::Previous], shape },
     ]))
 }
 

@@ -1,6 +1,6 @@
 //! What a graph does first with its input: how many channels it takes, in which order, and what was done to the picture.
 
-use super::host::Host;
+use super::literal::Literal;
 use super::proto::{Attribute, Graph, Node};
 
 /// What was found on the way from the input to the first convolution.
@@ -92,8 +92,8 @@ fn largest(graph: &Graph, name: &str) -> Option<f32> {
     })?;
     let is_short =
         tensor.dims.iter().try_fold(1i64, |size, &side| size.checked_mul(side)).is_some_and(|size| size <= 64);
-    let host = Host::decode(tensor, "an initializer").ok().filter(|_| is_short)?;
-    host.floats().into_iter().map(f32::abs).reduce(f32::max)
+    let literal = Literal::decode(tensor, "an initializer").ok().filter(|_| is_short)?;
+    literal.floats().into_iter().map(f32::abs).reduce(f32::max)
 }
 
 impl FirstUse {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::budget::Budget;
-use super::host::Host;
+use super::literal::Literal;
 use super::proto;
 use crate::error::shortened;
 use crate::plan::{Op, ValueId};
@@ -11,11 +11,11 @@ use crate::{Error, ErrorKind, Result};
 
 /// What is known of a name of the file while loading.
 #[derive(Clone)]
-pub(super) enum Known {
+pub(super) enum Resolved {
     /// A tensor of the file that is yet to be decoded, by its place there: decoded where it is used, so that no two copies
     /// of all parameters are there at once.
     Initializer(usize),
-    Constant(Rc<Host>),
+    Constant(Rc<Literal>),
     Value(Operand),
     /// Reshaped (and perhaps permuted) beyond four axes: what can use it is in [`super::view`].
     View {
@@ -37,25 +37,25 @@ pub(super) struct Operand {
 }
 
 /// What a node turns into.
-pub(super) enum Built {
+pub(super) enum Lowered {
     /// The result is the first input as it is.
     Same,
-    /// Known while loading, one for each output.
-    Constants(Vec<Host>),
+    /// Computed while loading, one for each output.
+    Constants(Vec<Literal>),
     /// Steps, each using the one before; the last one's result is the node's.
-    Chain(Vec<Draft>),
+    Chain(Vec<NewStep>),
     /// One step for each output.
-    Each(Vec<Draft>),
+    Each(Vec<NewStep>),
     /// Steps, some of whose results are the outputs.
-    Parts(Vec<Draft>, Vec<usize>),
-    /// See [`Known::View`].
+    Parts(Vec<NewStep>, Vec<usize>),
+    /// See [`Resolved::View`].
     View { source: Operand, dims: Vec<usize>, permutation: Vec<usize> },
     /// Steps for each output, whose last result is read through more than four axes: steps, dims, permutation.
-    Views(Vec<(Vec<Draft>, Vec<usize>, Vec<usize>)>),
+    Views(Vec<(Vec<NewStep>, Vec<usize>, Vec<usize>)>),
 }
 
 /// A step to be: its shape is that of the file, for one image.
-pub(super) struct Draft {
+pub(super) struct NewStep {
     pub op: Op,
     pub inputs: Vec<Input>,
     pub shape: Vec<usize>,
@@ -65,21 +65,21 @@ pub(super) struct Draft {
 #[derive(Clone)]
 pub(super) enum Input {
     Value(ValueId),
-    Constant(Host),
+    Constant(Literal),
     /// The result of the step before in a chain.
     Previous,
     /// The result of the chain's step of that number.
     Earlier(usize),
 }
 
-pub(super) fn step(op: Op, inputs: Vec<Input>, shape: Vec<usize>) -> Result<Built> {
-    Ok(Built::Chain(vec![Draft { op, inputs, shape }]))
+pub(super) fn step(op: Op, inputs: Vec<Input>, shape: Vec<usize>) -> Result<Lowered> {
+    Ok(Lowered::Chain(vec![NewStep { op, inputs, shape }]))
 }
 
 /// A node with its inputs looked up.
 pub(super) struct Node<'a> {
     pub proto: &'a proto::Node,
-    pub inputs: Vec<Option<Known>>,
+    pub inputs: Vec<Option<Resolved>>,
     /// How many of its outputs are there, up to the last one that is used.
     pub outputs: usize,
     pub opset: i64,
@@ -160,10 +160,10 @@ impl<'a> Node<'a> {
         Some(strings.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect())
     }
 
-    pub fn tensor(&self, name: &str) -> Result<Option<Host>> {
+    pub fn tensor(&self, name: &str) -> Result<Option<Literal>> {
         self.attribute(name)
             .and_then(|a| a.t.as_ref())
-            .map(|t| Host::decode(t, &format!("node `{}`", self.label())))
+            .map(|t| Literal::decode(t, &format!("node `{}`", self.label())))
             .transpose()
     }
 
@@ -185,15 +185,15 @@ impl<'a> Node<'a> {
     }
 
     /// Input `index`, if given, as a constant.
-    pub fn constant(&self, index: usize) -> Option<&Rc<Host>> {
+    pub fn constant(&self, index: usize) -> Option<&Rc<Literal>> {
         match self.inputs.get(index) {
-            Some(Some(Known::Constant(host))) => Some(host),
+            Some(Some(Resolved::Constant(literal))) => Some(literal),
             _ => None,
         }
     }
 
     /// Input `index`, which has to be a constant.
-    pub fn required_constant(&self, index: usize, what: &str) -> Result<&Rc<Host>> {
+    pub fn required_constant(&self, index: usize, what: &str) -> Result<&Rc<Literal>> {
         self.constant(index).ok_or_else(|| self.refuse(format!("{what} is computed; a constant is accepted")))
     }
 
@@ -202,29 +202,30 @@ impl<'a> Node<'a> {
         if !self.has(index) {
             return Ok(None);
         }
-        let host = self.required_constant(index, what)?;
-        host.as_ints()
+        let literal = self.required_constant(index, what)?;
+        literal
+            .as_ints()
             .map(|ints| Some(ints.to_vec()))
             .ok_or_else(|| self.refuse(format!("{what} is not a list of integers")))
     }
 
     /// All inputs, if all of them are constants.
-    pub fn constants(&self) -> Option<Vec<&Host>> {
+    pub fn constants(&self) -> Option<Vec<&Literal>> {
         let given = self.inputs.iter().flatten();
-        given.map(|known| if let Known::Constant(host) = known { Some(&**host) } else { None }).collect()
+        given.map(|known| if let Resolved::Constant(literal) = known { Some(&**literal) } else { None }).collect()
     }
 
     /// Input `index` as a computed value of at most four axes.
     pub fn value(&self, index: usize) -> Result<&Operand> {
         match self.inputs.get(index) {
-            Some(Some(Known::Value(operand))) => Ok(operand),
-            Some(Some(Known::Constant(_))) => {
+            Some(Some(Resolved::Value(operand))) => Ok(operand),
+            Some(Some(Resolved::Constant(_))) => {
                 Err(self.refuse(format!("input {index} is a constant where a computed value is accepted")))
             }
-            Some(Some(Known::View { dims, .. })) => {
+            Some(Some(Resolved::View { dims, .. })) => {
                 Err(self.refuse(format!("input {index} has {} axes; up to four are accepted", dims.len())))
             }
-            Some(Some(Known::Decision(_))) => {
+            Some(Some(Resolved::Decision(_))) => {
                 Err(self.refuse(format!("input {index} is a choice of the best; computed numbers are accepted")))
             }
             _ => Err(self.refuse(format!("input {index} is missing"))),
@@ -243,8 +244,10 @@ impl<'a> Node<'a> {
     /// The shape of input `index`, computed or constant.
     pub fn shape(&self, index: usize) -> Result<&[usize]> {
         match self.inputs.get(index) {
-            Some(Some(Known::Constant(host))) => Ok(&host.shape),
-            Some(Some(Known::View { .. } | Known::Value(_) | Known::Decision(_))) => Ok(&self.value(index)?.shape),
+            Some(Some(Resolved::Constant(literal))) => Ok(&literal.shape),
+            Some(Some(Resolved::View { .. } | Resolved::Value(_) | Resolved::Decision(_))) => {
+                Ok(&self.value(index)?.shape)
+            }
             _ => Err(self.refuse(format!("input {index} is missing"))),
         }
     }
@@ -252,7 +255,7 @@ impl<'a> Node<'a> {
     /// The same, whatever its rank.
     pub fn dims(&self, index: usize) -> Result<Vec<usize>> {
         match self.inputs.get(index) {
-            Some(Some(Known::View { dims, permutation, .. })) => {
+            Some(Some(Resolved::View { dims, permutation, .. })) => {
                 Ok(permutation.iter().map(|&axis| dims[axis]).collect())
             }
             _ => Ok(self.shape(index)?.to_vec()),
@@ -261,13 +264,13 @@ impl<'a> Node<'a> {
 
     /// Whether input `index` is a computed value of more than four axes.
     pub fn is_view(&self, index: usize) -> bool {
-        matches!(self.inputs.get(index), Some(Some(Known::View { .. })))
+        matches!(self.inputs.get(index), Some(Some(Resolved::View { .. })))
     }
 
     /// Input `index` for a step; constants get the device's four axes.
     pub fn operand(&self, index: usize) -> Result<Input> {
         match self.constant(index) {
-            Some(host) if host.rank() <= 4 => Ok(Input::Constant(host.rank4())),
+            Some(literal) if literal.rank() <= 4 => Ok(Input::Constant(literal.rank4())),
             Some(_) => Err(self.refuse(format!("input {index} has more than four axes"))),
             None => Ok(Input::Value(self.value(index)?.id)),
         }
@@ -314,5 +317,5 @@ pub(super) fn device_axis(axis: usize, rank: usize) -> usize {
     axis + 4 - rank
 }
 
-/// One operator family's table: operator names and how each is built.
-pub(super) type Table = &'static [(&'static str, fn(&Node) -> Result<Built>)];
+/// One operator family's table: operator names and how each is lowered.
+pub(super) type Table = &'static [(&'static str, fn(&Node) -> Result<Lowered>)];

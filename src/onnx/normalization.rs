@@ -1,8 +1,8 @@
 //! Normalisation at inference.
 
 use super::chain::{Chain, Part};
-use super::host::{Host, broadcast_shape};
-use super::node::{Built, Input, Node, Table, device_axis, step};
+use super::literal::{Literal, broadcast_shape};
+use super::node::{Input, Lowered, Node, Table, device_axis, step};
 use crate::Result;
 use crate::plan::{Binary, Op, Reduction, Unary};
 
@@ -21,20 +21,20 @@ pub(super) const TABLE: Table = &[
 fn per_channel(rank: usize, values: Vec<f32>) -> Input {
     let mut shape = vec![1; 4];
     shape[device_axis(1, rank)] = values.len();
-    Input::Constant(Host::float(shape, values))
+    Input::Constant(Literal::float(shape, values))
 }
 
 /// Constant input `index`, which holds one number a channel.
 fn channel_list(node: &Node, index: usize, what: &str, channels: usize) -> Result<Vec<f32>> {
-    let host = node.required_constant(index, what)?;
-    if host.len() == channels {
-        Ok(host.floats())
+    let literal = node.required_constant(index, what)?;
+    if literal.len() == channels {
+        Ok(literal.floats())
     } else {
-        Err(node.refuse(format!("{what} has {} numbers for {channels} channels", host.len())))
+        Err(node.refuse(format!("{what} has {} numbers for {channels} channels", literal.len())))
     }
 }
 
-fn batch_normalization(node: &Node) -> Result<Built> {
+fn batch_normalization(node: &Node) -> Result<Lowered> {
     let x = node.value(0)?;
     let rank = x.shape.len();
     if rank < 2 {
@@ -63,7 +63,7 @@ fn batch_normalization(node: &Node) -> Result<Built> {
     step(Op::Affine, vec![Input::Value(x.id), per_channel(rank, factor), per_channel(rank, offset)], x.shape.clone())
 }
 
-fn instance_normalization(node: &Node) -> Result<Built> {
+fn instance_normalization(node: &Node) -> Result<Lowered> {
     let x = node.value(0)?;
     let rank = x.shape.len();
     if rank < 3 {
@@ -75,7 +75,7 @@ fn instance_normalization(node: &Node) -> Result<Built> {
     step(Op::Normalize { axes, epsilon: node.float("epsilon", 1e-5) }, inputs, x.shape.clone())
 }
 
-fn layer_normalization(node: &Node) -> Result<Built> {
+fn layer_normalization(node: &Node) -> Result<Lowered> {
     if node.is_view(0) {
         // Over the last axis, with those before it in a row.
         let shape = node.dims(0)?;
@@ -87,7 +87,7 @@ fn layer_normalization(node: &Node) -> Result<Built> {
         let x = chain.shaped(node, 0, vec![shape[0], shape[1..shape.len() - 1].iter().product(), last])?;
         let mut inputs = vec![x.clone()];
         for index in (1..3).filter(|&index| node.has(index)) {
-            inputs.push(Part::constant(Host::float(vec![last], channel_list(node, index, "a parameter", last)?)));
+            inputs.push(Part::constant(Literal::float(vec![last], channel_list(node, index, "a parameter", last)?)));
         }
         let op = Op::Normalize { axes: vec![3], epsilon: node.float("epsilon", 1e-5) };
         let y = chain.step(op, &inputs.iter().collect::<Vec<_>>(), x.shape.clone());
@@ -99,11 +99,11 @@ fn layer_normalization(node: &Node) -> Result<Built> {
     let mut inputs = vec![Input::Value(x.id)];
     for index in 1..3 {
         if node.has(index) {
-            let host = node.required_constant(index, "a parameter")?;
-            if super::host::broadcast_shape(&x.shape, &host.shape).as_ref() != Some(&x.shape) {
+            let literal = node.required_constant(index, "a parameter")?;
+            if super::literal::broadcast_shape(&x.shape, &literal.shape).as_ref() != Some(&x.shape) {
                 return Err(node.refuse("a parameter that does not fit its input"));
             }
-            inputs.push(Input::Constant(host.rank4()));
+            inputs.push(Input::Constant(literal.rank4()));
         }
     }
     let axes = (first..rank).map(|axis| device_axis(axis, rank)).collect();
@@ -111,7 +111,7 @@ fn layer_normalization(node: &Node) -> Result<Built> {
 }
 
 /// The channels of each group together, then a scale and a shift for each channel (until opset 20 for each group).
-fn group_normalization(node: &Node) -> Result<Built> {
+fn group_normalization(node: &Node) -> Result<Lowered> {
     let shape = node.dims(0)?;
     let &[n, channels, ref plane @ ..] = &shape[..] else { return Err(node.refuse("its input has no channels")) };
     let groups = node.int("num_groups", 0).max(0) as usize;
@@ -135,14 +135,14 @@ fn group_normalization(node: &Node) -> Result<Built> {
         };
         let mut wide = vec![1; stored.len()];
         wide[1] = channels;
-        lists.push(Part::constant(Host::float(wide, each)));
+        lists.push(Part::constant(Literal::float(wide, each)));
     }
     let y = chain.step(Op::Affine, &[&y, &lists[0], &lists[1]], stored);
     chain.done(&y, shape)
 }
 
 /// Divided by the root of the mean square over the axes from the given one on.
-fn rms_normalization(node: &Node) -> Result<Built> {
+fn rms_normalization(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     let x = chain.input(node, 0)?;
     let rank = x.shape.len();
@@ -164,7 +164,7 @@ fn rms_normalization(node: &Node) -> Result<Built> {
     chain.done(&y, shape)
 }
 
-fn mean_variance_normalization(node: &Node) -> Result<Built> {
+fn mean_variance_normalization(node: &Node) -> Result<Lowered> {
     let x = node.value(0)?;
     let rank = x.shape.len();
     let axes = node.axes(&node.ints("axes").unwrap_or_else(|| vec![0, 2, 3]), rank)?;
@@ -174,7 +174,7 @@ fn mean_variance_normalization(node: &Node) -> Result<Built> {
 }
 
 /// Divided by the sum of absolute values, or by the root of the sum of squares.
-fn lp_normalization(node: &Node) -> Result<Built> {
+fn lp_normalization(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     let x = chain.input(node, 0)?;
     let axis = node.axis(node.int("axis", -1), x.shape.len())?;
@@ -189,7 +189,7 @@ fn lp_normalization(node: &Node) -> Result<Built> {
     chain.done(&y, shape)
 }
 
-fn local_response_normalization(node: &Node) -> Result<Built> {
+fn local_response_normalization(node: &Node) -> Result<Lowered> {
     let x = node.value_of_rank(0, 4)?;
     let size = node.int("size", 0);
     if !(1..=i64::from(u16::MAX)).contains(&size) {

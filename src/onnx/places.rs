@@ -2,8 +2,8 @@
 //! decides that must be constant.
 
 use super::chain::{Chain, Part, folded, picked, places};
-use super::host::{Data, Host, count, element, strides};
-use super::node::{Built, Node, Table};
+use super::literal::{Data, Literal, count, element, strides};
+use super::node::{Lowered, Node, Table};
 use crate::Result;
 use crate::plan::{Binary, NOWHERE};
 
@@ -32,14 +32,14 @@ pub(super) fn place(at: &[usize], strides: &[usize]) -> usize {
 
 /// Constant input `index` as integers, each made to count from the front of an axis of `side`.
 fn indices(node: &Node, index: usize, side: usize) -> Result<Vec<usize>> {
-    let host = node.required_constant(index, "the indices")?;
-    let ints = host.as_ints().ok_or_else(|| node.refuse("indices that are not integers"))?;
+    let literal = node.required_constant(index, "the indices")?;
+    let ints = literal.as_ints().ok_or_else(|| node.refuse("indices that are not integers"))?;
     ints.iter()
         .map(|&i| node.axis(i, side).map_err(|_| node.refuse(format!("the index {i} of {side} numbers"))))
         .collect()
 }
 
-fn gather_elements(node: &Node) -> Result<Built> {
+fn gather_elements(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let axis = node.axis(node.int("axis", 0), before.len())?;
     let shape = node.dims(1)?;
@@ -58,12 +58,12 @@ fn gather_elements(node: &Node) -> Result<Built> {
 
 /// The places that rows of indices name along the axes from `batch` on, and how many numbers each names.
 fn named(node: &Node, before: &[usize], index: usize, batch: usize) -> Result<(Vec<usize>, usize, Vec<usize>)> {
-    let host = node.required_constant(index, "the indices")?;
-    let (outer, depth) = match host.shape.split_last() {
+    let literal = node.required_constant(index, "the indices")?;
+    let (outer, depth) = match literal.shape.split_last() {
         Some((&depth, outer)) if batch <= outer.len() && batch + depth <= before.len() => (outer.to_vec(), depth),
-        _ => return Err(node.refuse(format!("indices of the shape {:?} for {before:?}", host.shape))),
+        _ => return Err(node.refuse(format!("indices of the shape {:?} for {before:?}", literal.shape))),
     };
-    let ints = host.as_ints().ok_or_else(|| node.refuse("indices that are not integers"))?;
+    let ints = literal.as_ints().ok_or_else(|| node.refuse("indices that are not integers"))?;
     let from = strides(before);
     let block: usize = before[batch + depth..].iter().product();
     let rows: usize = outer.iter().product();
@@ -81,7 +81,7 @@ fn named(node: &Node, before: &[usize], index: usize, batch: usize) -> Result<(V
     Ok((starts, block, outer))
 }
 
-fn gather_nd(node: &Node) -> Result<Built> {
+fn gather_nd(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let batch = node.int("batch_dims", 0).clamp(0, 8) as usize;
     let (starts, block, mut shape) = named(node, &before, 1, batch)?;
@@ -93,7 +93,7 @@ fn gather_nd(node: &Node) -> Result<Built> {
 }
 
 /// Input 0 with the numbers of input 2 at the given places: both one behind the other, and what each place gets.
-fn scattered(node: &Node, targets: Vec<usize>) -> Result<Built> {
+fn scattered(node: &Node, targets: Vec<usize>) -> Result<Lowered> {
     let shape = node.dims(0)?;
     let size: usize = shape.iter().product();
     let reduction = node.text("reduction").unwrap_or_else(|| "none".into());
@@ -101,7 +101,7 @@ fn scattered(node: &Node, targets: Vec<usize>) -> Result<Built> {
         return Err(node.refuse("as many updates as indices are accepted"));
     }
     if let (Some(data), Some(updates)) = (node.constant(0), node.constant(2)) {
-        return Ok(Built::Constants(vec![written(node, data, updates, &targets, &reduction)?]));
+        return Ok(Lowered::Constants(vec![written(node, data, updates, &targets, &reduction)?]));
     }
     let mut chain = Chain::of(node);
     let flat = |chain: &mut Chain, index: usize| {
@@ -148,7 +148,7 @@ fn scattered(node: &Node, targets: Vec<usize>) -> Result<Built> {
 }
 
 /// The same of constants.
-fn written(node: &Node, data: &Host, updates: &Host, targets: &[usize], reduction: &str) -> Result<Host> {
+fn written(node: &Node, data: &Literal, updates: &Literal, targets: &[usize], reduction: &str) -> Result<Literal> {
     fn write<T: Copy>(into: &mut [T], from: &[T], targets: &[usize], join: impl Fn(T, T) -> T) {
         targets.iter().zip(from).for_each(|(&at, &value)| into[at] = join(into[at], value));
     }
@@ -164,7 +164,7 @@ fn written(node: &Node, data: &Host, updates: &Host, targets: &[usize], reductio
     Ok(result)
 }
 
-fn scatter_elements(node: &Node) -> Result<Built> {
+fn scatter_elements(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let axis = node.axis(node.int("axis", 0), before.len())?;
     let shape = node.dims(1)?;
@@ -181,12 +181,12 @@ fn scatter_elements(node: &Node) -> Result<Built> {
     scattered(node, targets)
 }
 
-fn scatter_nd(node: &Node) -> Result<Built> {
+fn scatter_nd(node: &Node) -> Result<Lowered> {
     let (starts, block, _) = named(node, &node.dims(0)?, 1, 0)?;
     scattered(node, starts.iter().flat_map(|&start| start..start + block).collect())
 }
 
-fn tile(node: &Node) -> Result<Built> {
+fn tile(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let repeats = node.int_list(1, "the repeats")?.unwrap_or_default();
     let times: Option<Vec<usize>> = repeats.iter().map(|&times| usize::try_from(times).ok()).collect();
@@ -202,7 +202,7 @@ fn tile(node: &Node) -> Result<Built> {
 }
 
 /// The part of the matrices in the last two axes above (or below) a diagonal.
-fn trilu(node: &Node) -> Result<Built> {
+fn trilu(node: &Node) -> Result<Lowered> {
     let shape = node.dims(0)?;
     let [.., _, _] = shape[..] else { return Err(node.refuse(format!("{shape:?}; matrices are accepted"))) };
     let diagonal = match node.int_list(1, "the diagonal")? {
@@ -219,7 +219,7 @@ fn trilu(node: &Node) -> Result<Built> {
 }
 
 /// Channels to blocks of pixels, or back.
-fn space(node: &Node, is_to_space: bool) -> Result<Built> {
+fn space(node: &Node, is_to_space: bool) -> Result<Lowered> {
     let before = node.dims(0)?;
     let block = node.int("blocksize", 0).clamp(0, 1 << 12) as usize;
     let &[n, channels, height, width] = &before[..] else {
@@ -254,7 +254,7 @@ fn space(node: &Node, is_to_space: bool) -> Result<Built> {
 }
 
 /// The chosen places of an axis, or of all numbers in a row.
-fn compress(node: &Node) -> Result<Built> {
+fn compress(node: &Node) -> Result<Lowered> {
     let chosen = node.required_constant(1, "the condition")?.floats();
     let before = node.dims(0)?;
     let kept: Vec<usize> = (0..chosen.len()).filter(|&i| chosen[i] != 0.).collect();
@@ -274,7 +274,7 @@ fn compress(node: &Node) -> Result<Built> {
     picked(node, 0, found, 0., shape)
 }
 
-fn one_hot(node: &Node) -> Result<Built> {
+fn one_hot(node: &Node) -> Result<Lowered> {
     let given = node.required_constant(0, "the indices")?;
     let depth = node.required_constant(1, "the depth")?.scalar().unwrap_or(0.) as i64;
     let values = node.required_constant(2, "the values")?;
@@ -295,38 +295,38 @@ fn one_hot(node: &Node) -> Result<Built> {
         let index = if index < 0 { index + depth } else { index };
         Some(usize::from(index == at[axis] as i64))
     })?;
-    Ok(Built::Constants(vec![values.placed(&found, 0., shape)]))
+    Ok(Lowered::Constants(vec![values.placed(&found, 0., shape)]))
 }
 
-fn eye(node: &Node) -> Result<Built> {
+fn eye(node: &Node) -> Result<Lowered> {
     let shape = node.dims(0)?;
     let [_, _] = shape[..] else { return Err(node.refuse(format!("{shape:?}; a matrix is accepted"))) };
     let offset = node.int("k", 0);
-    let one = Host::ints(vec![1], vec![1]);
+    let one = Literal::ints(vec![1], vec![1]);
     let found = places(node, &shape, &mut |at| (at[1] as i64 == (at[0] as i64).saturating_add(offset)).then_some(0))?;
-    let like = node.constant(0).map_or(element::FLOAT, |host| host.element);
+    let like = node.constant(0).map_or(element::FLOAT, |literal| literal.element);
     let to = node.int("dtype", i64::from(like)) as i32;
-    Ok(Built::Constants(vec![one.placed(&found, 0., shape).cast(to)]))
+    Ok(Lowered::Constants(vec![one.placed(&found, 0., shape).cast(to)]))
 }
 
 /// The coordinates of all numbers of a constant that are not 0.
-fn non_zero(node: &Node) -> Result<Built> {
-    let host = node.required_constant(0, "its operand")?;
-    let values = host.floats();
+fn non_zero(node: &Node) -> Result<Lowered> {
+    let literal = node.required_constant(0, "its operand")?;
+    let values = literal.floats();
     let mut found: Vec<Vec<i64>> = vec![];
     let mut next = values.iter();
-    places(node, &host.shape, &mut |at| {
+    places(node, &literal.shape, &mut |at| {
         if next.next().is_some_and(|&value| value != 0.) {
             found.push(at.iter().map(|&i| i as i64).collect());
         }
         None
     })?;
-    let rank = host.rank();
+    let rank = literal.rank();
     let columns = (0..rank).flat_map(|axis| found.iter().map(move |at| at[axis])).collect();
-    Ok(Built::Constants(vec![Host::ints(vec![rank, found.len()], columns)]))
+    Ok(Lowered::Constants(vec![Literal::ints(vec![rank, found.len()], columns)]))
 }
 
-fn reverse_sequence(node: &Node) -> Result<Built> {
+fn reverse_sequence(node: &Node) -> Result<Lowered> {
     let shape = node.dims(0)?;
     let (time, batch) =
         (node.axis(node.int("time_axis", 0), shape.len())?, node.axis(node.int("batch_axis", 1), shape.len())?);
@@ -344,7 +344,7 @@ fn reverse_sequence(node: &Node) -> Result<Built> {
 }
 
 /// The middle of an axis, or zeros around it.
-fn center(node: &Node) -> Result<Built> {
+fn center(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let sizes = node.int_list(1, "the shape")?.unwrap_or_default();
     let axes = match node.ints("axes") {

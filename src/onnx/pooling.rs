@@ -2,8 +2,8 @@
 
 use super::chain::{Chain, Part, folded};
 use super::convolution::{padding, window};
-use super::host::{Host, grown};
-use super::node::{Built, Input, Node, Table, device_axis, step};
+use super::literal::{Literal, grown};
+use super::node::{Input, Lowered, Node, Table, device_axis, step};
 use super::places::Taps;
 use crate::Result;
 use crate::plan::{Binary, NOWHERE, Op, Reduction, Unary};
@@ -80,7 +80,7 @@ fn pooled(before: &[usize], out: [usize; 2]) -> Vec<usize> {
     if before.len() == 3 { vec![before[0], before[1], out[1]] } else { vec![before[0], before[1], out[0], out[1]] }
 }
 
-fn max_pool(node: &Node) -> Result<Built> {
+fn max_pool(node: &Node) -> Result<Lowered> {
     if node.outputs > 1 {
         return Err(node.refuse("its second result, the indices, is used; the maxima alone are accepted"));
     }
@@ -96,7 +96,7 @@ fn max_pool(node: &Node) -> Result<Built> {
 }
 
 /// Pooling over three axes: of each place of the window a copy of what all windows read there.
-fn by_taps(node: &Node, join: Binary) -> Result<Built> {
+fn by_taps(node: &Node, join: Binary) -> Result<Lowered> {
     let before = node.dims(0)?;
     let kernel: Vec<usize> =
         node.ints("kernel_shape").unwrap_or_default().iter().map(|&k| k.clamp(0, 1 << 12) as usize).collect();
@@ -136,14 +136,14 @@ fn by_taps(node: &Node, join: Binary) -> Result<Built> {
     let mut y = all.ok_or_else(|| node.refuse("an empty window"))?;
     if join == Binary::Add {
         let shares = counts.iter().map(|count| 1.0 / count.max(1.0)).collect();
-        let shares = Part::constant(Host::float(folded(&out), shares));
+        let shares = Part::constant(Literal::float(folded(&out), shares));
         y = chain.binary(Binary::Mul, &y, &shares);
     }
     chain.done(&y, out)
 }
 
 /// The p-th root of sums of p-th powers.
-fn lp_pool(node: &Node) -> Result<Built> {
+fn lp_pool(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     let (x, before) = planes(node, &mut chain)?;
     let Windows { kernel, stride, dilation, exact, out, .. } = windows(node, plane(&x.shape))?;
@@ -153,7 +153,7 @@ fn lp_pool(node: &Node) -> Result<Built> {
         return Err(node.refuse(format!("a window of {kernel:?} over {channels} channels")));
     }
     let ones = vec![1.0; channels * kernel[0] * kernel[1]];
-    let ones = Part::constant(Host::float(vec![channels, 1, kernel[0], kernel[1]], ones));
+    let ones = Part::constant(Literal::float(vec![channels, 1, kernel[0], kernel[1]], ones));
     let op = Op::Convolution { stride, padding: exact, dilation, groups: channels };
     let sums = chain.step(op, &[&powers, &ones], vec![x.shape[0], channels, out[0], out[1]]);
     let y = root(node, &mut chain, &sums);
@@ -176,7 +176,7 @@ fn root(node: &Node, chain: &mut Chain, sums: &Part) -> Part {
     }
 }
 
-fn global_lp_pool(node: &Node) -> Result<Built> {
+fn global_lp_pool(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     let (x, before) = planes(node, &mut chain)?;
     let powers = powers(node, &mut chain, &x);
@@ -185,7 +185,7 @@ fn global_lp_pool(node: &Node) -> Result<Built> {
     chain.done(&y, pooled(&before, [1, 1]))
 }
 
-fn average_pool(node: &Node) -> Result<Built> {
+fn average_pool(node: &Node) -> Result<Lowered> {
     if node.dims(0)?.len() == 5 {
         return by_taps(node, Binary::Add);
     }
@@ -211,12 +211,12 @@ fn average_pool(node: &Node) -> Result<Built> {
     let corrections: Vec<f32> = rows.iter().flat_map(|r| columns.iter().map(move |c| area / (r * c))).collect();
     let is_corrected = corrections.iter().any(|&c| c != 1.0);
     let shape = vec![x.shape[0], x.shape[1], out[0], out[1]];
-    let corrections = Part::constant(Host::float(vec![1, 1, out[0], out[1]], corrections));
+    let corrections = Part::constant(Literal::float(vec![1, 1, out[0], out[1]], corrections));
     if dilation != [1, 1] {
         // Pooling with holes is a convolution of each channel by itself.
         let channels = x.shape[1];
         let kernels = vec![1.0 / area; channels * kernel[0] * kernel[1]];
-        let kernels = Part::constant(Host::float(vec![channels, 1, kernel[0], kernel[1]], kernels));
+        let kernels = Part::constant(Literal::float(vec![channels, 1, kernel[0], kernel[1]], kernels));
         let op = Op::Convolution { stride, padding: exact, dilation, groups: channels };
         let sums = chain.step(op, &[&x, &kernels], shape);
         let y = chain.binary(Binary::Mul, &sums, &corrections);
@@ -227,7 +227,7 @@ fn average_pool(node: &Node) -> Result<Built> {
     chain.done(&y, pooled(&before, out))
 }
 
-fn global(node: &Node, kind: Reduction) -> Result<Built> {
+fn global(node: &Node, kind: Reduction) -> Result<Lowered> {
     let before = node.dims(0)?;
     if before.len() < 3 {
         return Err(node.refuse(format!("its input {before:?} has no positions")));
@@ -244,10 +244,10 @@ fn global(node: &Node, kind: Reduction) -> Result<Built> {
     step(Op::Reduce { kind, axes }, vec![Input::Value(x.id)], shape)
 }
 
-fn global_average_pool(node: &Node) -> Result<Built> {
+fn global_average_pool(node: &Node) -> Result<Lowered> {
     global(node, Reduction::Mean)
 }
 
-fn global_max_pool(node: &Node) -> Result<Built> {
+fn global_max_pool(node: &Node) -> Result<Lowered> {
     global(node, Reduction::Max)
 }

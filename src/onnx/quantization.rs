@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::chain::{Chain, Part};
 use super::convolution::{convolution, matmul};
-use super::host::{Host, element};
-use super::node::{Built, Input, Known, Node, Table, device_axis, step};
+use super::literal::{Literal, element};
+use super::node::{Input, Lowered, Node, Resolved, Table, device_axis, step};
 use super::shape::flat;
 use crate::Result;
 use crate::plan::{Binary, Op, Reduction, Unary};
@@ -21,8 +21,8 @@ pub(super) const TABLE: Table = &[
 /// How a node's numbers are quantised.
 struct Levels {
     /// Shaped to broadcast over the input.
-    scale: Host,
-    zero: Host,
+    scale: Literal,
+    zero: Literal,
     /// The zero point's type.
     element: Option<i32>,
     /// How many numbers lie side by side that have one scale.
@@ -62,19 +62,19 @@ fn levels(node: &Node, shape: &[usize]) -> Result<Levels> {
     }
     let zeros = zero.map_or_else(|| vec![0.0; scale.len()], |zero| zero.floats());
     Ok(Levels {
-        scale: Host::float(dims.clone(), scale.floats()),
-        zero: Host::float(dims, zeros),
-        element: zero.map(|zero: &Rc<Host>| zero.element),
+        scale: Literal::float(dims.clone(), scale.floats()),
+        zero: Literal::float(dims, zeros),
+        element: zero.map(|zero: &Rc<Literal>| zero.element),
         run,
     })
 }
 
-fn on_device(host: Host, rank: usize) -> Input {
-    debug_assert!(host.shape.iter().enumerate().all(|(axis, _)| device_axis(axis, rank) < 4));
-    Input::Constant(host.rank4())
+fn on_device(literal: Literal, rank: usize) -> Input {
+    debug_assert!(literal.shape.iter().enumerate().all(|(axis, _)| device_axis(axis, rank) < 4));
+    Input::Constant(literal.rank4())
 }
 
-fn quantize(node: &Node) -> Result<Built> {
+fn quantize(node: &Node) -> Result<Lowered> {
     let shape = node.shape(0)?.to_vec();
     let quantised = levels(node, &shape)?;
     let element = quantised.element.unwrap_or(match node.int("output_dtype", 0) {
@@ -88,10 +88,10 @@ fn quantize(node: &Node) -> Result<Built> {
         element::INT16 => (-32768.0, 32767.0),
         other => return Err(node.refuse(format!("the element type {other}; 8 and 16 bit integers are accepted"))),
     };
-    if let Some(host) = node.constant(0) {
-        let levels = host.floats().into_iter().zip(quantised.each(host.len()));
+    if let Some(literal) = node.constant(0) {
+        let levels = literal.floats().into_iter().zip(quantised.each(literal.len()));
         let levels = levels.map(|(v, (s, z))| ((v / s).round_ties_even() + z).clamp(low, high) as i64).collect();
-        return Ok(Built::Constants(vec![Host { element, ..Host::ints(shape, levels) }]));
+        return Ok(Lowered::Constants(vec![Literal { element, ..Literal::ints(shape, levels) }]));
     }
     let x = node.value(0)?;
     let rank = shape.len();
@@ -110,7 +110,7 @@ fn computed_levels(node: &Node, chain: &mut Chain) -> Result<[Part; 3]> {
     }
 }
 
-fn dequantize(node: &Node) -> Result<Built> {
+fn dequantize(node: &Node) -> Result<Lowered> {
     if node.constant(1).is_none() || (node.has(2) && node.constant(2).is_none()) {
         let mut chain = Chain::of(node);
         let [x, scale, zero] = computed_levels(node, &mut chain)?;
@@ -119,11 +119,11 @@ fn dequantize(node: &Node) -> Result<Built> {
     }
     let shape = node.shape(0)?.to_vec();
     let quantised = levels(node, &shape)?;
-    if let Some(host) = node.constant(0) {
-        let mut values = host.floats();
+    if let Some(literal) = node.constant(0) {
+        let mut values = literal.floats();
         let count = values.len();
         values.iter_mut().zip(quantised.each(count)).for_each(|(v, (s, z))| *v = (*v - z) * s);
-        return Ok(Built::Constants(vec![Host::float(shape, values)]));
+        return Ok(Lowered::Constants(vec![Literal::float(shape, values)]));
     }
     let x = node.value(0)?;
     let rank = shape.len();
@@ -132,7 +132,7 @@ fn dequantize(node: &Node) -> Result<Built> {
 }
 
 /// Levels from 0 to 255 between the least and the greatest number (and 0), which the image decides.
-fn quantize_dynamically(node: &Node) -> Result<Built> {
+fn quantize_dynamically(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     let (x, shape) = flat(node, &mut chain)?;
     if shape.len() > 4 {
@@ -155,10 +155,10 @@ fn quantize_dynamically(node: &Node) -> Result<Built> {
 
 /// A product of integers less their zero points; those of the parameters lie along `axis` from the front for convolutions,
 /// from the end for matrices.
-fn with_integers(node: &Node, axis: usize, build: fn(&Node) -> Result<Built>) -> Result<Built> {
+fn with_integers(node: &Node, axis: usize, build: fn(&Node) -> Result<Lowered>) -> Result<Lowered> {
     let parameters = node.required_constant(1, "its second operand")?;
     let parameters = match node.has(3) {
-        false => Host::clone(parameters),
+        false => Literal::clone(parameters),
         true => {
             let zero = node.required_constant(3, "the zero point")?;
             let mut shape = vec![1; parameters.rank()];
@@ -166,11 +166,11 @@ fn with_integers(node: &Node, axis: usize, build: fn(&Node) -> Result<Built>) ->
                 let along = if axis == 0 { 0 } else { parameters.rank().saturating_sub(axis) };
                 *shape.get_mut(along).ok_or_else(|| node.refuse("parameters without axes"))? = zero.len();
             }
-            Host::combine(parameters, &Host::clone(zero).reshaped(shape), |v, z| v - z, i64::wrapping_sub)
+            Literal::combine(parameters, &Literal::clone(zero).reshaped(shape), |v, z| v - z, i64::wrapping_sub)
                 .ok_or_else(|| node.refuse("a zero point of another shape than the parameters"))?
         }
     };
-    let inputs = vec![node.inputs[0].clone(), Some(Known::Constant(Rc::new(parameters)))];
+    let inputs = vec![node.inputs[0].clone(), Some(Resolved::Constant(Rc::new(parameters)))];
     if !node.has(2) || node.constant(2).is_some_and(|zero| zero.floats().iter().all(|&zero| zero == 0.0)) {
         return build(&Node { inputs, ..node.bare() });
     }
@@ -183,6 +183,6 @@ fn with_integers(node: &Node, axis: usize, build: fn(&Node) -> Result<Built>) ->
     }
     let x = chain.binary(Binary::Sub, &x, &zero);
     chain.then(&x, |operand| {
-        build(&Node { inputs: [vec![Some(Known::Value(operand))], inputs[1..].to_vec()].concat(), ..node.bare() })
+        build(&Node { inputs: [vec![Some(Resolved::Value(operand))], inputs[1..].to_vec()].concat(), ..node.bare() })
     })
 }

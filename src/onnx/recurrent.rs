@@ -1,8 +1,8 @@
 //! Recurrent layers, one position after the other.
 
 use super::chain::{Chain, Part};
-use super::host::Host;
-use super::node::{Built, Node, Table};
+use super::literal::Literal;
+use super::node::{Lowered, Node, Table};
 use crate::Result;
 use crate::plan::{Binary, Unary};
 
@@ -43,7 +43,7 @@ impl Functions {
     }
 }
 
-fn recurrent(node: &Node, gates: usize) -> Result<Built> {
+fn recurrent(node: &Node, gates: usize) -> Result<Lowered> {
     let by_batch = node.int("layout", 0) != 0;
     let mut chain = Chain::of(node);
     let mut x = chain.input(node, 0)?;
@@ -85,19 +85,19 @@ fn recurrent(node: &Node, gates: usize) -> Result<Built> {
     let mut outputs: Vec<Vec<Part>> = vec![];
     let mut last: [Vec<Part>; 2] = [vec![], vec![]];
     for direction in 0..directions {
-        let of = |host: &Host, columns: usize| {
-            let all = host.floats()[direction * rows * columns..][..rows * columns].to_vec();
-            Part::constant(Host::float(vec![rows, columns], all).transposed(&[1, 0]))
+        let of = |literal: &Literal, columns: usize| {
+            let all = literal.floats()[direction * rows * columns..][..rows * columns].to_vec();
+            Part::constant(Literal::float(vec![rows, columns], all).transposed(&[1, 0]))
         };
         let (w, r) = (of(w, width), of(r, hidden));
         let (bias_w, bias_r) = bias[direction * 2 * rows..][..2 * rows].split_at(rows);
-        let row = |numbers: &[f32]| Part::constant(Host::float(vec![1, numbers.len()], numbers.to_vec()));
+        let row = |numbers: &[f32]| Part::constant(Literal::float(vec![1, numbers.len()], numbers.to_vec()));
         let projected = chain.product(&flat, &w);
         let projected = chain.binary(Binary::Add, &projected, &row(bias_w));
         let functions = Functions::of(node, direction, gates)?;
         let state = |chain: &mut Chain, index: usize| -> Result<Part> {
             if !node.has(index) {
-                return Ok(Part::constant(Host::float(vec![batch, hidden], vec![0.; batch * hidden])));
+                return Ok(Part::constant(Literal::float(vec![batch, hidden], vec![0.; batch * hidden])));
             }
             let all = chain.input(node, index)?;
             let wanted = if by_batch { [batch, directions, hidden] } else { [directions, batch, hidden] };
@@ -106,9 +106,9 @@ fn recurrent(node: &Node, gates: usize) -> Result<Built> {
             }
             let all = if by_batch { chain.permute(&all, &[1, 0, 2]) } else { all };
             let own = match node.constant(index) {
-                Some(host) if !by_batch => {
-                    let numbers = host.floats()[direction * batch * hidden..][..batch * hidden].to_vec();
-                    Part::constant(Host::float(vec![1, batch, hidden], numbers))
+                Some(literal) if !by_batch => {
+                    let numbers = literal.floats()[direction * batch * hidden..][..batch * hidden].to_vec();
+                    Part::constant(Literal::float(vec![1, batch, hidden], numbers))
                 }
                 _ => chain.slice(&all, 0, direction, direction + 1),
             };

@@ -1,7 +1,7 @@
 //! Reductions over axes.
 
 use super::chain::Chain;
-use super::node::{Built, Draft, Input, Node, Table, device_axis};
+use super::node::{Input, Lowered, NewStep, Node, Table, device_axis};
 use super::view;
 use crate::Result;
 use crate::plan::{Binary, Op, Reduction, Unary};
@@ -40,11 +40,11 @@ fn remaining(node: &Node, shape: &[usize], axes: &[usize]) -> Vec<usize> {
 }
 
 /// The reduction of `before` of each number, and `after` of what it gives.
-fn reduce(node: &Node, before: Option<Unary>, kind: Reduction, after: Option<Unary>) -> Result<Built> {
+fn reduce(node: &Node, before: Option<Unary>, kind: Reduction, after: Option<Unary>) -> Result<Lowered> {
     let rank = node.dims(0)?.len();
     let axes = axes(node, rank)?;
     if axes.is_empty() && before.is_none() {
-        return Ok(Built::Same);
+        return Ok(Lowered::Same);
     }
     let mut x = (vec![], view::of(node, 0)?);
     if let Some(unary) = before {
@@ -59,18 +59,18 @@ fn reduce(node: &Node, before: Option<Unary>, kind: Reduction, after: Option<Una
         }
         return view::result(node, x, if node.int("keepdims", 1) == 0 { &axes } else { &[] });
     }
-    let (mut drafts, view) = x;
+    let (mut new_steps, view) = x;
     let shape = remaining(node, &view.dims, &axes);
     let axes = axes.into_iter().map(|axis| device_axis(axis, rank)).collect();
-    drafts.push(Draft { op: Op::Reduce { kind, axes }, inputs: vec![view.source], shape: shape.clone() });
+    new_steps.push(NewStep { op: Op::Reduce { kind, axes }, inputs: vec![view.source], shape: shape.clone() });
     if let Some(unary) = after {
-        drafts.push(Draft { op: Op::Unary(unary), inputs: vec![Input::Previous], shape });
+        new_steps.push(NewStep { op: Op::Unary(unary), inputs: vec![Input::Previous], shape });
     }
-    Ok(Built::Chain(drafts))
+    Ok(Lowered::Chain(new_steps))
 }
 
 /// m + ln Σ exp(x − m), m the greatest.
-fn log_sum_exp(node: &Node) -> Result<Built> {
+fn log_sum_exp(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     let x = chain.input(node, 0)?;
     let axes = axes(node, x.shape.len())?;
@@ -85,7 +85,7 @@ fn log_sum_exp(node: &Node) -> Result<Built> {
 }
 
 /// The product of computed numbers, one after the other; of a list of integers, as exporters take it of shapes.
-fn product(node: &Node) -> Result<Built> {
+fn product(node: &Node) -> Result<Lowered> {
     if node.constant(0).is_none() {
         let mut chain = Chain::of(node);
         let mut x = chain.input(node, 0)?;
@@ -105,12 +105,12 @@ fn product(node: &Node) -> Result<Built> {
         }
         return chain.done(&x, shape);
     }
-    let host = node.required_constant(0, "its operand")?;
-    let axes = axes(node, host.rank())?;
-    match host.as_ints() {
-        Some(ints) if axes.len() == host.rank() => {
-            let shape = remaining(node, &host.shape, &axes);
-            Ok(Built::Constants(vec![super::host::Host::ints(
+    let literal = node.required_constant(0, "its operand")?;
+    let axes = axes(node, literal.rank())?;
+    match literal.as_ints() {
+        Some(ints) if axes.len() == literal.rank() => {
+            let shape = remaining(node, &literal.shape, &axes);
+            Ok(Lowered::Constants(vec![super::literal::Literal::ints(
                 shape,
                 vec![ints.iter().fold(1, |product, &v| product.wrapping_mul(v))],
             )]))

@@ -1,8 +1,8 @@
 //! Operators that take numbers from between the pixels of a plane.
 
 use super::chain::{Chain, Part};
-use super::host::{Host, grown};
-use super::node::{Built, Node, Table};
+use super::literal::{Literal, grown};
+use super::node::{Lowered, Node, Table};
 use crate::Result;
 use crate::plan::{Binary, Op, Unary};
 
@@ -131,7 +131,7 @@ impl Way {
 }
 
 /// Resize and Upsample over the spatial axes, as two matrices: every mode is linear in the input.
-fn resize(node: &Node) -> Result<Built> {
+fn resize(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let rank = before.len();
     if !(3..=4).contains(&rank) || before.contains(&0) {
@@ -190,7 +190,7 @@ fn resize(node: &Node) -> Result<Built> {
     }
     let way = Way::of(node, scales_at == 1)?;
     let regions = match node.constant(1).filter(|_| scales_at == 2) {
-        Some(host) if host.len() == 2 * axes.len() => host.floats(),
+        Some(literal) if literal.len() == 2 * axes.len() => literal.floats(),
         _ => [vec![0.0; axes.len()], vec![1.0; axes.len()]].concat(),
     };
     let mut chain = Chain::of(node);
@@ -200,11 +200,11 @@ fn resize(node: &Node) -> Result<Built> {
     if resized.iter().any(|&axis| axis + 2 < rank) && !(rank == 4 && resized.iter().all(|axis| [1, 2].contains(axis))) {
         return Err(node.refuse(format!("from {before:?} to {shape:?}; the spatial axes are accepted")));
     }
-    let matrix = |axis: usize| -> Result<Host> {
+    let matrix = |axis: usize| -> Result<Literal> {
         let at = axes.iter().position(|&own| own == axis);
         let region = at.map_or([0.0, 1.0], |at| [regions[at], regions[at + axes.len()]].map(f64::from));
         let (from, to) = (before[axis], shape[axis]);
-        Ok(Host::float(vec![to, from], way.matrix(node, [from, to], factors[axis], region)?))
+        Ok(Literal::float(vec![to, from], way.matrix(node, [from, to], factors[axis], region)?))
     };
     // With channels last the planes are turned to the front, and back.
     let is_last =
@@ -220,7 +220,7 @@ fn resize(node: &Node) -> Result<Built> {
         (_, 3) => (None, 2),
         _ => (Some(2), 3),
     };
-    let rows = high.map_or_else(|| Ok(Host::float(vec![1, 1], vec![1.0])), matrix)?;
+    let rows = high.map_or_else(|| Ok(Literal::float(vec![1, 1], vec![1.0])), matrix)?;
     let columns = matrix(wide)?.transposed(&[1, 0]);
     let out = vec![x.shape[0], x.shape[1], rows.shape[0], columns.shape[1]];
     let (rows, columns) = (Part::constant(rows.rank4()), Part::constant(columns.rank4()));
@@ -233,7 +233,7 @@ fn resize(node: &Node) -> Result<Built> {
 
 /// Numbers at computed places of a plane, by tents around its pixels: of pixel i at place p the weight is
 /// max(0, 1 − |p − i|), so that what lies outside counts as 0.
-fn grid_sample(node: &Node) -> Result<Built> {
+fn grid_sample(node: &Node) -> Result<Lowered> {
     let mode = node.text("mode").unwrap_or_else(|| "linear".into());
     let padding = node.text("padding_mode").unwrap_or_else(|| "zeros".into());
     let is_nearest = mode == "nearest";
@@ -286,7 +286,7 @@ fn grid_sample(node: &Node) -> Result<Built> {
         if is_nearest {
             at = chain.unary(Unary::Round, &at);
         }
-        let pixels = Part::constant(Host::float(vec![1, 1, 1, side], (0..side).map(|i| i as f32).collect()));
+        let pixels = Part::constant(Literal::float(vec![1, 1, 1, side], (0..side).map(|i| i as f32).collect()));
         let far = chain.binary(Binary::Sub, &at, &pixels);
         let far = chain.unary(Unary::Abs, &far);
         let near = chain.unary(Unary::Neg, &far);
@@ -305,7 +305,7 @@ fn grid_sample(node: &Node) -> Result<Built> {
 }
 
 /// The places that an affine map of the plane reads.
-fn affine_grid(node: &Node) -> Result<Built> {
+fn affine_grid(node: &Node) -> Result<Lowered> {
     let size = node.int_list(1, "the size")?.unwrap_or_default();
     let &[n, _, height, width] = &size[..] else {
         return Err(node.refuse(format!("the size {size:?}; planes are accepted")));
@@ -328,7 +328,7 @@ fn affine_grid(node: &Node) -> Result<Built> {
     grown(&[height, width], 0).ok_or_else(|| node.refuse(format!("the size {size:?}")))?;
     let base: Vec<f32> =
         (0..height * width).flat_map(|i| [along(i % width, width), along(i / width, height), 1.]).collect();
-    let base = Part::constant(Host::float(vec![1, height * width, 3], base));
+    let base = Part::constant(Literal::float(vec![1, height * width, 3], base));
     // [n, 2, 3] by [3, places]: a constant is the second factor of a step.
     let base = chain.permute(&base, &[0, 2, 1]);
     let found = chain.product(&theta, &base);

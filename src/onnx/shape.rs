@@ -1,8 +1,8 @@
 //! Operators that move, pick or reshape numbers.
 
 use super::chain::{Chain, Part, folded, picked, places};
-use super::host::{Data, Host, MAX_AXES, broadcast_shape, count, element, grown, strides};
-use super::node::{Built, Draft, Input, Known, Node, Operand, Table, device_axis, step};
+use super::literal::{Data, Literal, MAX_AXES, broadcast_shape, count, element, grown, strides};
+use super::node::{Input, Lowered, NewStep, Node, Operand, Resolved, Table, device_axis, step};
 use super::view;
 use crate::Result;
 use crate::plan::{Binary, Op, Unary, rank4};
@@ -30,23 +30,23 @@ pub(super) const TABLE: Table = &[
     ("Expand", expand),
 ];
 
-fn same(_: &Node) -> Result<Built> {
-    Ok(Built::Same)
+fn same(_: &Node) -> Result<Lowered> {
+    Ok(Lowered::Same)
 }
 
-fn constant(node: &Node) -> Result<Built> {
-    let host = if let Some(host) = node.tensor("value")? {
-        host
+fn constant(node: &Node) -> Result<Lowered> {
+    let literal = if let Some(literal) = node.tensor("value")? {
+        literal
     } else if let Some(values) = node.ints("value_ints") {
-        Host::ints(vec![values.len()], values)
+        Literal::ints(vec![values.len()], values)
     } else if let Some(values) = node.floats("value_floats") {
-        Host::float(vec![values.len()], values)
+        Literal::float(vec![values.len()], values)
     } else if let Some(value) = node.optional_float("value_float") {
-        Host::float(vec![], vec![value])
+        Literal::float(vec![], vec![value])
     } else {
-        Host::ints(vec![], vec![node.int("value_int", 0)])
+        Literal::ints(vec![], vec![node.int("value_int", 0)])
     };
-    Ok(Built::Constants(vec![host]))
+    Ok(Lowered::Constants(vec![literal]))
 }
 
 /// A list of sizes as a shape that fits in memory.
@@ -59,26 +59,26 @@ fn lengths(sizes: &[i64]) -> Option<Vec<usize>> {
     sizes.iter().map(|&size| usize::try_from(size).ok()).collect()
 }
 
-fn constant_of_shape(node: &Node) -> Result<Built> {
+fn constant_of_shape(node: &Node) -> Result<Lowered> {
     let sizes = node.int_list(0, "the shape")?.unwrap_or_default();
     let shape = shape_from(node, &sizes)?;
     let value = node.tensor("value")?;
     // One list of floats is all that this takes: made-up weights are as large as real ones.
     let most = if value.as_ref().is_some_and(|value| value.as_ints().is_some()) { 0 } else { 1 << 27 };
     let size = grown(&shape, most).ok_or_else(|| node.refuse(format!("the shape {shape:?}")))?;
-    Ok(Built::Constants(vec![match value {
-        Some(Host { data: Data::Int(values), element, .. }) if values.len() == 1 => {
-            Host { element, ..Host::ints(shape, vec![values[0]; size]) }
+    Ok(Lowered::Constants(vec![match value {
+        Some(Literal { data: Data::Int(values), element, .. }) if values.len() == 1 => {
+            Literal { element, ..Literal::ints(shape, vec![values[0]; size]) }
         }
-        Some(value) => Host::float(
+        Some(value) => Literal::float(
             shape,
             vec![value.scalar().ok_or_else(|| node.refuse("a value that is no single number"))?; size],
         ),
-        None => Host::float(shape, vec![0.0; size]),
+        None => Literal::float(shape, vec![0.0; size]),
     }]))
 }
 
-fn shape_of(node: &Node) -> Result<Built> {
+fn shape_of(node: &Node) -> Result<Lowered> {
     let shape = node.dims(0)?;
     let rank = shape.len() as i64;
     let bound = |name, default| {
@@ -87,18 +87,18 @@ fn shape_of(node: &Node) -> Result<Built> {
     };
     let (start, end) = (bound("start", 0), bound("end", rank));
     let sizes: Vec<i64> = shape.get(start..end).unwrap_or_default().iter().map(|&side| side as i64).collect();
-    Ok(Built::Constants(vec![Host::ints(vec![sizes.len()], sizes)]))
+    Ok(Lowered::Constants(vec![Literal::ints(vec![sizes.len()], sizes)]))
 }
 
-fn size_of(node: &Node) -> Result<Built> {
-    Ok(Built::Constants(vec![Host::ints(vec![], vec![node.dims(0)?.iter().product::<usize>() as i64])]))
+fn size_of(node: &Node) -> Result<Lowered> {
+    Ok(Lowered::Constants(vec![Literal::ints(vec![], vec![node.dims(0)?.iter().product::<usize>() as i64])]))
 }
 
-fn range(node: &Node) -> Result<Built> {
-    if (0..3).any(|index| node.constant(index).is_some_and(|host| host.as_ints().is_none())) {
+fn range(node: &Node) -> Result<Lowered> {
+    if (0..3).any(|index| node.constant(index).is_some_and(|literal| literal.as_ints().is_none())) {
         let number = |index| -> Result<f64> {
-            let host = node.required_constant(index, "a bound")?;
-            host.scalar().map(f64::from).ok_or_else(|| node.refuse("a bound that is no single number"))
+            let literal = node.required_constant(index, "a bound")?;
+            literal.scalar().map(f64::from).ok_or_else(|| node.refuse("a bound that is no single number"))
         };
         let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
         let length = ((limit - start) / delta).ceil();
@@ -106,7 +106,7 @@ fn range(node: &Node) -> Result<Built> {
             return Err(node.refuse(format!("a range from {start} to {limit} by {delta}")));
         }
         let values: Vec<f32> = (0..length.max(0.0) as usize).map(|i| (start + i as f64 * delta) as f32).collect();
-        return Ok(Built::Constants(vec![Host::float(vec![values.len()], values)]));
+        return Ok(Lowered::Constants(vec![Literal::float(vec![values.len()], values)]));
     }
     let number = |index| -> Result<i64> {
         match node.required_constant(index, "a bound")?.as_ints() {
@@ -120,19 +120,19 @@ fn range(node: &Node) -> Result<Built> {
     let length = length.and_then(|room| room.checked_div(delta)).filter(|&length| length <= 1 << 20);
     let length = length.ok_or_else(|| node.refuse(format!("a range from {start} to {limit} by {delta}")))?;
     let values: Vec<i64> = (0..length.max(0)).map(|i| start + i * delta).collect();
-    Ok(Built::Constants(vec![Host::ints(vec![values.len()], values)]))
+    Ok(Lowered::Constants(vec![Literal::ints(vec![values.len()], values)]))
 }
 
-fn cast(node: &Node) -> Result<Built> {
+fn cast(node: &Node) -> Result<Lowered> {
     let to = match (node.operator(), node.constant(1)) {
         ("CastLike", Some(like)) => like.element,
         ("CastLike", None) => element::FLOAT,
         _ => node.int("to", i64::from(element::FLOAT)) as i32,
     };
     match node.constant(0) {
-        Some(host) => Ok(Built::Constants(vec![host.cast(to)])),
+        Some(literal) => Ok(Lowered::Constants(vec![literal.cast(to)])),
         // Everything on the device is f32: narrower floats read as they are, just more exact.
-        None if element::is_float(to) => Ok(Built::Same),
+        None if element::is_float(to) => Ok(Lowered::Same),
         None if to == element::BOOL => {
             let mut chain = Chain::of(node);
             let (x, shape) = flat(node, &mut chain)?;
@@ -160,22 +160,24 @@ pub(super) fn flat(node: &Node, chain: &mut Chain) -> Result<(Part, Vec<usize>)>
 }
 
 /// The input as computed value or as a constant, the two cases that every reshaping operator has.
-fn to_shape(node: &Node, shape: Vec<usize>) -> Result<Built> {
+fn to_shape(node: &Node, shape: Vec<usize>) -> Result<Lowered> {
     match node.inputs.first() {
-        Some(Some(Known::Constant(host))) => Ok(Built::Constants(vec![Host::clone(host).reshaped(shape)])),
-        Some(Some(Known::View { .. })) => view::of(node, 0)?.reshaped(node, shape),
+        Some(Some(Resolved::Constant(literal))) => {
+            Ok(Lowered::Constants(vec![Literal::clone(literal).reshaped(shape)]))
+        }
+        Some(Some(Resolved::View { .. })) => view::of(node, 0)?.reshaped(node, shape),
         _ => {
             let x = node.value(0)?;
             if shape.len() > 4 {
                 let permutation = (0..shape.len()).collect();
-                return Ok(Built::View { source: x.clone(), dims: shape, permutation });
+                return Ok(Lowered::View { source: x.clone(), dims: shape, permutation });
             }
             step(Op::Reshape, vec![Input::Value(x.id)], shape)
         }
     }
 }
 
-fn reshape(node: &Node) -> Result<Built> {
+fn reshape(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let asked = match node.ints("shape") {
         Some(shape) => shape,
@@ -210,7 +212,7 @@ fn reshape(node: &Node) -> Result<Built> {
     to_shape(node, shape)
 }
 
-fn flatten(node: &Node) -> Result<Built> {
+fn flatten(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let rank = before.len() as i64;
     let axis = node.int("axis", 1);
@@ -230,7 +232,7 @@ fn listed_axes(node: &Node) -> Result<Option<Vec<i64>>> {
     }
 }
 
-fn squeeze(node: &Node) -> Result<Built> {
+fn squeeze(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let axes = match listed_axes(node)? {
         Some(axes) => node.axes(&axes, before.len())?,
@@ -243,7 +245,7 @@ fn squeeze(node: &Node) -> Result<Built> {
     to_shape(node, sides.filter(|(axis, _)| !axes.contains(axis)).map(|(_, &side)| side).collect())
 }
 
-fn unsqueeze(node: &Node) -> Result<Built> {
+fn unsqueeze(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let axes = listed_axes(node)?.ok_or_else(|| node.refuse("the axes are missing"))?;
     let rank = before.len() + axes.len();
@@ -257,7 +259,7 @@ fn unsqueeze(node: &Node) -> Result<Built> {
     to_shape(node, shape)
 }
 
-fn transpose(node: &Node) -> Result<Built> {
+fn transpose(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let rank = before.len();
     let permutation = match node.ints("perm") {
@@ -268,8 +270,8 @@ fn transpose(node: &Node) -> Result<Built> {
         return Err(node.refuse(format!("perm {permutation:?} of a value with {rank} axes")));
     }
     match node.inputs.first() {
-        Some(Some(Known::Constant(host))) => Ok(Built::Constants(vec![host.transposed(&permutation)])),
-        Some(Some(Known::View { source, dims, permutation: earlier })) => Ok(Built::View {
+        Some(Some(Resolved::Constant(literal))) => Ok(Lowered::Constants(vec![literal.transposed(&permutation)])),
+        Some(Some(Resolved::View { source, dims, permutation: earlier })) => Ok(Lowered::View {
             source: source.clone(),
             dims: dims.clone(),
             permutation: permutation.iter().map(|&axis| earlier[axis]).collect(),
@@ -286,7 +288,7 @@ fn transpose(node: &Node) -> Result<Built> {
     }
 }
 
-fn concat(node: &Node) -> Result<Built> {
+fn concat(node: &Node) -> Result<Lowered> {
     let first = node.dims(0)?;
     let rank = first.len();
     let axis = node.axis(node.int("axis", 0), rank)?;
@@ -304,7 +306,7 @@ fn concat(node: &Node) -> Result<Built> {
     }
     if let Some(parts) = node.constants() {
         node.budget.places(shape.iter().product()).map_err(|reason| node.refuse(reason))?;
-        return Ok(Built::Constants(vec![Host::concatenated(&parts, axis)]));
+        return Ok(Lowered::Constants(vec![Literal::concatenated(&parts, axis)]));
     }
     let is_empty = |index: usize| node.dims(index).is_ok_and(|part| part[axis] == 0);
     if (0..node.inputs.len()).any(is_empty) {
@@ -319,7 +321,7 @@ fn concat(node: &Node) -> Result<Built> {
     step(Op::Concat { axis: device_axis(axis, rank) }, inputs, shape)
 }
 
-fn split(node: &Node) -> Result<Built> {
+fn split(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let rank = before.len();
     let axis = node.axis(node.int("axis", 0), rank)?;
@@ -346,40 +348,40 @@ fn split(node: &Node) -> Result<Built> {
         start += size;
         (start - size, start)
     });
-    if let Some(host) = node.constant(0) {
+    if let Some(literal) = node.constant(0) {
         let pick = |(start, end): (usize, usize)| {
             let axes: Vec<Vec<usize>> = before
                 .iter()
                 .enumerate()
                 .map(|(other, &side)| if other == axis { (start..end).collect() } else { (0..side).collect() })
                 .collect();
-            host.select(&axes)
+            literal.select(&axes)
         };
-        return Ok(Built::Constants(parts.map(pick).collect()));
+        return Ok(Lowered::Constants(parts.map(pick).collect()));
     }
     if node.is_view(0) {
         let each = parts.map(|(start, end)| {
             let part = |axis| Op::Slice { axis, start, end, step: 1 };
             let x = (vec![], view::of(node, 0)?);
-            let (drafts, view) = view::along(x, &[(axis, end - start, &part)]);
-            Ok((drafts, view.dims, view.permutation))
+            let (new_steps, view) = view::along(x, &[(axis, end - start, &part)]);
+            Ok((new_steps, view.dims, view.permutation))
         });
-        return Ok(Built::Views(each.collect::<Result<_>>()?));
+        return Ok(Lowered::Views(each.collect::<Result<_>>()?));
     }
     let x = node.value(0)?;
-    let drafts = parts.map(|(start, end)| {
+    let new_steps = parts.map(|(start, end)| {
         let mut shape = before.clone();
         shape[axis] = end - start;
-        Draft {
+        NewStep {
             op: Op::Slice { axis: device_axis(axis, rank), start, end, step: 1 },
             inputs: vec![Input::Value(x.id)],
             shape,
         }
     });
-    Ok(Built::Each(drafts.collect()))
+    Ok(Lowered::Each(new_steps.collect()))
 }
 
-fn slice(node: &Node) -> Result<Built> {
+fn slice(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let rank = before.len();
     let list = |name: &str, index: usize| -> Result<Option<Vec<i64>>> {
@@ -399,7 +401,7 @@ fn slice(node: &Node) -> Result<Built> {
         return Err(node.refuse("starts, ends, axes and steps of different lengths"));
     }
     let mut picked: Vec<Vec<usize>> = before.iter().map(|&side| (0..side).collect()).collect();
-    let (mut drafts, mut cut) = (Vec::new(), Vec::new());
+    let (mut new_steps, mut cut) = (Vec::new(), Vec::new());
     let mut shape = before.clone();
     for (i, &axis) in axes.iter().enumerate() {
         let (side, by) = (before[axis] as i64, steps[i]);
@@ -427,35 +429,35 @@ fn slice(node: &Node) -> Result<Built> {
         picked[axis] = indices;
         let whole = op == (Op::Slice { axis: at, start: 0, end: before[axis], step: 1 });
         if !whole {
-            drafts.push((op, shape.clone()));
+            new_steps.push((op, shape.clone()));
             cut.push(axis);
         }
     }
-    if let Some(host) = node.constant(0) {
-        return Ok(Built::Constants(vec![host.select(&picked)]));
+    if let Some(literal) = node.constant(0) {
+        return Ok(Lowered::Constants(vec![literal.select(&picked)]));
     }
     // Such as what a roll by nothing moves; a concatenation leaves it out.
     if shape.contains(&0) {
-        return Ok(Built::Constants(vec![Host::float(shape, vec![])]));
+        return Ok(Lowered::Constants(vec![Literal::float(shape, vec![])]));
     }
-    if drafts.is_empty() {
-        return Ok(Built::Same);
+    if new_steps.is_empty() {
+        return Ok(Lowered::Same);
     }
     if node.is_view(0) {
-        let ops: Vec<_> = drafts.into_iter().map(|(op, _)| move |_| op.clone()).collect();
+        let ops: Vec<_> = new_steps.into_iter().map(|(op, _)| move |_| op.clone()).collect();
         let steps = cut.iter().zip(&ops).map(|(&axis, op)| (axis, shape[axis], op as &dyn Fn(usize) -> Op));
         let x = (vec![], view::of(node, 0)?);
         return view::result(node, view::along(x, &steps.collect::<Vec<_>>()), &[]);
     }
     let x = node.value(0)?;
-    Ok(Built::Chain(chained(x, drafts)))
+    Ok(Lowered::Chain(chained(x, new_steps)))
 }
 
 /// One step after the other, the first on `x`.
-fn chained(x: &Operand, drafts: Vec<(Op, Vec<usize>)>) -> Vec<Draft> {
-    let steps = drafts.into_iter().enumerate();
+fn chained(x: &Operand, new_steps: Vec<(Op, Vec<usize>)>) -> Vec<NewStep> {
+    let steps = new_steps.into_iter().enumerate();
     steps
-        .map(|(i, (op, shape))| Draft {
+        .map(|(i, (op, shape))| NewStep {
             op,
             inputs: vec![if i == 0 { Input::Value(x.id) } else { Input::Previous }],
             shape,
@@ -463,7 +465,7 @@ fn chained(x: &Operand, drafts: Vec<(Op, Vec<usize>)>) -> Vec<Draft> {
         .collect()
 }
 
-fn gather(node: &Node) -> Result<Built> {
+fn gather(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let axis = node.axis(node.int("axis", 0), before.len())?;
     let picks = node.required_constant(1, "the indices")?;
@@ -480,13 +482,13 @@ fn gather(node: &Node) -> Result<Built> {
     }
     let mut shape = before.clone();
     shape.splice(axis..=axis, picks.shape.iter().copied());
-    if let Some(host) = node.constant(0) {
-        if grown(&shape, host.len().max(picks.len())).is_none() {
+    if let Some(literal) = node.constant(0) {
+        if grown(&shape, literal.len().max(picks.len())).is_none() {
             return Err(node.refuse(format!("a result of the shape {shape:?}")));
         }
         let mut axes: Vec<Vec<usize>> = before.iter().map(|&side| (0..side).collect()).collect();
         axes[axis] = indices;
-        return Ok(Built::Constants(vec![host.select(&axes).reshaped(shape)]));
+        return Ok(Lowered::Constants(vec![literal.select(&axes).reshaped(shape)]));
     }
     if shape.len() > 4 || (node.is_view(0) && picks.rank() > 1) {
         let from = strides(&before);
@@ -510,11 +512,11 @@ fn gather(node: &Node) -> Result<Built> {
     let mut picked = before.clone();
     picked[axis] = indices.len();
     let select = (Op::Select { axis: device_axis(axis, before.len()), indices }, picked);
-    Ok(Built::Chain(chained(x, vec![select, (Op::Reshape, shape)])))
+    Ok(Lowered::Chain(chained(x, vec![select, (Op::Reshape, shape)])))
 }
 
 /// Padding of any rank, as numbers picked from places.
-fn padded(node: &Node, before: &[usize], pads: &[(i64, i64)], value: f32, mode: &str) -> Result<Built> {
+fn padded(node: &Node, before: &[usize], pads: &[(i64, i64)], value: f32, mode: &str) -> Result<Lowered> {
     let side = |axis: usize| usize::try_from(before[axis] as i64 + pads[axis].0 + pads[axis].1).ok();
     let shape: Option<Vec<usize>> = (0..before.len()).map(side).collect();
     let shape = shape.filter(|shape| count(shape).is_some() && !shape.contains(&0) && !before.contains(&0));
@@ -537,7 +539,7 @@ fn padded(node: &Node, before: &[usize], pads: &[(i64, i64)], value: f32, mode: 
     picked(node, 0, found, value, shape)
 }
 
-fn pad(node: &Node) -> Result<Built> {
+fn pad(node: &Node) -> Result<Lowered> {
     let before = node.dims(0)?;
     let rank = before.len();
     let pads = match node.ints("pads").or_else(|| node.ints("paddings")) {
@@ -552,7 +554,7 @@ fn pad(node: &Node) -> Result<Built> {
         return Err(node.refuse(format!("pads {pads:?} for {} axes", axes.len())));
     }
     let value = match node.constant(2) {
-        Some(host) => host.scalar().ok_or_else(|| node.refuse("a value that is no single number"))?,
+        Some(literal) => literal.scalar().ok_or_else(|| node.refuse("a value that is no single number"))?,
         None => node.float("value", 0.0),
     };
     let mode = node.text("mode").unwrap_or_else(|| "constant".into());
@@ -564,7 +566,7 @@ fn pad(node: &Node) -> Result<Built> {
     let x = node.value(0)?;
     let mut shape = x.shape.clone();
     let mut padding = [(0, 0); 4];
-    let mut drafts = Vec::new();
+    let mut new_steps = Vec::new();
     for (i, &axis) in axes.iter().enumerate() {
         let (before, after) = (pads[i], pads[i + axes.len()]);
         // Negative padding crops.
@@ -578,7 +580,7 @@ fn pad(node: &Node) -> Result<Built> {
             }
             let until = shape[axis] - end;
             shape[axis] = until - start;
-            drafts.push((Op::Slice { axis: device_axis(axis, rank), start, end: until, step: 1 }, shape.clone()));
+            new_steps.push((Op::Slice { axis: device_axis(axis, rank), start, end: until, step: 1 }, shape.clone()));
         }
         padding[device_axis(axis, rank)] = (before.max(0) as usize, after.max(0) as usize);
     }
@@ -598,23 +600,23 @@ fn pad(node: &Node) -> Result<Built> {
         return Err(node.refuse(format!("reflecting {padding:?} of {:?}: less than the axis is accepted", x.shape)));
     }
     if padding.iter().any(|&pair| pair != (0, 0)) {
-        drafts.push((op, shape));
+        new_steps.push((op, shape));
     }
-    if drafts.is_empty() {
-        return Ok(Built::Same);
+    if new_steps.is_empty() {
+        return Ok(Lowered::Same);
     }
-    Ok(Built::Chain(chained(x, drafts)))
+    Ok(Lowered::Chain(chained(x, new_steps)))
 }
 
-fn expand(node: &Node) -> Result<Built> {
+fn expand(node: &Node) -> Result<Lowered> {
     let asked = node.int_list(1, "the shape")?.unwrap_or_default();
     let asked = shape_from(node, &asked)?;
     let before = &node.dims(0)?;
     let unfit = || node.refuse(format!("the shape {asked:?} for {before:?}"));
     let shape = broadcast_shape(before, &asked).filter(|shape| count(shape).is_some()).ok_or_else(unfit)?;
-    if let Some(host) = node.constant(0) {
-        grown(&shape, host.len()).ok_or_else(unfit)?;
-        return Ok(Built::Constants(vec![host.expanded(&shape)]));
+    if let Some(literal) = node.constant(0) {
+        grown(&shape, literal.len()).ok_or_else(unfit)?;
+        return Ok(Lowered::Constants(vec![literal.expanded(&shape)]));
     }
     if shape.len() > 4 {
         return view::expanded(node, shape);
@@ -624,7 +626,7 @@ fn expand(node: &Node) -> Result<Built> {
 }
 
 /// Values of one shape as the rows of a new first axis.
-pub(super) fn stacked(node: &Node) -> Result<Built> {
+pub(super) fn stacked(node: &Node) -> Result<Lowered> {
     let shape = node.dims(0)?;
     let size = shape.iter().product();
     let rows = node.inputs.len();
@@ -635,7 +637,7 @@ pub(super) fn stacked(node: &Node) -> Result<Built> {
     if let Some(parts) = node.constants() {
         let size = count(&whole).ok_or_else(|| node.refuse(format!("a result of the shape {whole:?}")))?;
         node.budget.places(size).map_err(|reason| node.refuse(reason))?;
-        return Ok(Built::Constants(vec![Host::concatenated(
+        return Ok(Lowered::Constants(vec![Literal::concatenated(
             &parts
                 .into_iter()
                 .map(|part| part.clone().reshaped([&[1], &shape[..]].concat()))

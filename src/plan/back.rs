@@ -20,7 +20,7 @@ impl Turned {
     pub(crate) fn new(given: &Plan, way: &WayBack) -> Turned {
         // Its steps count channels and places of one image.
         let mut plan = Plan { batches: false, ..given.clone() };
-        let behind = given.behind(way.wanted);
+        let behind = given.downstream_of(way.wanted);
         let depends = |value: ValueId| value == way.wanted || behind[value.0];
         let mut gradients: Vec<Option<ValueId>> = vec![None; given.values.len()];
         let output = way.forward.outputs[0];

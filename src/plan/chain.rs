@@ -31,7 +31,7 @@ enum Link {
 
 impl Chain {
     /// The longest chain that does not begin before `layer`.
-    pub(crate) fn behind(plan: &Plan, layer: ValueId) -> Chain {
+    pub(crate) fn downstream_of(plan: &Plan, layer: ValueId) -> Chain {
         let mut uses = vec![0; plan.values.len()];
         plan.steps.iter().flat_map(|step| &step.inputs).filter_map(Source::value).for_each(|id| uses[id.0] += 1);
         let mut chain = Chain { steps: Vec::new(), neck: plan.output.value, saved: Vec::new() };
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn each_link_of_a_chain_passes_the_gradient_on() {
         let plan = plan();
-        let chain = Chain::behind(&plan, ValueId(0));
+        let chain = Chain::downstream_of(&plan, ValueId(0));
         assert_eq!((chain.neck, &chain.saved[..]), (ValueId(0), &[ValueId(0)][..]));
         // Score 1 depends on the means by [6, 8], on each place by half of that, on the rectified channels by
         // [3·1 + 4·3, 3·2 + 4·4] = [15, 22], and only where the input is above zero.
@@ -237,11 +237,11 @@ mod tests {
     #[test]
     fn a_chain_begins_where_a_value_goes_two_ways() {
         let mut plan = plan();
-        assert_eq!(Chain::behind(&plan, ValueId(3)).neck, ValueId(3));
+        assert_eq!(Chain::downstream_of(&plan, ValueId(3)).neck, ValueId(3));
         plan.steps[4].inputs[1] = Source::Value(ValueId(3));
-        assert_eq!(Chain::behind(&plan, ValueId(0)).neck, ValueId(5));
+        assert_eq!(Chain::downstream_of(&plan, ValueId(0)).neck, ValueId(5));
         plan.steps[4].inputs[1] = Source::Constant(1);
         plan.steps[3].inputs.push(Source::Value(ValueId(2)));
-        assert_eq!(Chain::behind(&plan, ValueId(0)).neck, ValueId(4));
+        assert_eq!(Chain::downstream_of(&plan, ValueId(0)).neck, ValueId(4));
     }
 }

@@ -128,10 +128,10 @@ fn gives(node: proto::Node, constants: Vec<proto::Tensor>, input: (&[usize], &[f
     let graph =
         proto::Graph { node: vec![node], initializer: constants, input: input_info, output, ..Default::default() };
     let bytes = model(graph).encode_to_vec();
-    for plainly in [false, true] {
+    for on_reference_engine in [false, true] {
         let inputs = [(input.0.to_vec(), input.1.to_vec())];
-        let (_, found) = block_on(onnx::evaluate(&bytes, &inputs, &Device::cpu(), plainly)).unwrap();
-        assert_eq!(found, expected, "plainly: {plainly}");
+        let (_, found) = block_on(onnx::evaluate(&bytes, &inputs, &Device::cpu(), on_reference_engine)).unwrap();
+        assert_eq!(found, expected, "on_reference_engine: {on_reference_engine}");
     }
 }
 

@@ -30,8 +30,8 @@ fn operators_give_the_published_outputs() {
             })
             .collect();
         let expected = fixture.tensor(&format!("{case}/out/{}", names("outputs").next().unwrap()));
-        for (way, plainly) in [("", false), (" on burn", true)] {
-            match pollster::block_on(onnx::evaluate(&model, &inputs, &device, plainly)) {
+        for (way, on_reference_engine) in [("", false), (" on burn", true)] {
+            match pollster::block_on(onnx::evaluate(&model, &inputs, &device, on_reference_engine)) {
                 Err(error) if REFUSED.contains(&case.as_str()) && error.message().contains("are accepted") => {}
                 Err(error) => failed.push(format!("{case}{way}: {error}")),
                 Ok((shape, _)) if shape != expected.shape => {

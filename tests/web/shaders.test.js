@@ -1,4 +1,4 @@
-// The shaders: how many launches a network takes, and that layers have the values that the CPU computes.
+// The shaders: how many dispatches a network takes, and that layers have the values that the CPU computes.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -15,23 +15,23 @@ const PACKAGE = `${site.url}gradcam-web/index.js`;
 const MODELS = join(ROOT, "../shared/models");
 const skip = existsSync(MODELS) ? false : "needs ../shared";
 
-/** Counts what the page's workers launch from now on. */
+/** Counts what the page's workers dispatch from now on. */
 async function countLaunches(page) {
   for (const worker of page.driver.workers()) {
     await worker.evaluate(() => {
-      const launch = GPUComputePassEncoder.prototype.dispatchWorkgroups;
-      globalThis.launches ??= 0;
+      const dispatch = GPUComputePassEncoder.prototype.dispatchWorkgroups;
+      globalThis.dispatches ??= 0;
       GPUComputePassEncoder.prototype.dispatchWorkgroups = function (...size) {
-        globalThis.launches += 1;
-        return launch.apply(this, size);
+        globalThis.dispatches += 1;
+        return dispatch.apply(this, size);
       };
     });
   }
 }
 
-const launches = async (page) => {
+const dispatches = async (page) => {
   const counts = await Promise.all(
-    page.driver.workers().map((worker) => worker.evaluate(() => globalThis.launches ?? 0)),
+    page.driver.workers().map((worker) => worker.evaluate(() => globalThis.dispatches ?? 0)),
   );
   return counts.reduce((sum, count) => sum + count, 0);
 };
@@ -82,19 +82,19 @@ describe("shaders", { skip }, () => {
   let browser;
   after(() => browser?.close());
 
-  test("SqueezeNet takes no more than 30 launches, and its heatmap no more", async (t) => {
+  test("SqueezeNet takes no more than 30 dispatches, and its heatmap no more", async (t) => {
     browser ??= await chromium({ webgpu: true });
     const page = await browser.open(site.blank, t);
     await page.evaluate(load, PACKAGE, site.material("shared/models/squeezenet1_1_torchvision_fp16w.onnx"));
     await page.evaluate(classify);
     await countLaunches(page);
     await page.evaluate(classify);
-    const forward = await launches(page);
+    const forward = await dispatches(page);
     t.diagnostic(`forward: ${forward}`);
     await page.evaluate(async () => void (await globalThis.prediction.explain({ targetClass: 3 })));
-    const explained = (await launches(page)) - forward;
+    const explained = (await dispatches(page)) - forward;
     t.diagnostic(`Grad-CAM of a class: ${explained}`);
-    assert.ok(forward > 0 && forward <= 30, `${forward} launches`);
+    assert.ok(forward > 0 && forward <= 30, `${forward} dispatches`);
     assert.equal(explained, 0, "what follows is the CPU's");
   });
 });
@@ -145,7 +145,7 @@ test("what goes back to the page is read from the card at once", async (t) => {
 describe("values of layers", () => {
   const browsers = {};
   after(() => Promise.all(Object.values(browsers).map((browser) => browser.close())));
-  // Residual sums, depthwise and grouped convolutions, concatenations, flattened heads, more pixels than a launch has along one
+  // Residual sums, depthwise and grouped convolutions, concatenations, flattened heads, more pixels than a dispatch has along one
   // axis, and what transformers take: at all layers, or at so many of them.
   const networks = {
     "data/cams/squeeze.onnx": Infinity,

@@ -1,11 +1,11 @@
-//! Products of matrices by launches: of values, which attention multiplies, and of any order of axes.
+//! Products of matrices by dispatches: of values, which attention multiplies, and of any order of axes.
 
 use std::rc::Rc;
 
-use super::{Compiler, Instruction, Launch};
+use super::{Compiler, Dispatch, Instruction};
 use crate::plan::{Source, ValueId, rank4};
 use crate::schedule::Matrix;
-use crate::shaders::{self, Factors, Last, Shader, Shared};
+use crate::shaders::{self, Epilogue, Factors, Shader, Shared};
 
 /// Matrices `[a, b, rows, columns]`.
 #[derive(Clone, Copy)]
@@ -111,7 +111,7 @@ impl Compiler<'_> {
         };
         let kind = shaders::Kind::Product { constant: constant.is_some(), bias: bias.is_some() };
         let shared = Shared { input: input == output, other: other == Some(output) };
-        let shader = Shader { kind, function: Last::Plain, shared, lanes: 8 };
+        let shader = Shader { kind, function: Epilogue::Plain, shared, lanes: 8 };
         // The bias lies behind the factor.
         let start = constant.map_or(0, |_| right.sides.iter().product());
         let sizes = Factors {
@@ -126,7 +126,7 @@ impl Compiler<'_> {
         let weights = (!constants.is_empty()).then(|| self.engine.constants_in_one(self.plan, constants));
         let parameters = self.engine.gpu.filled(&sizes.parameters());
         let groups = sizes.groups();
-        self.instructions.push(Instruction::Launch(Launch {
+        self.instructions.push(Instruction::Dispatch(Dispatch {
             shader,
             groups,
             parameters,

@@ -1,4 +1,4 @@
-//! Constants of the file on the host: decoded, and computed with while loading.
+//! Constants of the file: decoded, and computed with while loading.
 //!
 //! Shapes are static here, so everything that PyTorch's exporters compute about shapes at run time (Shape, Gather,
 //! Concat, …) folds into constants, and so do dequantised or cast parameters.
@@ -47,7 +47,7 @@ pub(super) mod element {
 
 /// A constant: its shape, its ONNX element type, and its numbers (wider types hold narrower ones).
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Host {
+pub(super) struct Literal {
     pub shape: Vec<usize>,
     pub element: i32,
     pub data: Data,
@@ -112,15 +112,15 @@ pub(super) fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
         .collect()
 }
 
-impl Host {
+impl Literal {
     pub fn float(shape: Vec<usize>, values: Vec<f32>) -> Self {
         debug_assert_eq!(count(&shape), Some(values.len()));
-        Host { shape, element: element::FLOAT, data: Data::Float(values) }
+        Literal { shape, element: element::FLOAT, data: Data::Float(values) }
     }
 
     pub fn ints(shape: Vec<usize>, values: Vec<i64>) -> Self {
         debug_assert_eq!(count(&shape), Some(values.len()));
-        Host { shape, element: element::INT64, data: Data::Int(values) }
+        Literal { shape, element: element::INT64, data: Data::Int(values) }
     }
 
     /// Decodes a tensor of the file.
@@ -149,20 +149,21 @@ impl Host {
                 "{whose} has the element type {element}; float32, float16, bfloat16, float64, integers and booleans are accepted"
             ))
         })?;
-        let host = Host { shape, element, data };
-        match host.len() {
-            found if found == expected => Ok(host),
-            found => {
-                Err(damaged(format!("{whose} has {found} numbers where its shape {:?} needs {expected}", host.shape)))
-            }
+        let literal = Literal { shape, element, data };
+        match literal.len() {
+            found if found == expected => Ok(literal),
+            found => Err(damaged(format!(
+                "{whose} has {found} numbers where its shape {:?} needs {expected}",
+                literal.shape
+            ))),
         }
     }
 
     /// A tensor of which the file keeps only the numbers that are not 0.
     pub fn sparse(tensor: &proto::SparseTensor) -> Result<Self> {
         let missing = || damaged("a sparse tensor without numbers or places".into());
-        let values = Host::decode(tensor.values.as_ref().ok_or_else(missing)?, "a sparse tensor")?;
-        let places = Host::decode(tensor.indices.as_ref().ok_or_else(missing)?, "a sparse tensor")?;
+        let values = Literal::decode(tensor.values.as_ref().ok_or_else(missing)?, "a sparse tensor")?;
+        let places = Literal::decode(tensor.indices.as_ref().ok_or_else(missing)?, "a sparse tensor")?;
         let shape: Option<Vec<usize>> = tensor.dims.iter().map(|&side| usize::try_from(side).ok()).collect();
         let shape = shape.filter(|shape| grown(shape, values.len()).is_some());
         let shape = shape.ok_or_else(|| damaged(format!("a sparse tensor of the shape {:?}", tensor.dims)))?;
@@ -242,7 +243,7 @@ impl Host {
     pub fn rank4(&self) -> Self {
         let mut shape = vec![1; 4usize.saturating_sub(self.rank())];
         shape.extend(&self.shape);
-        Host::float(shape, self.floats())
+        Literal::float(shape, self.floats())
     }
 
     /// Picks the numbers at `indices` (flat positions of this constant), in that order.
@@ -251,7 +252,7 @@ impl Host {
             Data::Float(values) => Data::Float(indices.map(|i| values[i]).collect()),
             Data::Int(values) => Data::Int(indices.map(|i| values[i]).collect()),
         };
-        Host { shape, element: self.element, data }
+        Literal { shape, element: self.element, data }
     }
 
     /// The same, with `fill` at [`NOWHERE`].
@@ -265,7 +266,7 @@ impl Host {
                 Data::Int(places.iter().map(|&i| *values.get(i as usize).unwrap_or(&fill)).collect())
             }
         };
-        Host { shape, element: self.element, data }
+        Literal { shape, element: self.element, data }
     }
 
     /// For each axis of the result, which index of the same axis here; axes are independent.
@@ -303,11 +304,11 @@ impl Host {
         )
     }
 
-    pub fn concatenated(parts: &[&Host], axis: usize) -> Self {
+    pub fn concatenated(parts: &[&Literal], axis: usize) -> Self {
         let mut shape = parts[0].shape.clone();
         shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
         let outer: usize = shape[..axis].iter().product();
-        let run = |part: &Host| part.shape[axis..].iter().product::<usize>();
+        let run = |part: &Literal| part.shape[axis..].iter().product::<usize>();
         let data = if parts.iter().all(|part| matches!(part.data, Data::Int(_))) {
             let mut out = Vec::with_capacity(shape.iter().product());
             for row in 0..outer {
@@ -328,24 +329,31 @@ impl Host {
             }
             Data::Float(out)
         };
-        Host { shape, element: parts[0].element, data }
+        Literal { shape, element: parts[0].element, data }
     }
 
     /// Applies a function of one number.
     pub fn map(&self, float: impl Fn(f32) -> f32) -> Self {
-        Host::float(self.shape.clone(), self.floats().into_iter().map(float).collect())
+        Literal::float(self.shape.clone(), self.floats().into_iter().map(float).collect())
     }
 
     /// Combines two constants number by number with broadcasting; integers stay integers.
-    pub fn combine(a: &Host, b: &Host, float: impl Fn(f32, f32) -> f32, int: impl Fn(i64, i64) -> i64) -> Option<Host> {
+    pub fn combine(
+        a: &Literal,
+        b: &Literal,
+        float: impl Fn(f32, f32) -> f32,
+        int: impl Fn(i64, i64) -> i64,
+    ) -> Option<Literal> {
         let shape = broadcast_shape(&a.shape, &b.shape)?;
         grown(&shape, a.len().max(b.len()))?;
         let (a, b) = (a.expanded(&shape), b.expanded(&shape));
         Some(match (&a.data, &b.data) {
-            (Data::Int(x), Data::Int(y)) => {
-                Host { shape, element: a.element, data: Data::Int(x.iter().zip(y).map(|(&x, &y)| int(x, y)).collect()) }
-            }
-            _ => Host::float(shape, a.floats().into_iter().zip(b.floats()).map(|(x, y)| float(x, y)).collect()),
+            (Data::Int(x), Data::Int(y)) => Literal {
+                shape,
+                element: a.element,
+                data: Data::Int(x.iter().zip(y).map(|(&x, &y)| int(x, y)).collect()),
+            },
+            _ => Literal::float(shape, a.floats().into_iter().zip(b.floats()).map(|(x, y)| float(x, y)).collect()),
         })
     }
 
@@ -367,7 +375,7 @@ impl Host {
             }
             (Data::Int(values), false) => Data::Int(values.clone()),
         };
-        Host { shape: self.shape.clone(), element: to, data }
+        Literal { shape: self.shape.clone(), element: to, data }
     }
 }
 
