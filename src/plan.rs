@@ -312,6 +312,11 @@ impl Plan {
         self.values[self.output.value.0].shape.iter().product()
     }
 
+    /// How many numbers all parameters are.
+    pub fn numbers(&self) -> usize {
+        self.constants.iter().map(|constant| constant.values.len()).sum()
+    }
+
     /// Which values depend on `value`, itself not among them.
     pub fn downstream_of(&self, value: ValueId) -> Vec<bool> {
         let mut behind = vec![false; self.values.len()];

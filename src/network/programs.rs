@@ -15,6 +15,10 @@ pub(super) struct Compiled {
     steps: u64,
 }
 
+/// Beside the default layer's, programs are kept for so many layers, as far as together they have no more parameters than this.
+const KEPT_LAYERS: usize = 6;
+const KEPT_NUMBERS: usize = 10_000_000;
+
 /// What runs before a layer and behind it.
 pub(super) struct Programs {
     layer: LayerId,
@@ -30,7 +34,7 @@ pub(super) struct Programs {
     back: OnceCell<Compiled>,
 }
 
-/// Those of the default layer and of the other one that was asked for last.
+/// Those of the default layer and of the other ones that were asked for lately, the last one last.
 pub(super) type Cuts = RefCell<Vec<Rc<Programs>>>;
 
 impl Programs {
@@ -51,8 +55,9 @@ impl Network {
 
     fn programs(&self, layer: LayerId) -> Rc<Programs> {
         let mut cuts = self.cuts.borrow_mut();
-        if let Some(programs) = cuts.iter().find(|programs| programs.layer == layer) {
-            return programs.clone();
+        if let Some(at) = cuts.iter().position(|programs| programs.layer == layer) {
+            cuts[at..].rotate_left(1);
+            return cuts[cuts.len() - 1].clone();
         }
         let behind = self.plan.downstream_of(layer.0);
         let mut is_kept = vec![false; self.plan.values.len()];
@@ -62,8 +67,12 @@ impl Network {
         let values = (0..is_kept.len()).map(ValueId);
         let kept: Vec<ValueId> =
             values.filter(|&value| is_kept[value.0] && !behind[value.0] && value != layer.0).collect();
-        // Packed parameters take memory: no more layers than an explanation needs at a time.
-        cuts.retain(|programs| programs.layer == self.default_layer);
+        // Whoever compares layers comes back to them, but packed parameters take memory: of large networks one layer is kept.
+        let others = cuts.iter().filter(|programs| programs.layer != self.default_layer).count();
+        if others >= (KEPT_NUMBERS / self.plan.numbers().max(1)).clamp(1, KEPT_LAYERS) {
+            let oldest = cuts.iter().position(|programs| programs.layer != self.default_layer);
+            cuts.remove(oldest.expect("there is another one"));
+        }
         let programs = Rc::new(Programs {
             layer,
             kept,
