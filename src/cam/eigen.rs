@@ -215,6 +215,9 @@ mod tests {
     #[test]
     fn a_flat_layer_has_no_component_and_an_overflow_is_not_hidden() {
         check(principal(&[3., 3., 3., 5., 5., 5.], 2), &[0.; 3]);
+        // A dead layer, too: the kernel of places that are all alike is 1 everywhere.
+        assert_eq!(kernel_principal(&[0.; 6], 2).unwrap(), [0.; 3]);
+        assert_eq!(kernel_principal(&[3., 3., 3., 5., 5., 5.], 2).unwrap(), [0.; 3]);
         assert!(principal(&[1., f32::NAN, 3., 4.], 2)[0].is_nan());
         assert!(kernel_principal(&[1., f32::INFINITY, 3., 4.], 2).unwrap()[0].is_nan());
     }

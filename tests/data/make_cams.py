@@ -1,7 +1,7 @@
 """Writes `cams/NAME.onnx` and `cams/NAME.safetensors`: small seeded-random networks and what the libraries of the
 field (pytorch-grad-cam, torch-cam, captum) make of them. Of those named as arguments, or of all.
 
-The networks (all activations nn.ReLU, but for `curved`, none in place; weights scaled on the very input so that about half of the
+The networks (all activations nn.ReLU, but for `curved` and `bent`, none in place; weights scaled on the very input so that about half of the
 units are active and the logits spread):
 
 | NAME          | input    | network |
@@ -14,6 +14,7 @@ units are active and the logits spread):
 | `golden_tiny` | 1x4x4    | captum's hand example: conv, ReLU, flatten, linear, ReLU; weights written by hand |
 | `single`      | 3x24x32  | conv s2, conv; pooling; linear with a single output (binary) |
 | `curved`      | 3x26x38  | conv s2, SiLU, conv, ReLU, conv s2, GELU; pooling; linear, SiLU, linear |
+| `bent`        | 3x22x34  | conv s2, ELU, conv, CELU, conv s2, ELU, times its sigmoid; pooling; linear, ELU, linear |
 
 Exports: TorchScript exporter, opset 17 (`golden_tiny` opset 13). `vgg.onnx` has a symbolic batch and computes its
 flattened shape in the graph; `residual.onnx` keeps its batch normalisations; `gap_dynamo.onnx` and
@@ -30,7 +31,8 @@ flattened shape in the graph; `residual.onnx` keeps its batch normalisations; `g
 LAYER is `late` (the last spatial value, the default target layer), `early`, and in some networks more:
 `residual` has `early` = inside a block, jumped over by its skip connection, and `fork` = that block's input, which
 feeds both the branch and the skip; `vgg` has `conv` = the last ReLU, before the last pooling; in `curved` the score is
-a smooth function of `late` and `early`, and of `corner` (the first SiLU) one that has corners, too.
+a smooth function of `late` and `early`, and of `corner` (the first SiLU) one that has corners, too. The slopes of `bent`
+are steady, their own slopes jump at 0; Shapley-CAM, which takes these, and few others are kept of it.
 
 Tensors (f32):
 - `input` [1,c,H,W], `logits` [1,C];
@@ -267,6 +269,28 @@ class Curved(nn.Module):
 
     def forward(self, x):
         return self.classifier(torch.flatten(self.pool(self.features(x)), 1))
+
+
+class Bent(nn.Module):
+    """Its second derivatives jump where an ELU goes through zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
+            nn.ELU(),
+            nn.Conv2d(8, 10, 3, padding=1),
+            nn.CELU(0.7),
+            nn.Conv2d(10, 12, 3, stride=2, padding=1),
+            nn.ELU(),
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Sequential(nn.Linear(12, 16), nn.ELU(), nn.Linear(16, 5))
+        self.layers = {"late": self.features[4], "early": self.features[3], "first": self.features[1]}
+
+    def forward(self, x):
+        x = self.features(x)
+        return self.classifier(torch.flatten(self.pool(x * torch.sigmoid(x)), 1))
 
 
 def smooth_random_input(shape, generator):
@@ -687,7 +711,10 @@ def build(name, model, x, options, occlusion, seed_noise, others=()):
             elif layer == "late" and name == "squeeze":
                 cam = one_hot_cam(activations["late"], x)
             results = methods_at(model, name, path, x, category, seed_noise, cam)
-            if layer not in ("late", "early"):
+            if name == "bent":
+                kept = ("grad-cam", "grad-cam++", "layercam", "shapley-cam", "shapley-cam@rest")
+                results = {method: results[method] for method in kept}
+            elif layer not in ("late", "early"):
                 results = {method: results[method] for method in AT_EXTRA_LAYERS if method in results}
             if category != classes[0]:
                 results.pop("grad-cam+aug_smooth", None)
@@ -781,6 +808,7 @@ def networks():
         ("flatten", Flatten, (1, 1, 20, 28), 2.0, {}, []),
         ("single", Single, (1, 3, 24, 32), 1.5, {}, []),
         ("curved", Curved, (1, 3, 26, 38), 2.0, {}, []),
+        ("bent", Bent, (1, 3, 22, 34), 2.0, {}, []),
     ]
     for seed, (name, network, shape, spread, options, others) in enumerate(kinds):
         generator = torch.Generator().manual_seed(100 + seed)

@@ -303,6 +303,11 @@ fn maps_of_a_network_with_curved_activations_equal_the_libraries() {
 }
 
 #[test]
+fn shapley_cam_keeps_to_the_side_on_which_an_elu_is() {
+    check("bent");
+}
+
+#[test]
 fn maps_of_transformers_and_mixers_equal_the_libraries() {
     for name in ["vit", "deit", "swin", "mixer"] {
         check_in("tokens", name);
