@@ -25,6 +25,13 @@ pub(crate) fn pooling_head(plan: &Plan) -> Result<PoolingHead, String> {
     let mut linear: Option<Head> = None;
     let is_map = |value: ValueId| matches!(LayerForm::of(&plan.values[value.0]), Some((LayerForm::Map, _)));
     let mut at = plan.output.value;
+    // A reshape between may have made more rows of fewer numbers each.
+    let fits = |head: &Head, channels: usize| match head {
+        Head::Linear { constant, .. } => {
+            plan.constants[*constant].shape.iter().product::<usize>() == channels * classes
+        }
+        Head::Channels => true,
+    };
     loop {
         let Some(step) = plan.producer(at) else {
             return Err("this network has none".into());
@@ -45,6 +52,7 @@ pub(crate) fn pooling_head(plan: &Plan) -> Result<PoolingHead, String> {
             && axes.contains(&2)
             && let Some(Source::Value(layer)) = turned.inputs.first().copied()
             && is_map(layer)
+            && LayerForm::of(&plan.values[layer.0]).is_some_and(|(_, [channels, ..])| fits(head, channels))
         {
             return Ok(PoolingHead { layer, head: head.clone() });
         }
@@ -67,6 +75,7 @@ pub(crate) fn pooling_head(plan: &Plan) -> Result<PoolingHead, String> {
         if pools {
             let Some((_, [channels, _, _])) = form else { return between() };
             return match linear {
+                Some(head) if !fits(&head, channels) => between(),
                 Some(head) => Ok(PoolingHead { layer: input, head }),
                 None if channels == classes => Ok(PoolingHead { layer: input, head: Head::Channels }),
                 None => between(),
