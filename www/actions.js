@@ -10,20 +10,11 @@ import { copy, showError } from "./messages.js";
  */
 export function watchActions(store, picture, stage) {
   watchPeek(picture);
-  $("save").addEventListener("click", async () => {
-    $("action-status").textContent = "Saving …";
-    const blob = await picture.toBlob().catch(showError);
-    if (!blob) return ($("action-status").textContent = "");
-    const { method } = store.state;
-    const label = picture.prediction.model.labels[picture.explanation.targetClass];
-    const words = [fileName(store.state), stage.shownName ?? `${method}-${label}`].map((word) =>
-      word.replace(/[^\p{L}\p{N}._+-]+/gu, "-"),
-    );
-    const anchor = create("a", { href: URL.createObjectURL(blob), download: `${words.join("-")}.png` });
-    anchor.click();
-    setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
-    const { width, height } = picture.prediction.image;
-    $("action-status").textContent = `Saved at ${width} × ${height} pixels.`;
+  $("save").addEventListener("click", () => save(store, picture, stage, () => picture.toBlob()));
+  // For papers and slides: with what the colours mean below it.
+  $("save-figure").addEventListener("click", () => {
+    const { colormap, opacity } = store.state;
+    void save(store, picture, stage, () => stage.shown.toFigure({ colormap, opacity: Number(opacity) }), "figure");
   });
   $("link").addEventListener("click", async () => {
     const { src, own } = store.state;
@@ -50,6 +41,25 @@ export function watchActions(store, picture, stage) {
   $("embed-dialog").addEventListener("close", () => $("embed-preview").replaceChildren());
   $("embed-copy").addEventListener("click", () => copy($("embed-code").textContent, "embed-status", "Copied."));
   $("what").addEventListener("click", () => $("what-dialog").showModal());
+}
+
+/** @param {() => Promise<Blob>} draw @param {string} [kind] for the file's name */
+async function save(store, picture, stage, draw, kind) {
+  $("action-status").textContent = "Saving …";
+  const blob = await draw().catch(showError);
+  if (!blob) return ($("action-status").textContent = "");
+  const { method } = store.state;
+  const label = picture.prediction.model.labels[picture.explanation.targetClass];
+  const words = [fileName(store.state), stage.shownName ?? `${method}-${label}`, kind]
+    .filter(Boolean)
+    .map((word) => word.replace(/[^\p{L}\p{N}._+-]+/gu, "-"));
+  const anchor = create("a", { href: URL.createObjectURL(blob), download: `${words.join("-")}.png` });
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+  const { width, height } = picture.prediction.image;
+  $("action-status").textContent = kind
+    ? "Saved, with what the colours mean below it."
+    : `Saved at ${width} × ${height} pixels.`;
 }
 
 /** What the code shows, of the photo and the network that are there: those of a visitor have no address. */

@@ -4,6 +4,8 @@ import { $, create } from "./dom.js";
 import { grouped, percent } from "./format.js";
 
 const SHOWN = 5;
+/** A sentence above or below the rows stands where so many of them would: nothing else has to move for it. */
+const ROWS_OF_A_SENTENCE = 2;
 
 export class ClassPanel {
   #prediction;
@@ -40,6 +42,12 @@ export class ClassPanel {
     if (prediction?.certainty === "unsure") $("certainty").textContent = `Not sure. ${prediction.certaintyReason}`;
   }
 
+  /** How many rows there are, whatever is explained. */
+  get #shown() {
+    const sentences = ["certainty", "nameless"].filter((id) => !$(id).hidden).length;
+    return SHOWN - ROWS_OF_A_SENTENCE * Math.min(sentences, 1);
+  }
+
   /** Marks the class that is explained. @param {import("gradcam-web").Explanation} explanation */
   explained({ targetClass }) {
     this.#target = targetClass;
@@ -47,9 +55,10 @@ export class ClassPanel {
   }
 
   #render() {
-    const rows = this.#prediction.top(SHOWN);
+    const rows = this.#prediction.top(this.#shown);
     if (this.#target !== undefined && !rows.some(({ index }) => index === this.#target)) {
-      rows.push(this.#prediction.top(Infinity).find(({ index }) => index === this.#target));
+      // In place of the last one, as there is room for so many.
+      rows[rows.length - 1] = this.#prediction.top(Infinity).find(({ index }) => index === this.#target);
     }
     this.#fill($("classes"), rows);
     this.#search();

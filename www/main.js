@@ -132,8 +132,11 @@ await new Promise((resolve) => setTimeout(resolve));
 const { change, sentence } = repaired(store.state);
 store.set(change);
 if (sentence) showNotice(sentence);
-// From here on a change is a choice, and what was said before it is read.
-store.watch(hideMessages);
+// From here on a change is a choice, and what was said before it is read; so is the invitation that lies over the first map.
+store.watch(() => {
+  hideMessages();
+  $("hero").hidden = true;
+});
 if (!picture.src) stage.open();
 document.documentElement.dataset.started = "";
 void networks.showKept();

@@ -1,6 +1,7 @@
 // Plain words about each method: what its heatmap shows, and when it misleads. Title, paper and summary come with the package.
 
 import { percent } from "./format.js";
+import { FIRST_FRAME } from "./gradcam-web/words.js";
 
 /**
  * `classless` methods know nothing of the class, those `against` show what speaks against it, and `unsigned` ones both.
@@ -159,7 +160,13 @@ const RULED_OUT = 0.01;
  * What the warm places of a heatmap are, or why there are none.
  * @param {import("gradcam-web").Explanation} explanation @param {import("gradcam-web").Prediction} prediction @param {string} colormap
  */
-export function noteOf(explanation, { model: { labels }, probabilities }, colormap) {
+export function noteOf(explanation, prediction, colormap) {
+  const sentence = sentenceOf(explanation, prediction, colormap);
+  const isTold = !prediction.image.isAnimated || sentence.endsWith(FIRST_FRAME);
+  return isTold ? sentence : `${sentence} ${FIRST_FRAME}`;
+}
+
+function sentenceOf(explanation, { model: { labels }, probabilities }, colormap) {
   const { method, targetClass, target, ratherThan, heatmap, note } = explanation;
   const { classless, against, unsigned } = wordsAbout(method);
   if (!heatmap.values.some((value) => value > 0)) return note;

@@ -44,6 +44,9 @@ export class Stage {
       this.open();
     });
     picture.addEventListener("progress", ({ detail }) => this.#progress(detail.totalProgress));
+    // The photo itself is there before the network has seen it.
+    const photo = picture.shadowRoot.querySelector("[part=image]");
+    photo.addEventListener("load", () => this.#shape(photo.naturalWidth, photo.naturalHeight));
     picture.addEventListener("load", ({ detail }) => this.#loaded(detail));
     picture.addEventListener("explain", ({ detail }) => this.#explained(detail));
     picture.addEventListener("error", ({ detail }) => this.#refused(detail));
@@ -71,10 +74,15 @@ export class Stage {
   open() {
     const { src, fileName } = this.#store.state;
     const shown = src ?? opening;
+    // Over a picture of one's own it would be in the way.
     $("hero").hidden = src !== undefined;
     if (!shown) return this.#state("empty");
     this.#state("busy");
     const sample = SAMPLES.find(({ file }) => String(shown).endsWith(`samples/${file}`));
+    // The style has that of the first.
+    $("stage").toggleAttribute("data-shapeless", this.#hasExplained || shown !== opening);
+    // Laid out without it, as a small file may be there before the next frame: then it would seem to have moved.
+    $("stage").getBoundingClientRect();
     this.#picture.alt = fileName ?? sample?.title ?? "";
     this.forget();
     showProgress(this.hasNetwork ? "Reading the photo" : "Getting the network ready", 0);
@@ -105,6 +113,11 @@ export class Stage {
     $("stage").scrollIntoView({ block: "nearest" });
   }
 
+  /** The map that is over the picture. @type {import("gradcam-web").MapOverImage | undefined} */
+  get shown() {
+    return this.#unit ?? this.#picture.explanation;
+  }
+
   /** A word for the file of what is shown. */
   get shownName() {
     if (!this.#unit) return undefined;
@@ -126,7 +139,7 @@ export class Stage {
   /** Without a heatmap there is nothing to save or to look at more closely. */
   #hideHeatmap() {
     for (const id of ["bench", "note", "hint", "warning", "showing", "cell"]) $(id).hidden = true;
-    $("save").disabled = true;
+    $("save").disabled = $("save-figure").disabled = true;
     $("under").inert = true;
   }
 
@@ -149,11 +162,16 @@ export class Stage {
     showProgress("Explaining", (total - CLASSIFIED) / (1 - CLASSIFIED), canStop);
   }
 
+  /** Gives the picture its place. A drawing may have no size of its own. */
+  #shape(width, height) {
+    if (width && height) $("stage").style.setProperty("--ratio", width / height);
+    $("stage").removeAttribute("data-shapeless");
+  }
+
   #loaded(prediction) {
     this.#state("busy");
     const { width, height } = prediction.image;
-    $("stage").style.setProperty("--ratio", width / height);
-    $("stage").classList.toggle("thin", width > 6 * height || height > 6 * width);
+    this.#shape(width, height);
     this.#panels.forEach((panel) => panel.show?.(prediction));
   }
 
@@ -162,7 +180,7 @@ export class Stage {
     hideProgress();
     this.#state("ready");
     for (const id of ["hint", "bench"]) $(id).hidden = false;
-    $("save").disabled = $("under").inert = false;
+    $("save").disabled = $("save-figure").disabled = $("under").inert = false;
     this.#lastWay = { method: explanation.method, smooth: this.#store.state.smooth };
     this.#hideUnit();
     this.#panels.forEach((panel) => panel.explained?.(explanation));

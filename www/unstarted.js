@@ -47,7 +47,8 @@
     // The page says itself what fails from here on.
     if (isStarted()) return;
     sentence.hidden = false;
-    document.getElementById("stage").hidden = true;
+    // What invites would do so in vain.
+    root.setAttribute("data-failed", "");
   }
   // Scripts that don't come, or that the browser can't read: such errors do not bubble.
   addEventListener(

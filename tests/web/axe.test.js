@@ -69,8 +69,43 @@ const STATES = {
       await page.waitFor(() => /Choose one/.test(document.querySelector("#compare-status").textContent));
     },
   ],
+  "what a word means": [
+    small,
+    async (page) => {
+      await click(page, "[popovertarget=term-method]");
+      await page.waitFor(() => document.querySelector("#term-method").matches(":popover-open"));
+    },
+  ],
+  "list of layers": [
+    { ...small, model: site.material("data/nameless.onnx") },
+    async (page) => {
+      await page.evaluate(() => {
+        document.querySelector("#more").open = document.querySelector("#layer-list").open = true;
+      });
+      await page.waitFor(() => document.querySelectorAll("#layer-results button").length > 20);
+      await page.evaluate(() => document.querySelectorAll("#layer-results button")[3].click());
+      await settled(page);
+    },
+  ],
+  "chooser of networks": [
+    small,
+    async (page) => {
+      await page.drop("main", "tests/data/nameless.onnx");
+      await page.waitFor(() => document.querySelector("#keep-model").checkVisibility());
+      await click(page, "#keep-model");
+      await page.waitFor(() => /Remove/.test(document.querySelector("#keep-model").textContent));
+      await page.evaluate(() => document.querySelector("#network").focus());
+      await settled(page);
+    },
+  ],
   "what is this": [small, (page) => click(page, "#what")],
-  embed: [small, (page) => click(page, "#embed")],
+  embed: [
+    small,
+    async (page) => {
+      await click(page, "#embed");
+      await page.waitFor(() => document.querySelector("#embed-preview grad-cam").explanation);
+    },
+  ],
 };
 
 for (const scheme of ["light", "dark"]) {

@@ -273,8 +273,19 @@ for (const [name, spoil] of Object.entries({
     await spoil(page.driver);
     await page.driver.goto(site.url);
     await page.waitFor(() => !document.querySelector("#unstarted").hidden);
+    assert.equal(await page.evaluate(() => document.querySelector("main").checkVisibility()), false);
   });
 }
+
+test("a page without JavaScript says so, and invites to nothing", async (t) => {
+  const blank = await browser.open(site.blank, t);
+  const context = await blank.driver.context().browser().newContext({ javaScriptEnabled: false });
+  t.after(() => context.close());
+  const page = await context.newPage();
+  await page.goto(site.url);
+  assert.equal(await page.locator("noscript p").isVisible(), true);
+  assert.equal(await page.locator("main").isVisible(), false);
+});
 
 test("what the colours mean is said for the colormap that is there", async (t) => {
   const page = await open(t, { src: photo, class: "0", colormap: "viridis" });

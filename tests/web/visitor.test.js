@@ -18,6 +18,9 @@ const photo = site.material("data/images/photo.jpg");
 const portrait = site.material("data/images/portrait.jpg");
 const open = (t, parameters = {}) => openPage(browser, site, t, { model: MODEL, backend: "cpu", ...parameters });
 const json = (name, content) => ({ name, bytes: Buffer.from(JSON.stringify(content)) });
+/** A picture of nothing: grey all over. */
+const NOTHING = `<svg xmlns="http://www.w3.org/2000/svg" width="480" height="320"><rect width="480" height="320" fill="#777"/></svg>`;
+const nothing = `data:image/svg+xml,${encodeURIComponent(NOTHING)}`;
 const labels = (page) => page.evaluate(() => document.querySelector("grad-cam").prediction?.model.labels);
 const errorOf = (page) =>
   page.waitFor(() => !document.querySelector("#error").hidden && document.querySelector("#error").textContent.trim());
@@ -47,11 +50,66 @@ test("the page opens on an explained sample, and nothing jumps", async (t) => {
   assert.match(found.known, /^This network knows (1,000|100) things/);
 });
 
-for (const [name, width, height] of [
+const SCREENS = [
   ["desktop", 1280, 800],
   ["tablet", 820, 1180],
   ["phone", 390, 844],
-]) {
+];
+
+/** What the page is opened on, or what is done with it then: parameters, and how one comes there. */
+const MOMENTS = {
+  "the first view": [{}, () => {}],
+  "a link with a picture": [{ src: `${site.url}samples/small/barn.jpg` }, () => {}],
+  "a link with an upright picture": [{ src: portrait }, () => {}],
+  "a link with a picture of nothing": [{ src: nothing }, () => {}],
+  "a link to a class far down": [{ src: `${site.url}samples/barn.jpg`, class: "goldfish" }, () => {}],
+  "a link to a picture that is none": [{ src: `${site.url}style.css` }, () => {}],
+  "a photo that is dropped": [{}, (page) => page.drop("main", "tests/data/images/portrait.jpg")],
+  "a picture of nothing that is dropped": [
+    {},
+    (page) => page.drop("main", { name: "nothing.svg", type: "image/svg+xml", bytes: Buffer.from(NOTHING) }),
+  ],
+  "a network that is dropped": [{}, (page) => page.drop("main", "tests/data/nameless.onnx")],
+  "a file that is none of these": [
+    {},
+    (page) => page.drop("main", { name: "notes.html", type: "text/html", bytes: Buffer.from("no picture") }),
+  ],
+};
+
+for (const [name, width, height] of SCREENS) {
+  test(`on a ${name} nothing jumps, whatever comes`, async (t) => {
+    for (const [moment, [parameters, come]] of Object.entries(MOMENTS)) {
+      const page = await browser.open(site.blank, t);
+      await page.driver.setViewportSize({ width, height });
+      await page.driver.addInitScript(() => {
+        globalThis.shifts = [];
+        new PerformanceObserver((list) => {
+          for (const { value, sources } of list.getEntries()) {
+            const moved = sources.map(({ node }) => node?.id || node?.className || node?.nodeName);
+            globalThis.shifts.push({ value, moved });
+          }
+        }).observe({ type: "layout-shift", buffered: true });
+        document.addEventListener("explain", () => (globalThis.count = (globalThis.count ?? 0) + 1), true);
+      });
+      await page.driver.goto(`${site.url}?${new URLSearchParams({ backend: "cpu", ...parameters })}`);
+      await settled(page);
+      await come(page);
+      await page.waitFor(
+        (isDropped) => (globalThis.count ?? 0) > (isDropped ? 1 : 0) || !document.querySelector("#error").hidden,
+        Object.keys(parameters).length === 0 && moment !== "the first view",
+      );
+      await settled(page);
+      // Small pictures and bars come to rest.
+      const shifts = await page.evaluate(
+        () => new Promise((resolve) => setTimeout(() => resolve(globalThis.shifts), 500)),
+      );
+      const sum = shifts.reduce((sum, { value }) => sum + value, 0);
+      t.diagnostic(`${moment}: ${sum.toFixed(4)}`);
+      assert.ok(sum <= 0.02, `${moment}: ${sum.toFixed(3)} shifted: ${JSON.stringify(shifts)}`);
+      await page.close();
+    }
+  });
+
   test(`on a ${name} the picture stays in sight of every control`, async (t) => {
     const page = await open(t, { src: photo });
     await page.driver.setViewportSize({ width, height });
@@ -438,6 +496,43 @@ test("photos that came together are a table to take along", async (t) => {
   // Each row opens its photo.
   await page.evaluate(() => document.querySelectorAll("#batch-rows button")[1].click());
   await page.waitFor(() => document.querySelector("grad-cam").alt === "portrait.jpg");
+});
+
+test("the invitation lies over the first map alone", async (t) => {
+  const page = await open(t);
+  await settled(page);
+  const invites = () => page.evaluate(() => document.querySelector("#hero").checkVisibility());
+  assert.equal(await invites(), true);
+  await page.drop("main", "tests/data/nameless.onnx");
+  await page.waitFor(() => document.querySelector("grad-cam").prediction?.model.name === "nameless.onnx");
+  await settled(page);
+  assert.equal(await invites(), false);
+});
+
+test("of a moving picture the first frame is shown, and said to be", async (t) => {
+  const page = await open(t, { src: site.material("data/images/animated.gif") });
+  await settled(page);
+  assert.match(
+    await page.evaluate(() => document.querySelector("#note").textContent),
+    /\. This is the first frame of an/,
+  );
+});
+
+test("what is saved says of what class it is, and with its legend is higher than the photo", async (t) => {
+  const page = await open(t, { src: photo, class: "0" });
+  await settled(page);
+  const saved = async (id) => {
+    const [download] = await Promise.all([
+      page.driver.waitForEvent("download"),
+      page.evaluate((id) => document.querySelector(id).click(), id),
+    ]);
+    // A PNG has its size in its first 24 bytes.
+    const bytes = await readFile(await download.path());
+    return { name: download.suggestedFilename(), width: bytes.readUInt32BE(16), height: bytes.readUInt32BE(20) };
+  };
+  const [plain, figure] = [await saved("#save"), await saved("#save-figure")];
+  assert.deepEqual([plain.name, figure.name], ["photo-grad-cam-bright.png", "photo-grad-cam-bright-figure.png"]);
+  assert.ok(figure.width === plain.width && figure.height > plain.height, JSON.stringify([plain, figure]));
 });
 
 test("an unsure network says so above its classes", async (t) => {
