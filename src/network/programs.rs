@@ -56,8 +56,9 @@ impl Network {
     fn programs(&self, layer: LayerId) -> Rc<Programs> {
         let mut cuts = self.cuts.borrow_mut();
         if let Some(at) = cuts.iter().position(|programs| programs.layer == layer) {
-            cuts[at..].rotate_left(1);
-            return cuts[cuts.len() - 1].clone();
+            let programs = cuts.remove(at);
+            cuts.push(programs.clone());
+            return programs;
         }
         let behind = self.plan.downstream_of(layer.0);
         let mut is_kept = vec![false; self.plan.values.len()];
