@@ -119,6 +119,28 @@ fn refused(model: &proto::Model, kind: ErrorKind, words: &[&str]) {
     }
 }
 
+/// Two rows of two channels each are no places of four: CAM once laid the one's weights over the other.
+#[test]
+fn a_reshape_between_pooling_and_the_linear_layer_is_no_head_of_cam() {
+    let mut model = classifier(vec![], vec![]);
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.truncate(2);
+    graph.node.extend([
+        node("GlobalAveragePool", &["r"], "g"),
+        node("Reshape", &["g", "rows"], "two"),
+        node("MatMul", &["two", "v"], "both"),
+        node("Reshape", &["both", "row"], "scores"),
+    ]);
+    graph.initializer.extend([ints("rows", &[1, 2, 2]), ints("row", &[1, 6]), floats("v", &[2, 3], vec![0.5; 6])]);
+    graph.output = vec![info("scores", &[1, 6])];
+    let network = onnx::load(&model.encode_to_vec(), &Default::default(), &Device::cpu()).unwrap();
+    let prediction = block_on(Prediction::new(Rc::new(network), &[0.5; 144])).unwrap();
+    let explain =
+        |method| block_on(prediction.explain(&ExplainOptions { method, ..Default::default() }, &|_| {}, &|| false));
+    assert_eq!(explain(Method::Cam).unwrap_err().kind(), ErrorKind::Unsupported);
+    explain(Method::GradCam).unwrap();
+}
+
 /// One node of an input and constants, by the graph's own inputs and result.
 #[track_caller]
 fn gives(node: proto::Node, constants: Vec<proto::Tensor>, input: (&[usize], &[f32]), expected: &[f32]) {
