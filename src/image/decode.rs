@@ -59,7 +59,8 @@ impl Image {
         let (width, height) = decoder.dimensions();
         check_size(&format!("this {name} image"), width, height)?;
         // Damaged EXIF data is no reason to refuse the picture.
-        let exif = decoder.exif_metadata().ok().flatten();
+        let has_exif = format != ImageFormat::WebP || headers::exif_ends(bytes);
+        let exif = has_exif.then(|| decoder.exif_metadata().ok().flatten()).flatten();
         let color = decoder.color_type();
         let mut samples = vec![0; decoder.total_bytes() as usize];
         decoder.read_image(&mut samples).map_err(damaged)?;
@@ -284,6 +285,19 @@ mod tests {
                 ),
             );
         }
+    }
+
+    #[test]
+    fn exif_data_that_are_longer_than_their_file_are_left_out() {
+        let whole = include_bytes!("../../tests/data/pictures/exif.webp");
+        assert!(headers::exif_ends(whole));
+        let turned = Image::decode(whole).unwrap();
+        let mut bytes = whole.to_vec();
+        let at = bytes.windows(4).position(|name| name == b"EXIF").unwrap() + 4;
+        bytes[at..at + 4].copy_from_slice(&3_385_393_178_u32.to_le_bytes());
+        assert!(!headers::exif_ends(&bytes));
+        let image = Image::decode(&bytes).unwrap();
+        assert_eq!((image.width(), image.height()), (turned.height(), turned.width()));
     }
 
     #[test]

@@ -95,6 +95,21 @@ pub(super) fn with_room(bytes: &[u8]) -> Option<Vec<u8>> {
     (room != screen).then(|| [&bytes[..6], &room[0].to_le_bytes(), &room[1].to_le_bytes(), &bytes[10..]].concat())
 }
 
+/// Whether a WebP file's EXIF data end in the file. Otherwise its decoder would ask for as much memory as their length says.
+pub(super) fn exif_ends(bytes: &[u8]) -> bool {
+    let mut at = 12usize;
+    while let Some(&[a, b, c, d, ref length @ ..]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some(end) = at.checked_add(8).and_then(|start| start.checked_add(length)) else { return false };
+        if [a, b, c, d] == *b"EXIF" && end > bytes.len() {
+            return false;
+        }
+        let Some(next) = end.checked_add(length % 2) else { return false };
+        at = next;
+    }
+    true
+}
+
 /// How EXIF data, from its TIFF header on, asks for the picture to be turned: a number of any integer type, and the first of
 /// several, as Pillow takes it.
 pub(super) fn orientation(exif: &[u8]) -> Option<Orientation> {
