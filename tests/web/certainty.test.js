@@ -98,19 +98,23 @@ test("of 25 everyday photos 18 have a right name among the first three", { skip:
   t.diagnostic(`${25 - wrong.length} of 25; not: ${said.join("; ")}`);
 });
 
+/** Pictures in which there is nothing that any network knows. */
+const OF_NOTHING = {
+  black: painted(() => 0),
+  white: painted(() => 255),
+  grey: painted(() => 127),
+  red: painted((x, y, channel) => (channel === 0 ? 255 : 0)),
+  blue: painted((x, y, channel) => [30, 60, 200][channel]),
+  "from black to white": painted((x) => (255 * x) / 95),
+  // As fine as the input of Everyday is, and by its scores a comic book and a spider web.
+  "coloured noise": painted((x, y, channel) => random(x, y, channel)),
+  "grey noise": painted((x, y) => random(x, y)),
+  "weak noise": painted((x, y, channel) => 100 + random(x, y, channel) / 5),
+  "large squares": painted((x, y, channel) => random(x >> 3, y >> 3, channel)),
+};
+
 test("pictures of nothing are unsure", { skip: noNetwork }, async (t) => {
-  const answers = await classify(t, {
-    black: painted(() => 0),
-    white: painted(() => 255),
-    grey: painted(() => 127),
-    red: painted((x, y, channel) => (channel === 0 ? 255 : 0)),
-    blue: painted((x, y, channel) => [30, 60, 200][channel]),
-    "from black to white": painted((x) => (255 * x) / 95),
-    "coloured noise": painted((x, y, channel) => random(x, y, channel)),
-    "grey noise": painted((x, y) => random(x, y)),
-    "weak noise": painted((x, y, channel) => 100 + random(x, y, channel) / 5),
-    "large squares": painted((x, y, channel) => random(x >> 3, y >> 3, channel)),
-  });
+  const answers = await classify(t, OF_NOTHING);
   for (const [name, { certainty, certaintyReason }] of Object.entries(answers)) {
     assert.equal(certainty, "unsure", `${name}: ${certaintyReason}`);
     assert.match(certaintyReason, /^(Nothing among the 1,000 things|This looks like noise)/);
@@ -126,23 +130,7 @@ test("at least 95 % of the samples are sure", { skip: noNetwork }, async (t) => 
 });
 
 test("Everyday is unsure of pictures of nothing, noise among them, and sure of the samples that are of its classes", async (t) => {
-  const nothing = await classify(
-    t,
-    {
-      black: painted(() => 0),
-      white: painted(() => 255),
-      grey: painted(() => 127),
-      red: painted((x, y, channel) => (channel === 0 ? 255 : 0)),
-      blue: painted((x, y, channel) => [30, 60, 200][channel]),
-      "from black to white": painted((x) => (255 * x) / 95),
-      // As fine as its input is, and by its scores a comic book and a spider web.
-      "coloured noise": painted((x, y, channel) => random(x, y, channel)),
-      "grey noise": painted((x, y) => random(x, y)),
-      "weak noise": painted((x, y, channel) => 100 + random(x, y, channel) / 5),
-      "large squares": painted((x, y, channel) => random(x >> 3, y >> 3, channel)),
-    },
-    "everyday",
-  );
+  const nothing = await classify(t, OF_NOTHING, "everyday");
   for (const [name, { certainty, certaintyReason }] of Object.entries(nothing)) {
     assert.equal(certainty, "unsure", `${name}: ${certaintyReason}`);
     assert.match(

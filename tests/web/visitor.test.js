@@ -25,14 +25,18 @@ const labels = (page) => page.evaluate(() => document.querySelector("grad-cam").
 const errorOf = (page) =>
   page.waitFor(() => !document.querySelector("#error").hidden && document.querySelector("#error").textContent.trim());
 
-test("the page opens on an explained sample, and nothing jumps", async (t) => {
-  const page = await browser.open(site.blank, t);
-  await page.driver.addInitScript(() => {
+/** Adds up by how much of the page things move, from its next document on: `shift`. */
+const addUpShifts = (page) =>
+  page.driver.addInitScript(() => {
     globalThis.shift = 0;
     new PerformanceObserver((list) => {
       for (const entry of list.getEntries()) globalThis.shift += entry.value;
     }).observe({ type: "layout-shift", buffered: true });
   });
+
+test("the page opens on an explained sample, and nothing jumps", async (t) => {
+  const page = await browser.open(site.blank, t);
+  await addUpShifts(page);
   await page.driver.goto(`${site.url}?backend=cpu`);
   const { error, classes, query } = await settled(page);
   assert.deepEqual([error, query], [undefined, "?backend=cpu"]);
@@ -337,12 +341,7 @@ test("an empty folder says that it is empty, and takes nothing away", async (t) 
 
 test("a network of three classes takes its place without a jump", async (t) => {
   const page = await browser.open(site.blank, t);
-  await page.driver.addInitScript(() => {
-    globalThis.shift = 0;
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) globalThis.shift += entry.value;
-    }).observe({ type: "layout-shift", buffered: true });
-  });
+  await addUpShifts(page);
   const parameters = { backend: "cpu", model: site.material("data/ultralytics.onnx"), src: photo };
   for (const [width, height] of [
     [1280, 800],
