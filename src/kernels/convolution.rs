@@ -1,5 +1,6 @@
 //! Convolutions as sums over contiguous stretches of the input, and linear layers as convolutions of one pixel.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::simd::F32x4;
@@ -12,6 +13,9 @@ const BLOCK: usize = 8;
 const TILE: usize = 4;
 /// Tiles a call of the innermost function: enough to make the call cheap, few enough for it to come often.
 const STRIP: usize = 16;
+/// Products that are added up one after the other, about: the sums of such chains are added then. One chain of all of a
+/// window's products, of which there may be thousands, rounds away several times as much.
+const CHAIN: usize = 256;
 /// Numbers of the input that stay in the second-level cache while all weights pass by.
 const RESIDENT: usize = 24 * 1024;
 
@@ -22,10 +26,12 @@ pub struct Convolution {
     /// Where the numbers lie that are added to those of a tile.
     addends: Option<Vec<[u32; TILE]>>,
     pixels: usize,
-    /// Where the stretches of a window begin.
-    segments: Vec<u32>,
-    /// Of a stretch.
+    /// What a window reads.
+    chains: Vec<Vec<Stretch>>,
+    /// Numbers of a window that lie one behind the other.
     length: usize,
+    /// Numbers that a window reads.
+    numbers: usize,
     groups: Vec<Group>,
     finish: Finish,
     pub(super) reach: usize,
@@ -102,13 +108,15 @@ impl Convolution {
         let addends = after.addend.map(|addend| tiles.map(|at| tile(at, &of(addend))).collect());
         let begin = places.iter().flat_map(|places| places.input).max().unwrap_or(0) as usize;
         let read = begin + segments.last().map_or(0, |&last| last as usize) + input.channels.max(length);
+        let numbers = segments.len() * length;
         let written = reach(&[output, after.addend.unwrap_or(output)]);
         Convolution {
             places,
             addends,
             pixels,
-            segments,
+            chains: chains(&segments, length),
             length,
+            numbers,
             groups,
             finish: after.finish,
             reach: read.max(written),
@@ -118,7 +126,7 @@ impl Convolution {
     pub fn run(&self, memory: &mut [f32]) {
         assert!(self.reach <= memory.len(), "the memory was made for this kernel");
         let memory = memory.as_mut_ptr();
-        let panel = BLOCK * (1 + self.segments.len() * self.length);
+        let panel = BLOCK * (1 + self.numbers);
         for group in &self.groups {
             let job = |block: usize, tiles: Range<usize>| Job {
                 // SAFETY: the first input channel lies within `reach`.
@@ -127,8 +135,7 @@ impl Convolution {
                 output: unsafe { memory.add(group.first[1] + block * BLOCK) },
                 places: &self.places[tiles.clone()],
                 addends: self.addends.as_ref().map(|addends| &addends[tiles]),
-                segments: &self.segments,
-                length: self.length,
+                chains: &self.chains,
                 panel: &group.panels[block * panel..][..panel],
                 affine: group.affine.get(2 * block * BLOCK..2 * (block + 1) * BLOCK),
                 half: group.outputs - block * BLOCK <= 4,
@@ -183,6 +190,35 @@ fn pack_lane(row: &[f32], order: &[Option<usize>], lane: &mut [f32]) {
     }
 }
 
+/// Numbers of a window that lie one behind the other: where the first of them is, from where the window begins, and how many.
+pub(super) struct Stretch {
+    from: u32,
+    length: u32,
+}
+
+/// What a window reads, segments of `length` numbers, as stretches in chains of about [`CHAIN`] numbers.
+pub(super) fn chains(segments: &[u32], length: usize) -> Vec<Vec<Stretch>> {
+    let count = (segments.len() * length).div_ceil(CHAIN);
+    let most = (segments.len() * length).div_ceil(count).next_multiple_of(4).min(length);
+    let mut chains = vec![Vec::new()];
+    let mut free = CHAIN + most / 2;
+    for &segment in segments {
+        for begin in (0..length).step_by(most) {
+            let length = most.min(length - begin);
+            if free < length {
+                chains.push(Vec::new());
+                free = CHAIN + most / 2;
+            }
+            free -= length;
+            chains
+                .last_mut()
+                .expect("there is a first one")
+                .push(Stretch { from: segment + begin as u32, length: length as u32 });
+        }
+    }
+    chains
+}
+
 /// The pixels of a tile: where their windows begin, and where their outputs go.
 pub(super) struct Places {
     pub input: [u32; TILE],
@@ -196,8 +232,7 @@ pub(super) struct Job<'a> {
     pub places: &'a [Places],
     /// Added to the results; positions from the same place as those of the outputs.
     pub addends: Option<&'a [[u32; TILE]]>,
-    pub segments: &'a [u32],
-    pub length: usize,
+    pub chains: &'a [Vec<Stretch>],
     pub panel: &'a [f32],
     /// Eight scales and eight shifts.
     pub affine: Option<&'a [f32]>,
@@ -216,60 +251,79 @@ pub(super) struct Job<'a> {
 /// What the places and addends point at must be memory: `segments` stretches of `length` numbers, at least one, at each
 /// input, eight numbers (four if `half`) at each output and addend. The panel has eight numbers for each of the stretches'
 /// numbers, and eight biases; `affine` has sixteen numbers.
-#[inline(never)]
 pub(super) unsafe fn tiles(job: &Job) {
-    let Job { input, output, .. } = *job;
-    let slope = F32x4::splat(job.finish.slope);
-    let high = F32x4::splat(job.finish.high);
-    for (tile, places) in job.places.iter().enumerate() {
+    let (last, before) = job.chains.split_last().expect("a window reads something");
+    let weights = job.panel[BLOCK..].as_ptr();
+    // SAFETY: as the caller promises.
+    unsafe {
+        if before.is_empty() {
+            return outputs(job, 0..job.places.len(), last, weights, None);
+        }
+        let mut sums = [const { MaybeUninit::<Sums>::uninit() }; STRIP];
+        for first in (0..job.places.len()).step_by(STRIP) {
+            let strip = first..(first + STRIP).min(job.places.len());
+            let mut weights = weights;
+            for (index, chain) in before.iter().enumerate() {
+                weights = add_chain(job, strip.clone(), chain, weights, index == 0, sums.as_mut_ptr().cast());
+            }
+            outputs(job, strip, last, weights, Some(sums.as_ptr().cast()));
+        }
+    }
+}
+
+/// Writes a chain's products, added up, to the sums of some tiles, or adds them to those; where the next chain's weights are.
+///
+/// # Safety
+/// As for [`tiles`]; there is a place for the sums of each tile.
+#[inline(never)]
+unsafe fn add_chain(
+    job: &Job,
+    strip: Range<usize>,
+    chain: &[Stretch],
+    weights: *const f32,
+    is_first: bool,
+    sums: *mut Sums,
+) -> *const f32 {
+    let mut next = weights;
+    for (place, tile) in strip.enumerate() {
         // SAFETY: as the caller promises.
         unsafe {
-            let from = |lane: usize| input.add(places.input[lane] as usize);
-            let (a0, a1, a2, a3) = (from(0), from(1), from(2), from(3));
-            let mut weights = job.panel.as_ptr();
-            let (bias0, bias1) = (F32x4::load(weights), F32x4::load(weights.add(4)));
-            weights = weights.add(BLOCK);
-            let (mut s00, mut s01) = (bias0, bias1);
-            let (mut s10, mut s11) = (bias0, bias1);
-            let (mut s20, mut s21) = (bias0, bias1);
-            let (mut s30, mut s31) = (bias0, bias1);
-            for &segment in job.segments {
-                let segment = segment as usize;
-                let (mut p0, mut p1) = (a0.add(segment), a1.add(segment));
-                let (mut p2, mut p3) = (a2.add(segment), a3.add(segment));
-                let mut left = job.length;
-                macro_rules! add_products_and_leave_after_the_last {
-                    ($place:literal) => {
-                        let w0 = F32x4::load(weights.add($place * BLOCK));
-                        let w1 = F32x4::load(weights.add($place * BLOCK + 4));
-                        let x = F32x4::splat_at(p0.add($place));
-                        s00 = s00.plus(x, w0);
-                        s01 = s01.plus(x, w1);
-                        let x = F32x4::splat_at(p1.add($place));
-                        s10 = s10.plus(x, w0);
-                        s11 = s11.plus(x, w1);
-                        let x = F32x4::splat_at(p2.add($place));
-                        s20 = s20.plus(x, w0);
-                        s21 = s21.plus(x, w1);
-                        let x = F32x4::splat_at(p3.add($place));
-                        s30 = s30.plus(x, w0);
-                        s31 = s31.plus(x, w1);
-                        if left == $place + 1 {
-                            break;
-                        }
-                    };
-                }
-                loop {
-                    add_products_and_leave_after_the_last!(0);
-                    add_products_and_leave_after_the_last!(1);
-                    add_products_and_leave_after_the_last!(2);
-                    add_products_and_leave_after_the_last!(3);
-                    left -= 4;
-                    (p0, p1, p2, p3) = (p0.add(4), p1.add(4), p2.add(4), p3.add(4));
-                    weights = weights.add(4 * BLOCK);
-                }
-                weights = weights.add(left * BLOCK);
+            let (found, after) = products(job, tile, chain, weights, [F32x4::splat(0.); 2]);
+            next = after;
+            let sums = sums.add(place);
+            *sums = if is_first { found } else { plus(found, &*sums) };
+        }
+    }
+    next
+}
+
+/// Of each pixel of a tile two vectors for eight outputs.
+type Sums = [F32x4; 2 * TILE];
+
+#[inline(always)]
+fn plus([s00, s01, s10, s11, s20, s21, s30, s31]: Sums, other: &Sums) -> Sums {
+    let [o00, o01, o10, o11, o20, o21, o30, o31] = *other;
+    [s00 + o00, s01 + o01, s10 + o10, s11 + o11, s20 + o20, s21 + o21, s30 + o30, s31 + o31]
+}
+
+/// The outputs of some tiles, from the last chain and the sums of those before.
+///
+/// # Safety
+/// As for [`tiles`]; the sums of each tile are there.
+#[inline(never)]
+unsafe fn outputs(job: &Job, strip: Range<usize>, chain: &[Stretch], weights: *const f32, before: Option<*const Sums>) {
+    let slope = F32x4::splat(job.finish.slope);
+    let high = F32x4::splat(job.finish.high);
+    let first = strip.start;
+    for tile in strip {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let bias = [F32x4::load(job.panel.as_ptr()), F32x4::load(job.panel.as_ptr().add(4))];
+            let (mut sums, _) = products(job, tile, chain, weights, bias);
+            if let Some(before) = before {
+                sums = plus(sums, &*before.add(tile - first));
             }
+            let [mut s00, mut s01, mut s10, mut s11, mut s20, mut s21, mut s30, mut s31] = sums;
             if let Some(affine) = job.affine {
                 let (scale0, scale1) = (F32x4::load(affine.as_ptr()), F32x4::load(affine.as_ptr().add(4)));
                 let (shift0, shift1) = (F32x4::load(affine.as_ptr().add(8)), F32x4::load(affine.as_ptr().add(12)));
@@ -280,7 +334,7 @@ pub(super) unsafe fn tiles(job: &Job) {
             }
             if let Some(addends) = job.addends {
                 let places = addends.get_unchecked(tile);
-                let from = |lane: usize| output.cast_const().add(places[lane] as usize);
+                let from = |lane: usize| job.output.cast_const().add(places[lane] as usize);
                 let (from0, from1, from2, from3) = (from(0), from(1), from(2), from(3));
                 s00 = s00 + F32x4::load(from0);
                 s10 = s10 + F32x4::load(from1);
@@ -294,7 +348,8 @@ pub(super) unsafe fn tiles(job: &Job) {
                 }
             }
             let finish = |sum: F32x4| (sum * slope).max(sum).min(high);
-            let to = |lane: usize| output.add(places.output[lane] as usize);
+            let places = job.places.get_unchecked(tile);
+            let to = |lane: usize| job.output.add(places.output[lane] as usize);
             let (to0, to1, to2, to3) = (to(0), to(1), to(2), to(3));
             finish(s00).store(to0);
             finish(s10).store(to1);
@@ -310,6 +365,69 @@ pub(super) unsafe fn tiles(job: &Job) {
     }
 }
 
+/// The sums of a tile's products with a chain's weights from a start on, and where the next chain's weights are.
+///
+/// # Safety
+/// As for [`tiles`].
+#[inline(always)]
+unsafe fn products(
+    job: &Job,
+    tile: usize,
+    chain: &[Stretch],
+    mut weights: *const f32,
+    start: [F32x4; 2],
+) -> (Sums, *const f32) {
+    let [start0, start1] = start;
+    let (mut s00, mut s01) = (start0, start1);
+    let (mut s10, mut s11) = (start0, start1);
+    let (mut s20, mut s21) = (start0, start1);
+    let (mut s30, mut s31) = (start0, start1);
+    // SAFETY: as the caller promises.
+    unsafe {
+        let places = job.places.get_unchecked(tile);
+        let from = |lane: usize| job.input.add(places.input[lane] as usize);
+        let (a0, a1, a2, a3) = (from(0), from(1), from(2), from(3));
+        for stretch in chain {
+            let from = stretch.from as usize;
+            let (mut p0, mut p1) = (a0.add(from), a1.add(from));
+            let (mut p2, mut p3) = (a2.add(from), a3.add(from));
+            let mut left = stretch.length as usize;
+            macro_rules! add_products_and_leave_after_the_last {
+                ($place:literal) => {
+                    let w0 = F32x4::load(weights.add($place * BLOCK));
+                    let w1 = F32x4::load(weights.add($place * BLOCK + 4));
+                    let x = F32x4::splat_at(p0.add($place));
+                    s00 = s00.plus(x, w0);
+                    s01 = s01.plus(x, w1);
+                    let x = F32x4::splat_at(p1.add($place));
+                    s10 = s10.plus(x, w0);
+                    s11 = s11.plus(x, w1);
+                    let x = F32x4::splat_at(p2.add($place));
+                    s20 = s20.plus(x, w0);
+                    s21 = s21.plus(x, w1);
+                    let x = F32x4::splat_at(p3.add($place));
+                    s30 = s30.plus(x, w0);
+                    s31 = s31.plus(x, w1);
+                    if left == $place + 1 {
+                        break;
+                    }
+                };
+            }
+            loop {
+                add_products_and_leave_after_the_last!(0);
+                add_products_and_leave_after_the_last!(1);
+                add_products_and_leave_after_the_last!(2);
+                add_products_and_leave_after_the_last!(3);
+                left -= 4;
+                (p0, p1, p2, p3) = (p0.add(4), p1.add(4), p2.add(4), p3.add(4));
+                weights = weights.add(4 * BLOCK);
+            }
+            weights = weights.add(left * BLOCK);
+        }
+    }
+    ([s00, s01, s10, s11, s20, s21, s30, s31], weights)
+}
+
 /// One pixel by four times eight outputs: what is read are mostly weights, which come sooner from four places at a time.
 ///
 /// # Safety
@@ -318,29 +436,35 @@ pub(super) unsafe fn tiles(job: &Job) {
 unsafe fn single(jobs: &[Job; 4], lane: usize) {
     // SAFETY: as the caller promises.
     unsafe {
-        let Job { input, places, segments, length, .. } = jobs[0];
+        let Job { input, places, chains, .. } = jobs[0];
         let start = input.add(places[0].input[lane] as usize);
         let [mut a, mut b, mut c, mut d] = jobs.each_ref().map(|job| job.panel.as_ptr());
         let load = |from: *const f32| (F32x4::load(from), F32x4::load(from.add(4)));
-        let ((mut a0, mut a1), (mut b0, mut b1)) = (load(a), load(b));
-        let ((mut c0, mut c1), (mut d0, mut d1)) = (load(c), load(d));
-        for &segment in segments {
-            let mut from = start.add(segment as usize);
-            for _ in 0..length {
-                (a, b, c, d) = (a.add(BLOCK), b.add(BLOCK), c.add(BLOCK), d.add(BLOCK));
-                let x = F32x4::splat_at(from);
-                a0 = a0.plus(x, F32x4::load(a));
-                a1 = a1.plus(x, F32x4::load(a.add(4)));
-                b0 = b0.plus(x, F32x4::load(b));
-                b1 = b1.plus(x, F32x4::load(b.add(4)));
-                c0 = c0.plus(x, F32x4::load(c));
-                c1 = c1.plus(x, F32x4::load(c.add(4)));
-                d0 = d0.plus(x, F32x4::load(d));
-                d1 = d1.plus(x, F32x4::load(d.add(4)));
-                from = from.add(1);
+        let mut sums = [a, b, c, d].map(load);
+        for chain in chains {
+            let zero = F32x4::splat(0.);
+            let [mut a0, mut a1, mut b0, mut b1, mut c0, mut c1, mut d0, mut d1] = [zero; 8];
+            for stretch in chain {
+                let mut from = start.add(stretch.from as usize);
+                for _ in 0..stretch.length {
+                    (a, b, c, d) = (a.add(BLOCK), b.add(BLOCK), c.add(BLOCK), d.add(BLOCK));
+                    let x = F32x4::splat_at(from);
+                    a0 = a0.plus(x, F32x4::load(a));
+                    a1 = a1.plus(x, F32x4::load(a.add(4)));
+                    b0 = b0.plus(x, F32x4::load(b));
+                    b1 = b1.plus(x, F32x4::load(b.add(4)));
+                    c0 = c0.plus(x, F32x4::load(c));
+                    c1 = c1.plus(x, F32x4::load(c.add(4)));
+                    d0 = d0.plus(x, F32x4::load(d));
+                    d1 = d1.plus(x, F32x4::load(d.add(4)));
+                    from = from.add(1);
+                }
+            }
+            for (sum, next) in sums.iter_mut().zip([(a0, a1), (b0, b1), (c0, c1), (d0, d1)]) {
+                *sum = (sum.0 + next.0, sum.1 + next.1);
             }
         }
-        for (job, (s0, s1)) in jobs.iter().zip([(a0, a1), (b0, b1), (c0, c1), (d0, d1)]) {
+        for (job, (s0, s1)) in jobs.iter().zip(sums) {
             finish(job, lane, s0, s1);
         }
     }

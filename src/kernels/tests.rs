@@ -198,6 +198,40 @@ fn convolutions_of_longer_stretches_than_the_cache_holds() {
     check_convolution(By::Direct, [5, 1, 805], 4, wide, 1, Finish::PLAIN);
 }
 
+/// Windows of several chains of products, of one stretch and of many, of whole ones and not.
+#[test]
+fn convolutions_of_thousands_of_products() {
+    check_convolution(By::Direct, [1001, 3, 5], 12, Window::PIXEL, 1, RELU6);
+    check_convolution(By::Direct, [1001, 1, 1], 12, Window::PIXEL, 1, RELU6);
+    check_convolution(By::Direct, [101, 5, 6], 5, window(3, 1, 1, 1), 1, Finish::PLAIN);
+    check_convolution(By::Direct, [6, 24, 25], 8, window(23, 1, 0, 1), 1, Finish::PLAIN);
+    check_convolution(By::Winograd(Tiling::SMALL), [515, 6, 5], 8, window(3, 1, 1, 1), 1, RELU6);
+    check_convolution(By::Winograd(Tiling::LARGE), [515, 9, 14], 8, window(3, 1, 1, 1), 1, RELU6);
+}
+
+/// Sums of 4608 products, as ResNets' last layers have them, of activations after ReLU: in one chain they are off by more.
+#[test]
+fn long_sums_are_as_exact_as_short_ones() {
+    let inputs = 4608;
+    for shape in [[1, 1], [3, 4]] {
+        let pixels = shape[0] * shape[1];
+        let x: Vec<f32> = numbers(inputs * pixels, 1).into_iter().map(|x| x.max(0.)).collect();
+        let weights: Vec<f32> = numbers(inputs * 8, 2).into_iter().map(|w| w + 0.5).collect();
+        let mut memory = Memory::new();
+        let input = memory.filled([inputs, shape[0], shape[1]], 0, 0, &x);
+        let output = memory.planes([8, shape[0], shape[1]], 0, 0);
+        let after = After { bias: vec![0.; 8], affine: None, addend: None, finish: Finish::PLAIN };
+        let kernel = Convolution::new([input, output], Window::PIXEL, 1, &weights, &after);
+        run_within(&mut memory.numbers, kernel.reach, |memory| kernel.run(memory));
+        let sum = |output: usize, pixel: usize| -> f64 {
+            (0..inputs).map(|i| f64::from(x[i * pixels + pixel]) * f64::from(weights[output * inputs + i])).sum()
+        };
+        let expected: Vec<f64> =
+            (0..8).flat_map(|output| (0..pixels).map(move |pixel| (output, pixel))).map(|(o, p)| sum(o, p)).collect();
+        assert_close(&to_planes(&memory.numbers, output), &expected, 5e-7);
+    }
+}
+
 #[test]
 fn depthwise_convolutions() {
     for channels in [8, 6] {

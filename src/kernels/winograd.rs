@@ -4,7 +4,7 @@
 //! take 144 otherwise, with other points than theirs. On small maps F(2×2, 3×3),
 //! section 4.1, takes hardly longer: 16 products for 4 outputs, fewer of them beyond the edges, and not half as many weights.
 
-use super::convolution::{Job, Places, tiles};
+use super::convolution::{Job, Places, Stretch, chains, tiles};
 use super::simd::F32x4;
 use super::{After, Finish, Planes, Window, assert_covering};
 
@@ -98,6 +98,8 @@ pub struct Winograd {
     chunk: usize,
     /// Where the transformed inputs and outputs lie.
     scratch: usize,
+    /// The channels, which a product reads.
+    chains: Vec<Vec<Stretch>>,
     /// The tiles of a chunk in the transformed inputs and outputs.
     places: Vec<Places>,
     pub(super) reach: usize,
@@ -140,6 +142,7 @@ impl Winograd {
             grid,
             chunk,
             scratch,
+            chains: chains(&[0], input.channels),
             places: (0..chunk)
                 .step_by(4)
                 .map(|first| {
@@ -192,8 +195,7 @@ impl Winograd {
                         places: &self.places[..count.div_ceil(4)],
                         addends: None,
                         affine: None,
-                        segments: &[0],
-                        length: self.input.channels,
+                        chains: &self.chains,
                         panel: panels.next().expect("there are as many panels as products and blocks"),
                         half: false,
                         finish: Finish::PLAIN,
