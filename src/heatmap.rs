@@ -4,6 +4,7 @@
 //!
 //! **Invariants.** A [`Heatmap`] holds numbers in 0..=1 and nothing else, whatever the map was.
 
+use crate::numbers::within;
 use std::ops::Range;
 
 /// Keeps a map of zeros from being divided by zero: the number that pytorch-grad-cam adds to the maximum.
@@ -201,7 +202,7 @@ impl Normalise {
     }
 
     pub(crate) fn apply(self, value: f32) -> f32 {
-        ((value - self.min) / self.range).clamp(0., 1.)
+        within((value - self.min) / self.range, 0., 1.)
     }
 }
 
@@ -243,7 +244,7 @@ impl Axis {
         let mut axis =
             Axis { runs: Vec::new(), weights: Vec::with_capacity((pixels.end - pixels.start).max(0) as usize) };
         for pixel in pixels {
-            let position = position(pixel).clamp(0., last);
+            let position = within(position(pixel), 0., last);
             let first = position as usize;
             let cells = (first, (first + 1).min(last as usize));
             let at = axis.weights.len();

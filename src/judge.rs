@@ -10,6 +10,7 @@ use crate::cam::{ExplainOptions, Prediction};
 use crate::heatmap::{Grid, Heatmap};
 use crate::network::Network;
 use crate::network::runs::Watch;
+use crate::numbers::{decimal, within};
 use crate::order::ordered;
 use crate::random::Random;
 use crate::tensor::numbers;
@@ -120,7 +121,7 @@ impl Measures {
     /// The harmonic mean of coherency, 1 - complexity and twice ROAD of 20, 40, 60 and 80 %, in 0..=1; more is better. `ARCC`
     /// of pytorch-grad-cam, after Poppi et al. 2021, <https://arxiv.org/abs/2104.10252>.
     pub fn arcc(&self) -> f32 {
-        let faithful = (2. * self.road.mean_difference(|index| index % 2 == 1)).clamp(0., 1.);
+        let faithful = within(2. * self.road.mean_difference(|index| index % 2 == 1), 0., 1.);
         let inverse = |share: f32| 1. / (share + 1e-8);
         3. / (inverse(self.coherency) + inverse(1. - self.complexity) + inverse(faithful))
     }
@@ -167,7 +168,7 @@ impl<'a> Judge<'a> {
             return refuse("0 steps make no curve; whole numbers above 0 are accepted".into());
         }
         if !(options.noise >= 0. && options.noise.is_finite()) {
-            return refuse(format!("noise of {}; 0 or a positive number is accepted", options.noise));
+            return refuse(format!("noise of {}; 0 or a positive number is accepted", decimal(options.noise)));
         }
         let size = prediction.network().input();
         let original =

@@ -18,6 +18,7 @@ pub mod image;
 pub mod judge;
 #[cfg(feature = "cpu")]
 pub mod network;
+mod numbers;
 #[cfg(feature = "cpu")]
 pub mod onnx;
 #[cfg(feature = "cpu")]

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::heatmap::{Axis, Grid, Heatmap, Normalise, resampled_extremes};
 use crate::image::{Image, MAX_SIDE};
+use crate::numbers::{decimal, within};
 use crate::preprocess::Placement;
 use crate::{Error, ErrorKind, Result};
 
@@ -105,7 +106,7 @@ impl Style {
         if !(0. ..=1.).contains(&opacity) {
             return Err(Error::new(
                 ErrorKind::Target,
-                format!("the opacity is {opacity}; a number from 0 to 1 is accepted"),
+                format!("the opacity is {}; a number from 0 to 1 is accepted", decimal(opacity)),
             ));
         }
         Ok(Style { colormap, opacity, ..Style::default() })
@@ -119,7 +120,7 @@ impl Style {
         if !(0. ..=1.).contains(&threshold) {
             return Err(Error::new(
                 ErrorKind::Target,
-                format!("the threshold is {threshold}; a number from 0 to 1 is accepted"),
+                format!("the threshold is {}; a number from 0 to 1 is accepted", decimal(threshold)),
             ));
         }
         Ok(Style { threshold, ..self })
@@ -288,7 +289,7 @@ pub fn blend(image: &Image, heatmap: &Heatmap, placement: &Placement, style: &St
 pub fn concept_colors(count: usize) -> Vec<[u8; 3]> {
     let level = |hue: f32, shift: f32| {
         let k = (hue * 6. + shift) % 6.;
-        (255. * (1. - k.min(4. - k).clamp(0., 1.))).round() as u8
+        (255. * (1. - within(k.min(4. - k), 0., 1.))).round() as u8
     };
     (0..count).map(|i| i as f32 / count as f32).map(|hue| [5., 3., 1.].map(|shift| level(hue, shift))).collect()
 }

@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 
+use crate::numbers::decimal;
 use crate::{Error, ErrorKind, Result};
 
 /// The longest side of a network's input, in pixels.
@@ -77,11 +78,11 @@ impl Preprocess {
                 ));
             }
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return refuse(format!("preprocess: `{name}` has {value}, which is not a finite number"));
+                return refuse(format!("preprocess: `{name}` has {}, which is not a finite number", decimal(*value)));
             }
         }
         if let Some(value) = self.std.iter().find(|&&value| value <= 0.) {
-            return refuse(format!("preprocess: `std` has {value}, but must be positive"));
+            return refuse(format!("preprocess: `std` has {}, but must be positive", decimal(*value)));
         }
         Ok(())
     }

@@ -96,16 +96,19 @@ fn largest(graph: &Graph, name: &str) -> Option<f32> {
     literal.floats().into_iter().map(f32::abs).reduce(f32::max)
 }
 
+/// 1 / 255, with the digits of double precision.
+const A_255TH: &str = "0.00392156862745098";
+
 impl FirstUse {
     /// How pictures are prepared, as the file's metadata would say it.
     pub fn preprocess(&self, is_integer: bool, channels: usize) -> Option<String> {
         let std = match self.scaled {
-            _ if is_integer => 1. / 255.,
-            Some(Scale::Bytes) => 1. / 255.,
-            Some(Scale::Unit) => 1.,
+            _ if is_integer => A_255TH,
+            Some(Scale::Bytes) => A_255TH,
+            Some(Scale::Unit) => "1",
             None => return None,
         };
-        let each = |number: f64| vec![number.to_string(); channels.min(3)].join(",");
-        Some(format!("{{\"mean\":[{}],\"std\":[{}]}}", each(0.), each(std)))
+        let each = |number| vec![number; channels.min(3)].join(",");
+        Some(format!("{{\"mean\":[{}],\"std\":[{}]}}", each("0"), each(std)))
     }
 }

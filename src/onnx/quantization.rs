@@ -1,5 +1,6 @@
 //! Quantised numbers, computed with as floats: parameters are dequantised while loading.
 
+use crate::numbers::within;
 use std::rc::Rc;
 
 use super::chain::{Chain, Part};
@@ -90,7 +91,7 @@ fn quantize(node: &Node) -> Result<Lowered> {
     };
     if let Some(literal) = node.constant(0) {
         let levels = literal.floats().into_iter().zip(quantised.each(literal.len()));
-        let levels = levels.map(|(v, (s, z))| ((v / s).round_ties_even() + z).clamp(low, high) as i64).collect();
+        let levels = levels.map(|(v, (s, z))| within((v / s).round_ties_even() + z, low, high) as i64).collect();
         return Ok(Lowered::Constants(vec![Literal { element, ..Literal::ints(shape, levels) }]));
     }
     let x = node.value(0)?;

@@ -4,6 +4,7 @@ use super::chain::{Chain, Part};
 use super::literal::{Literal, grown};
 use super::node::{Lowered, Node, Table};
 use crate::Result;
+use crate::numbers::{decimal, within};
 use crate::plan::{Binary, Op, Unary};
 
 pub(super) const TABLE: Table =
@@ -95,7 +96,7 @@ impl Way {
         let size = grown(&sides, 0).ok_or_else(|| node.refuse(format!("a side of {from} to {to}")))?;
         let mut matrix = vec![0.0; size];
         let inside = |place: f64| (0.0..from as f64).contains(&place);
-        let clamp = |v: f64| v.clamp(0.0, (from - 1) as f64) as usize;
+        let clamp = |v: f64| within(v, 0.0, (from - 1) as f64) as usize;
         for (o, row) in matrix.chunks_exact_mut(from).enumerate() {
             let at = self.place(node, o, sides, factor, region)?;
             if self.coordinates == "tf_crop_and_resize" && !(0.0..=(from - 1) as f64).contains(&at) {
@@ -176,7 +177,7 @@ fn resize(node: &Node) -> Result<Lowered> {
         _ if scales.len() == axes.len() => {
             for (&axis, &scale) in axes.iter().zip(&scales) {
                 if !(scale > 0.0 && scale < 1024.0) {
-                    return Err(node.refuse(format!("a scale of {scale}")));
+                    return Err(node.refuse(format!("a scale of {}", decimal(scale))));
                 }
                 factors[axis] = f64::from(scale);
                 // In single precision, as onnxruntime: 1.3 of 10 is 13.

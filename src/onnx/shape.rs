@@ -5,6 +5,7 @@ use super::literal::{Data, Literal, MAX_AXES, broadcast_shape, count, element, g
 use super::node::{Input, Lowered, NewStep, Node, Operand, Resolved, Table, device_axis, step};
 use super::view;
 use crate::Result;
+use crate::numbers::decimal;
 use crate::plan::{Binary, Op, Unary, rank4};
 
 pub(super) const TABLE: Table = &[
@@ -103,7 +104,12 @@ fn range(node: &Node) -> Result<Lowered> {
         let (start, limit, delta) = (number(0)?, number(1)?, number(2)?);
         let length = ((limit - start) / delta).ceil();
         if !length.is_finite() || length > f64::from(1 << 24) {
-            return Err(node.refuse(format!("a range from {start} to {limit} by {delta}")));
+            return Err(node.refuse(format!(
+                "a range from {} to {} by {}",
+                decimal(start),
+                decimal(limit),
+                decimal(delta)
+            )));
         }
         let values: Vec<f32> = (0..length.max(0.0) as usize).map(|i| (start + i as f64 * delta) as f32).collect();
         return Ok(Lowered::Constants(vec![Literal::float(vec![values.len()], values)]));

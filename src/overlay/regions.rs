@@ -1,6 +1,7 @@
 //! Where a heatmap is hot: boxes around its parts, and the lines around them.
 
 use crate::heatmap::Grid;
+use crate::numbers::within;
 
 /// A rectangle of whole pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,14 +94,14 @@ pub fn contours(values: &Grid, threshold: f32) -> Vec<Vec<[f32; 2]>> {
         let (x, y) = (side / 2 % across, side / 2 / across);
         let to = if side.is_multiple_of(2) { (x + 1, y) } else { (x, y + 1) };
         let share = match (at(x, y), at(to.0, to.1)) {
-            (Some(from), Some(to)) => ((threshold - from) / (to - from)).clamp(0., 1.),
+            (Some(from), Some(to)) => within((threshold - from) / (to - from), 0., 1.),
             // The border lies half a pixel from the centres.
             _ => 0.5,
         };
         // Centres of pixels lie at halves, and the ring has moved them by one.
         let (x, y) = (x as f32 - 0.5, y as f32 - 0.5);
         let [x, y] = if side.is_multiple_of(2) { [x + share, y] } else { [x, y + share] };
-        [x.clamp(0., width as f32), y.clamp(0., height as f32)]
+        [within(x, 0., width as f32), within(y, 0., height as f32)]
     };
     let mut lines = Vec::new();
     for start in 0..next.len() {

@@ -1,5 +1,6 @@
 //! What a network gives out: which value an explanation is of, and what kind of numbers it holds.
 
+use crate::numbers::within;
 use std::cell::Cell;
 use std::collections::HashSet;
 
@@ -38,9 +39,9 @@ impl Activation {
         let is_share = |score: &f32| (-1e-6..=1. + 1e-6).contains(score);
         let sums_to_one = || (scores.iter().map(|&score| f64::from(score)).sum::<f64>() - 1.).abs() < 1e-3;
         match self {
-            Activation::Probability => scores.iter().map(|score| score.clamp(0., 1.)).collect(),
+            Activation::Probability => scores.iter().map(|score| within(*score, 0., 1.)).collect(),
             Activation::Undecided if scores.len() > 1 && scores.iter().all(is_share) && sums_to_one() => {
-                scores.iter().map(|score| score.clamp(0., 1.)).collect()
+                scores.iter().map(|score| within(*score, 0., 1.)).collect()
             }
             Activation::Softmax | Activation::Undecided if scores.len() > 1 => {
                 let scores: Vec<f64> = scores.iter().map(|&score| score.into()).collect();
