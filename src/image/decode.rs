@@ -46,7 +46,7 @@ impl Image {
         };
 
         let mended = match format {
-            ImageFormat::Png => headers::with_end(bytes),
+            ImageFormat::Png => Some(headers::plain_png(bytes)),
             ImageFormat::Gif => headers::with_room(bytes),
             _ => None,
         };
@@ -285,6 +285,16 @@ mod tests {
                 ),
             );
         }
+    }
+
+    #[test]
+    fn colour_profiles_are_not_unpacked() {
+        // Two of them, of no compression that exists: a decoder that looked at them would say so.
+        let png = include_bytes!("../../tests/data/pictures/exif.png");
+        let profile = b"\0\0\0\x04iCCPx\0\xff\xff\0\0\0\0";
+        let with_profiles = [&png[..33], profile, profile, &png[33..]].concat();
+        assert_eq!(headers::plain_png(&with_profiles), png);
+        assert_eq!(Image::decode(&with_profiles).unwrap(), Image::decode(png).unwrap());
     }
 
     #[test]

@@ -69,20 +69,28 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk> {
     })
 }
 
-/// A PNG file whose end chunk is missing, with one. Files whose pixels end too early stay as they are.
-pub(super) fn with_end(bytes: &[u8]) -> Option<Vec<u8>> {
+/// A PNG file with its end, which may be missing, and without its colour profile, which nobody reads here: its decoder would make up
+/// to a gigabyte of a megabyte. Files whose pixels end too early stay so.
+pub(super) fn plain_png(bytes: &[u8]) -> Vec<u8> {
     const END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
-    let mut end = None;
+    let mut plain = bytes[..8].to_vec();
+    let mut end = &[][..];
     for chunk in chunks(bytes) {
-        let is_whole = chunk.next <= bytes.len();
-        match (&chunk.kind, is_whole) {
-            (b"IEND", true) | (b"IDAT", false) => return None,
-            (b"IDAT", true) => end = Some(chunk.next),
-            (_, true) => end = end.map(|_| chunk.next),
-            (_, false) => {}
+        match (&chunk.kind, bytes.get(chunk.at..chunk.next)) {
+            (b"iCCP", _) => {}
+            (b"IEND", Some(_)) => break,
+            (b"IDAT", None) => return [&plain, &bytes[chunk.at..]].concat(),
+            (kind, Some(whole)) => {
+                plain.extend(whole);
+                if kind == b"IDAT" {
+                    end = END;
+                }
+            }
+            (_, None) => {}
         }
     }
-    Some([bytes.get(..end?)?, END].concat())
+    plain.extend(end);
+    plain
 }
 
 /// A GIF file whose first frame is larger than its screen, with a screen that holds it, as Pillow and browsers show it.
