@@ -49,6 +49,10 @@ const USUAL_TABLES: &[u8] = b"\
 /// Usual files have 1 to 12.
 const MAX_SCANS: usize = 500;
 
+/// Units that all scans may go through. A progressive file may say of a million blocks in a hundred bytes that nothing changes,
+/// again and again; the largest picture may have 67 scans of whole planes.
+const MAX_UNITS: usize = 1 << 26;
+
 fn damaged(reason: &str) -> Error {
     refuse(format!("this JPEG image is damaged: {reason}"))
 }
@@ -93,6 +97,8 @@ struct Decoder<'a> {
     ac: [Option<Huffman>; 4],
     restart_interval: usize,
     scans: usize,
+    /// What the scans so far went through.
+    units: usize,
     jfif: bool,
     /// The colour transform that an Adobe marker names.
     adobe: Option<u8>,
@@ -276,7 +282,6 @@ impl<'a> Decoder<'a> {
         if self.scans == 0 {
             self.complete_tables()?;
         }
-        // A progressive file may say of a million blocks in a hundred bytes that nothing changes, again and again.
         self.scans += 1;
         if self.scans > MAX_SCANS {
             return Err(damaged(&format!("it has more than {MAX_SCANS} scans")));
@@ -327,8 +332,13 @@ impl<'a> Decoder<'a> {
             members.push(Member { index, dc: dc.unwrap_or_default(), ac: ac.unwrap_or_default(), last_dc: 0 });
         }
         let scan = Scan { first, last, high, low, progressive: frame.progressive };
+        let units = frame.units(&members);
+        self.units += units[0] * units[1];
+        if self.units > MAX_UNITS {
+            return Err(damaged(&format!("its {} scans go through more than {MAX_UNITS} units", self.scans)));
+        }
         let mut bits = Bits { bytes: self.bytes, at: self.at, buffer: 0, count: 0 };
-        scan.read(frame, &mut members, &mut bits, self.restart_interval)?;
+        scan.read(frame, units, &mut members, &mut bits, self.restart_interval)?;
         self.at = bits.at;
         Ok(())
     }
@@ -352,15 +362,15 @@ struct Scan {
 }
 
 impl Scan {
-    fn read(&self, frame: &mut Frame, members: &mut [Member], bits: &mut Bits, restart: usize) -> Result<()> {
+    fn read(
+        &self,
+        frame: &mut Frame,
+        units: [usize; 2],
+        members: &mut [Member],
+        bits: &mut Bits,
+        restart: usize,
+    ) -> Result<()> {
         let interleaved = members.len() > 1;
-        let units = match members {
-            [member] => {
-                let component = &frame.components[member.index];
-                [component.width.div_ceil(8), component.height.div_ceil(8)]
-            }
-            _ => [frame.width.div_ceil(8 * frame.finest[0]), frame.height.div_ceil(8 * frame.finest[1])],
-        };
         if interleaved {
             let blocks: usize =
                 members.iter().map(|m| frame.components[m.index].sampling.iter().product::<usize>()).sum();
@@ -473,7 +483,8 @@ impl Scan {
             }
         }
         if *ends > 0 {
-            if self.high > 0 {
+            // Most blocks have nothing to be refined.
+            if self.high > 0 && block[1..].iter().any(|&number| number != 0) {
                 for k in k..=self.last {
                     let number = &mut block[usize::from(ZIGZAG[k])];
                     if *number != 0 {
@@ -743,6 +754,17 @@ fn cosine_sums(v: [i32; 8]) -> [i32; 8] {
 impl Frame {
     fn is_complete(&self) -> bool {
         self.components.iter().all(|component| component.missing == [0; 64])
+    }
+
+    /// How many units a scan of these components has, across and down.
+    fn units(&self, members: &[Member]) -> [usize; 2] {
+        match members {
+            [member] => {
+                let component = &self.components[member.index];
+                [component.width.div_ceil(8), component.height.div_ceil(8)]
+            }
+            _ => [self.width.div_ceil(8 * self.finest[0]), self.height.div_ceil(8 * self.finest[1])],
+        }
     }
 
     /// Samples from a progressive file's coefficients.

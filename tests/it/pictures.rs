@@ -81,6 +81,27 @@ fn jpeg_files_whose_pixels_end_too_early_are_refused_whatever_their_scans() {
 }
 
 #[test]
+fn a_progressive_file_that_refines_nothing_without_end_is_refused() {
+    let segment = |marker: u8, data: &[u8]| [&[0xff, marker, 0, data.len() as u8 + 2], data].concat();
+    // Grey, 8000 × 8000 pixels, all 0: a million blocks, told in 61 groups of 16,384 blocks without news.
+    let table = |kind: u8, symbol: u8| [[kind, 1].as_slice(), &[0; 15], &[symbol]].concat();
+    let scan = |first: u8, last: u8, bits: u8| segment(0xda, &[1, 1, 0, first, last, bits]);
+    let mut jpeg = vec![0xff, 0xd8];
+    jpeg.extend(segment(0xdb, &[[0].as_slice(), &[1; 64]].concat()));
+    jpeg.extend(segment(0xc2, &[8, 0x1f, 0x40, 0x1f, 0x40, 1, 1, 0x11, 0]));
+    jpeg.extend([segment(0xc4, &table(0, 0)), segment(0xc4, &table(0x10, 0xe0)), scan(0, 0, 0)].concat());
+    jpeg.extend([0; 125_000]);
+    let groups = [0; (62_usize * 15).div_ceil(8)];
+    jpeg.extend([scan(1, 63, 13).as_slice(), &groups].concat());
+    let scans = (0..100)
+        .map(|turn| 12 - turn % 13)
+        .map(|bit: u8| [scan(1, 63, (bit + 1) << 4 | bit).as_slice(), &groups].concat());
+    jpeg.extend(scans.flatten());
+    let error = Image::decode(&jpeg).unwrap_err();
+    assert_eq!(error.message(), "this JPEG image is damaged: its 68 scans go through more than 67108864 units");
+}
+
+#[test]
 fn the_bright_corner_stays_in_its_corner_whatever_the_orientation() {
     let fixture = Fixture::read("preprocess.safetensors");
     for (file, at) in fixture.fact("hot_corner").as_object().unwrap() {
