@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import test, { after } from "node:test";
 import { TOOLS, project } from "./packed.js";
@@ -44,6 +45,14 @@ test("every name in exports leads to a file, and every module's neighbours are t
       const path = new URL(module ?? address, `file:///${file}`).pathname.slice(1);
       assert.ok(files.includes(path), `${file} names ${path}`);
     }
+  }
+});
+
+test("no file names a folder of the machine that built it", () => {
+  for (const file of files) {
+    const bytes = readFileSync(join(folder, "package", file));
+    for (const path of [homedir(), process.env.CARGO_HOME, ROOT])
+      assert.ok(!path || !bytes.includes(join(path, "/")), `${file} names ${path}`);
   }
 });
 

@@ -60,6 +60,15 @@ pub fn build_one(name: &str) -> Result<PathBuf> {
     Ok(staged(name, Mode::Release))
 }
 
+/// Where cargo has the sources of dependencies, a folder for each registry. There are some: this program was built of them.
+fn registry_sources() -> Vec<PathBuf> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let folders = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok()).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = folders.map(|folder| folder.path()).collect();
+    folders.sort();
+    folders
+}
+
 /// One wasm build with its glue, ready to be copied into the package.
 fn wasm(name: &str, mode: Mode) -> Result<()> {
     let profile = match mode {
@@ -70,6 +79,11 @@ fn wasm(name: &str, mode: Mode) -> Result<()> {
     let features = if mode == Mode::Dev && name == RELAXED { "cpu" } else { name };
     let mut cargo = shell::cargo(&["build", "--profile", &profile]);
     cargo.args(cargo_arguments(features));
+    for sources in registry_sources() {
+        // Panics name their source: without the folders of this machine, whose names would be part of what is published.
+        let flag = format!("target.wasm32-unknown-unknown.rustflags=['--remap-path-prefix={}=']", sources.display());
+        cargo.args(["--config", &flag]);
+    }
     if mode == Mode::Dev {
         // Gives each set of features a file of its own: otherwise one build would undo the other in the shared folder.
         cargo.env("__CARGO_DEFAULT_LIB_METADATA", "dev");
