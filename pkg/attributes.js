@@ -4,6 +4,7 @@
 
 import { COLORMAPS, METHODS, DEFAULT_STYLE, TARGETS } from "./catalog.js";
 import { BACKENDS } from "./backend.js";
+import { OPACITIES } from "./view.js";
 
 /**
  * @typedef {object} Attribute
@@ -107,7 +108,7 @@ export const ATTRIBUTES = Object.freeze([
   {
     name: "opacity-by",
     default: "uniform",
-    values: ["uniform", "value"],
+    values: OPACITIES,
     type: '"uniform" | "value"',
     description: "`value`: the opacity grows with the heatmap, from 0 to `opacity`.",
   },

@@ -10,6 +10,7 @@ import { DEFAULT_MODEL, addressOfModel } from "./manifest.js";
 import { explain } from "./model.js";
 import { drawForScreen } from "./results.js";
 import { borrowModel } from "./shared-models.js";
+import { OPACITIES } from "./view.js";
 import { FIRST_FRAME, languageOf, percent, say } from "./words.js";
 
 /** What is done one after the other. A change repeats its own stage and those that follow. */
@@ -415,7 +416,7 @@ export class GradCamElement extends ElementWithProperties {
     return {
       colormap: this.#oneOf("colormap", this.colormap, COLORMAPS),
       opacity: this.#original ? 0 : this.opacity,
-      opacityBy: this.#oneOf("opacity-by", this.opacityBy, ["uniform", "value"]),
+      opacityBy: this.#oneOf("opacity-by", this.opacityBy, OPACITIES),
       threshold: this.threshold,
       contours: this.contours && !this.#original,
       boxes: this.boxes && !this.#original,

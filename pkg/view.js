@@ -130,7 +130,8 @@ function overlayOf({ picture, rect, map }) {
 /** Where lines are drawn and boxes end if nobody says: a fifth of the maximum, as Zhou et al. 2016 take. */
 const USUAL_THRESHOLD = 0.2;
 
-const OPACITIES = ["uniform", "value"];
+/** How opacity and heatmap belong together; the first is the default. */
+export const OPACITIES = ["uniform", "value"];
 
 /** Draws the heatmap over its picture, at the picture's size. @param {import("./index.js").Style} style */
 export function draw(explained, canvas, style = {}) {

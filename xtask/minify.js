@@ -9,9 +9,11 @@ import { transformSync } from "esbuild";
 /** In characters. */
 const SHORT = 4000;
 
-/** Without what codegen alone reads of the attributes, which is half of that module. @param {string} source */
+/** Without what codegen alone reads of the attributes, which is most of that module: texts, and lists of other modules. @param {string} source */
 const withoutDescriptions = (source) =>
-  source.replace(/\b(?:description|fallback|type|accepts):\s*"(?:[^"\\]|\\.)*",?/g, "");
+  source
+    .replace(/\b(?:description|fallback|type|accepts):\s*("|')(?:(?!\1)[^\\]|\\.)*\1,?/g, "")
+    .replace(/\bvalues: [A-Z].*,/g, "");
 
 /** With the style sheet in it made small, too. @param {string} source */
 const withSmallStyle = (source) =>
@@ -27,6 +29,8 @@ for (const script of process.argv.slice(2)) {
   const source = readFileSync(script, "utf8");
   const { code, map } = transformSync(BEFORE[name]?.(source) ?? source, {
     format: "esm",
+    // Which leaves imports out that are of no use any more.
+    loader: name === "attributes.js" ? "ts" : "js",
     minify: true,
     sourcefile: name,
     sourcemap: "external",
