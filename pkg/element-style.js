@@ -16,9 +16,12 @@ export const STYLE = `
 * { box-sizing: border-box; }
 [hidden] { display: none !important; }
 
-[part~="figure"] { margin: 0; display: grid; grid-template-columns: minmax(0, 1fr); gap: var(--_gap); }
+/* Margins of slotted content are the element's own, as if it were not there. */
+[part~="figure"] { margin: 0; }
+[part~="stage"] ~ * { margin-block: var(--_gap) 0; }
 [part~="stage"] { position: relative; width: fit-content; max-width: 100%; border-radius: var(--_radius); overflow: clip; }
-[part~="canvas"], [part~="image"], ::slotted(img) { display: block; max-width: 100%; height: auto; }
+[part~="canvas"], [part~="image"], ::slotted(img) { max-width: 100%; height: auto; border-radius: inherit; }
+[part~="canvas"], [part~="image"] { display: block; }
 [part~="stage"][data-slotted] { width: auto; }
 [part~="stage"][data-sized] ::slotted(img) { width: 100%; }
 [part~="canvas"] { touch-action: pan-x pan-y pinch-zoom; user-select: none; -webkit-user-select: none; -webkit-touch-callout: none; }
@@ -28,14 +31,14 @@ export const STYLE = `
   opacity: 0; transition: opacity 0.15s 0.2s;
 }
 [part~="progress"][data-busy] { opacity: 1; }
-[part~="progress-bar"] { height: 100%; width: 100%; background: var(--_accent); transform-origin: 0 50%; transform: scaleX(var(--_progress, 0)); }
+[part~="progress-bar"] { height: 100%; background: var(--_accent); width: calc(100% * var(--_progress, 0)); }
 
 [part~="value"] {
   position: absolute; left: 0; top: 0; pointer-events: none; padding: 0.1em 0.45em; border-radius: 0.35em;
   font: 600 0.75rem/1.4 system-ui, sans-serif; font-variant-numeric: tabular-nums; color: #fff; background: rgb(0 0 0 / 72%);
 }
 [part~="message"] {
-  margin: 0; padding: 0.6em 0.8em; border-radius: 0.4em; overflow-wrap: anywhere;
+  padding: 0.6em 0.8em; border-radius: 0.4em; overflow-wrap: anywhere;
   color: var(--grad-cam-error-text, #7a1212); background: var(--grad-cam-error-surface, #fdeaea);
   border-inline-start: 4px solid var(--grad-cam-error, #c62828);
 }
@@ -56,8 +59,7 @@ export const STYLE = `
 [part~="class-probability"] { direction: ltr; unicode-bidi: isolate; font-variant-numeric: tabular-nums; color: var(--_muted); }
 [part~="class-bar"] { grid-column: 1 / -1; height: 4px; border-radius: 2px; background: var(--_line); overflow: hidden; }
 [part~="class-bar"]::before {
-  content: ""; display: block; height: 100%; background: var(--_accent);
-  transform-origin: 0 50%; transform: scaleX(var(--_probability, 0)); transition: transform 0.2s;
+  content: ""; display: block; height: 100%; background: var(--_accent); width: calc(100% * var(--_probability, 0)); transition: width 0.2s;
 }
 [part~="settings"] { display: flex; flex-wrap: wrap; gap: var(--_gap) 1.25em; align-items: center; }
 label { display: inline-flex; flex-wrap: wrap; align-items: center; gap: 0.5em; min-width: 0; max-width: 100%; }
@@ -67,6 +69,10 @@ select, [part~="peek"] {
 }
 select { min-width: 0; max-width: 100%; }
 option { color: CanvasText; background: Canvas; }
+@media (forced-colors: active) {
+  [part~="progress-bar"], [part~="class-bar"]::before { background: Highlight; forced-color-adjust: none; }
+  [aria-pressed="true"] { outline: 1px solid; }
+}
 input[type="range"] { accent-color: var(--_accent); width: 8rem; min-width: 0; max-width: 100%; }
 :focus-visible { outline: 2px solid var(--_accent); outline-offset: 2px; }
 
@@ -77,5 +83,5 @@ input[type="range"] { accent-color: var(--_accent); width: 8rem; min-width: 0; m
   [part~="caption"][data-print] { display: block; }
   [part~="canvas"] { print-color-adjust: exact; -webkit-print-color-adjust: exact; break-inside: avoid; }
 }
-@media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
+@media (prefers-reduced-motion: reduce) { *, ::before { transition: none !important; } }
 `;

@@ -211,7 +211,7 @@ export class GradCamElement extends ElementWithProperties {
 
   /** What is explained: what `src` says, else the slotted picture. */
   #source() {
-    return this.src ?? this.#slottedSrc;
+    return this.src || this.#slottedSrc;
   }
 
   #picture() {
@@ -240,7 +240,7 @@ export class GradCamElement extends ElementWithProperties {
     const address = this.#slottedAddress();
     if (address === this.#slottedSrc) return this.#show();
     this.#slottedSrc = address;
-    if (this.src === null) {
+    if (!this.src) {
       this.#forgetImage();
       this.#schedule(STAGE.image);
     } else this.#show();
@@ -291,7 +291,11 @@ export class GradCamElement extends ElementWithProperties {
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
-      if (this.isConnected && this.#wanted && this.#source() !== null && this.#dirty < STAGE.done) void this.#work();
+      if (!this.isConnected || !this.#wanted || this.#dirty === STAGE.done) return;
+      if (this.#source() !== null) return void this.#work();
+      // Which of several files it is becomes known once the browser fetches it.
+      const picture = this.#picture();
+      if (picture) picture.loading = "eager";
     });
   }
 
@@ -336,9 +340,9 @@ export class GradCamElement extends ElementWithProperties {
     let model = typeof this.model === "string" ? undefined : await this.model;
     if (!model) {
       const base = this.ownerDocument.baseURI;
-      const labels = this.labels === null ? undefined : new URL(this.labels, base).href;
+      const labels = this.labels ? new URL(this.labels, base).href : undefined;
       this.#borrowed = borrowModel(
-        addressOfModel(this.model ?? DEFAULT_MODEL, base),
+        addressOfModel(this.model || DEFAULT_MODEL, base),
         { backend: this.backend, labels },
         onProgress,
       );
@@ -354,7 +358,8 @@ export class GradCamElement extends ElementWithProperties {
       const onProgress = (fraction) => asked.onProgress?.(fraction);
       const urgency = () => this.#urgency();
       const options = { ...this.#question(), signal, onProgress, urgency, onPrediction: resolve };
-      asked.explanation = this.#model[explain](this.#source(), options);
+      // Of the slotted picture the pixels are there, too, should its address be of no use.
+      asked.explanation = this.#model[explain](this.src || this.#picture(), options);
       asked.explanation.catch(reject);
     });
     if (signal.aborted) return undefined;
@@ -388,7 +393,7 @@ export class GradCamElement extends ElementWithProperties {
     const { method, target, augSmooth, eigenSmooth } = this;
     const given = {
       targetClass: asClass(this.targetClass),
-      targetLayer: this.targetLayer ?? undefined,
+      targetLayer: this.targetLayer || undefined,
       ratherThan: asClass(this.ratherThan),
     };
     return { method, target, augSmooth, eigenSmooth, ...given };
@@ -492,7 +497,8 @@ export class GradCamElement extends ElementWithProperties {
     const failed = !message.hidden;
     const drawn = Boolean(this.#shown) && !failed;
     const hasFallback = (slot.assignedElements?.() ?? []).length > 0;
-    if (drawn && canvas.hidden) this.#takeSize();
+    if (drawn && canvas.hidden) this.#takePlace();
+    if (!drawn) stage.style.padding = stage.style.marginBlock = "";
     canvas.hidden = !drawn;
     slot.hidden = drawn || (!failed && !hasFallback);
     stage.toggleAttribute("data-slotted", !slot.hidden);
@@ -553,21 +559,27 @@ export class GradCamElement extends ElementWithProperties {
   /** The width that styles of the page gave the slotted picture, in CSS pixels, if it is not the picture's own or all there is. */
   #taken;
 
-  /** Before the heatmap takes the place of the slotted picture: it is to be as wide. */
-  #takeSize() {
+  /** Before the heatmap takes the place of the slotted picture: it is to be as wide, where that was, and as far from the rest. */
+  #takePlace() {
     const picture = this.#picture();
-    const { canvas, stage, figure } = this.#parts;
+    const { canvas, slot, stage } = this.#parts;
     this.#taken = undefined;
-    canvas.style.removeProperty("width");
-    stage.style.removeProperty("width");
-    if (!picture || this.#parts.slot.hidden || !picture.complete || !picture.naturalWidth) return;
-    const { width } = picture.getBoundingClientRect();
-    const room = figure.getBoundingClientRect().width;
-    const own = Math.min(canvas.width, room);
-    if (!(width > 0) || Math.abs(width - own) < 1.5) return;
+    canvas.style.width = canvas.style.margin = stage.style.width = "";
+    if (!picture?.naturalWidth || slot.hidden) return;
+    const place = picture.getBoundingClientRect();
+    const around = stage.getBoundingClientRect();
+    const { width } = place;
+    const left = place.left - around.left;
+    const right = around.right - place.right;
+    canvas.style.margin = isNear(left, right) ? "auto" : isNear(right, 0) ? "0 0 0 auto" : `0 0 0 ${left}px`;
+    // What else the content says below it goes with it.
+    const below = this.textContent.trim() ? 0 : around.bottom - place.bottom;
+    stage.style.padding = `${place.top - around.top}px 0 ${below}px`;
+    stage.style.marginBlock = `${marginOf(picture, this, "Top")} ${marginOf(picture, this, "Bottom")}`;
+    if (!(width > 0) || (isNear(left, 0) && isNear(width, Math.min(canvas.width, around.width)))) return;
     this.#taken = width;
-    canvas.style.width = Math.abs(width - room) < 1.5 ? "100%" : `${width}px`;
-    if (canvas.style.width === "100%") stage.style.width = "100%";
+    canvas.style.width = isNear(right + left, 0) ? "100%" : `${width}px`;
+    stage.style.width = "100%";
   }
 
   #showCaption(drawn) {
@@ -700,9 +712,24 @@ export class GradCamElement extends ElementWithProperties {
   }
 }
 
+/** Whether two lengths are the same on a screen. */
+function isNear(a, b) {
+  return Math.abs(a - b) < 1.5;
+}
+
+/** The margin that what a picture is in leaves on one side of it, such as a paragraph of Markdown. Lines have theirs within. */
+function marginOf(picture, element, side) {
+  let most = 0;
+  for (let node = picture; node !== element; node = node.parentElement) {
+    const style = getComputedStyle(node);
+    if (!style.display.startsWith("inline")) most = Math.max(most, parseFloat(style[`margin${side}`]));
+  }
+  return `${most}px`;
+}
+
 /** An attribute's class: digits are an index, whatever the labels say. */
 function asClass(text) {
-  if (text === null) return undefined;
+  if (!text) return undefined;
   return /^\s*\d+\s*$/.test(text) ? Number(text) : text;
 }
 

@@ -56,6 +56,14 @@ function forget(image, bytes) {
   if (expected.get(image)?.bytes === bytes) expected.delete(image);
 }
 
+/** What `expectImage` began to fetch, else fetched now. @param {string | URL} address @param {AbortSignal} [signal] */
+function fetched(address, signal) {
+  throwIfAborted(signal);
+  const early = want(address, signal);
+  expected.delete(address);
+  return early ?? fetchImage(address, signal);
+}
+
 function fetchImage(address, signal) {
   return download(address, { kind: "ImageError", what: "the image", signal });
 }
@@ -71,10 +79,7 @@ const FRAME_BYTES = 4 * 1920 * 1080;
  */
 export async function readSource(image, signal) {
   if (typeof image === "string" || image instanceof URL) {
-    throwIfAborted(signal);
-    const early = want(image, signal);
-    expected.delete(image);
-    return fromFile(await (early ?? fetchImage(image, signal)));
+    return fromFile(await fetched(image, signal));
   }
   if (image instanceof Blob) return fromFile(new Bytes(image));
   if (isTensor(image)) return { tensor: copyOf(image.tensor), shape: Array.from(image.shape) };
@@ -113,14 +118,14 @@ function describe(value) {
 /** How far into a file to look for what it is: drawings may begin with a long comment. */
 const HEAD_BYTES = 1 << 16;
 
-/** @param {Bytes} bytes @returns {Promise<Source>} */
-async function fromFile(bytes) {
+/** @param {Bytes} bytes @param {HTMLImageElement} [shown] the same as a page shows it @returns {Promise<Source>} */
+async function fromFile(bytes, shown) {
   const head = await bytes.head(HEAD_BYTES).catch((cause) => {
     throw new GradCamError("ImageError", "The image file can't be read.", { cause });
   });
   const kind = kindOf(head);
   if (kind) return { bytes, isRare: kind.isRare };
-  const decoded = await decodeInBrowser(bytes.blob, head);
+  const decoded = (await decodeInBrowser(bytes.blob, head)) ?? (shown?.naturalWidth && (await fromShown(shown)));
   // What the browser can't read either, the engine refuses with its reason.
   return decoded ?? { bytes };
 }
@@ -169,15 +174,21 @@ async function fromImageElement(image, signal) {
   const address = image.currentSrc || image.src;
   if (!address) throw new GradCamError("ImageError", "The img element has no src.");
   try {
-    return await fromFile(await fetchImage(address, signal));
+    return await fromFile(await fetched(address, signal), image);
   } catch (error) {
     throwIfAborted(signal);
-    // Its file can't be read again (a revoked blob: address, a server that forbids it); its pixels perhaps can.
+    // Its file can't be read again (a revoked blob: address, a policy or server that forbids it); its pixels perhaps can.
+    image.loading = "eager";
     await image.decode().catch(() => {
       throw error;
     });
-    return fromDrawable(image, image.naturalWidth, image.naturalHeight);
+    return fromShown(image);
   }
+}
+
+/** @param {HTMLImageElement} image */
+function fromShown(image) {
+  return fromDrawable(image, image.naturalWidth, image.naturalHeight);
 }
 
 /** @returns {Promise<Source>} */
