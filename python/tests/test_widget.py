@@ -44,6 +44,13 @@ def test_wrong_input_is_refused_by_a_sentence():
         GradCam(b"x", methd="cam")
     with pytest.raises(FileNotFoundError):
         GradCam("nothing.jpg")
+    with pytest.raises(FileNotFoundError):
+        GradCam(b"x", model="nothing.onnx")
+
+
+def test_pictures_of_any_kind_become_png():
+    for mode in ("1", "L", "P", "RGBA", "CMYK", "YCbCr", "LAB", "F", "I"):
+        assert Image.open(io.BytesIO(GradCam(Image.new(mode, (3, 2))).image_bytes)).size == (3, 2)
 
 
 def test_results_are_arrays():

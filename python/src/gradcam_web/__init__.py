@@ -35,6 +35,9 @@ def _image(image: Any) -> tuple[str, bytes]:
                 f"The image is a {type(image).__name__}; a path, an address, bytes, a PIL picture or an array "
                 "[height, width], [height, width, 3] or [height, width, 4] is accepted."
             ) from error
+    # PNG has no CMYK, Lab or floats.
+    if image.mode not in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"):
+        image = image.convert("RGB")
     file = io.BytesIO()
     image.save(file, format="PNG")
     return "", file.getvalue()
@@ -68,9 +71,9 @@ def _model(model: Any, input_size: tuple[int, int]) -> tuple[str, bytes]:
     if isinstance(model, pathlib.PurePath):
         return "", pathlib.Path(model).read_bytes()
     if isinstance(model, str):
-        path = pathlib.Path(model)
-        is_file = "://" not in model and path.suffix == ".onnx" and path.is_file()
-        return ("", path.read_bytes()) if is_file else (model, b"")
+        # A manifest is an address, as its page sees it: it names further files.
+        is_path = "://" not in model and model.lower().endswith(".onnx")
+        return ("", pathlib.Path(model).read_bytes()) if is_path else (model, b"")
     return "", _export(model, input_size)
 
 
@@ -87,13 +90,15 @@ def _export(module: Any, input_size: tuple[int, int]) -> bytes:
     width, height = input_size
     first = next(module.parameters(), None)
     channels = first.shape[1] if first is not None and first.ndim == 4 else 3
+    # Where the module is, which stays there.
+    place = {} if first is None else {"device": first.device, "dtype": first.dtype}
     was_training = module.training
     file = io.BytesIO()
     try:
         # The exporter by tracing writes one file and needs no package but onnx.
         torch.onnx.export(
-            module.eval().cpu(),
-            (torch.zeros(1, channels, height, width),),
+            module.eval(),
+            (torch.zeros(1, channels, height, width, **place),),
             file,
             input_names=["input"],
             output_names=["scores"],
