@@ -52,7 +52,7 @@ test("no file names a folder of the machine that built it", () => {
   for (const file of files) {
     const bytes = readFileSync(join(folder, "package", file));
     for (const path of [homedir(), process.env.CARGO_HOME, ROOT])
-      assert.ok(!path || !bytes.includes(join(path, "/")), `${file} names ${path}`);
+      assert.ok(!path || path === "/" || !bytes.includes(join(path, "/")), `${file} names ${path}`);
   }
 });
 
