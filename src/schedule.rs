@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use crate::formula::{Combine, Finish, Function, PoolKind, Window};
+use crate::formula::{Combine, Function, PoolKind, Rectifier, Window};
 use crate::order::arranged;
 #[cfg(feature = "gpu")]
 use crate::plan::rank4;
@@ -44,7 +44,7 @@ pub(crate) enum Kind {
     },
     Combine {
         combine: Combine,
-        finish: Finish,
+        rectifier: Rectifier,
     },
     Concat,
     /// A part of the channels or another name for the same numbers.
@@ -95,7 +95,7 @@ pub(crate) enum Back {
     /// The same number, times a factor, for each place of a channel.
     Spread { factor: f32 },
     /// The slope of a function, times the gradient by its result; the first operand is the argument of the function, or of
-    /// [`Function::Finish`] and [`Function::Clip`] the result.
+    /// [`Function::Rectifier`] and [`Function::Clip`] the result.
     Slope(Function),
     /// To rows and columns by start and step; zero between them.
     Place { start: [usize; 2], step: [usize; 2] },
@@ -211,11 +211,11 @@ fn affine(plan: &Plan, step: usize, value: ValueId) -> Option<(Vec<f32>, Vec<f32
 
 /// The kernels' function for burn's, where there is one.
 fn function(unary: Unary) -> Option<Function> {
-    let finish = |slope, high| Some(Function::Finish(Finish { slope, high }));
+    let rectifier = |slope, high| Some(Function::Rectifier(Rectifier { slope, high }));
     match unary {
-        Unary::Relu => finish(0., f32::INFINITY),
-        Unary::LeakyRelu(slope) if (0. ..=1.).contains(&slope) => finish(slope, f32::INFINITY),
-        Unary::Clip(0., high) => finish(0., high),
+        Unary::Relu => rectifier(0., f32::INFINITY),
+        Unary::LeakyRelu(slope) if (0. ..=1.).contains(&slope) => rectifier(slope, f32::INFINITY),
+        Unary::Clip(0., high) => rectifier(0., high),
         Unary::Clip(low, high) => Some(Function::Clip(low, high)),
         Unary::HardSigmoid(alpha, beta) => Some(Function::HardSigmoid(alpha, beta)),
         Unary::HardSwish => Some(Function::HardSwish),
@@ -396,7 +396,7 @@ fn recognise(plan: &Plan, index: usize) -> Option<(Kind, Vec<ValueId>)> {
             let spreads = |form: Form| {
                 form.single() && form.channels == out.channels && form.channels_first == out.channels_first
             };
-            let kind = Kind::Combine { combine, finish: Finish::PLAIN };
+            let kind = Kind::Combine { combine, rectifier: Rectifier::PLAIN };
             return match combine {
                 _ if x == out && (y == out || spreads(y)) => Some((kind, values)),
                 Combine::Add | Combine::Mul if y == out && spreads(x) => Some((kind, vec![values[1], values[0]])),
@@ -547,7 +547,7 @@ fn product(plan: &Plan, step: &Step) -> Option<(Kind, Vec<ValueId>)> {
 }
 
 /// The sum as it is.
-const PLAIN: Function = Function::Finish(Finish::PLAIN);
+const PLAIN: Function = Function::Rectifier(Rectifier::PLAIN);
 
 /// Takes the next step into a group, if its kernel can do that in passing.
 fn absorb(plan: &Plan, group: &mut Group, next: usize) -> bool {
@@ -595,9 +595,9 @@ fn absorb(plan: &Plan, group: &mut Group, next: usize) -> bool {
             compose(scale, shift, &by, &plus);
             true
         }
-        Kind::Combine { finish, .. } if *finish == Finish::PLAIN => match unary {
-            Some(Function::Finish(unary)) => {
-                *finish = unary;
+        Kind::Combine { rectifier, .. } if *rectifier == Rectifier::PLAIN => match unary {
+            Some(Function::Rectifier(unary)) => {
+                *rectifier = unary;
                 true
             }
             _ => false,

@@ -7,7 +7,7 @@
 //! **Invariants.** A text declares a binding for each buffer and uses it. Threads beyond the edge of the output write nothing;
 //! every number of a vector is written, also where its channel does not exist.
 
-use crate::formula::{Combine, Finish, Function};
+use crate::formula::{Combine, Function, Rectifier};
 
 /// How many threads work together.
 const THREADS: u32 = 64;
@@ -112,7 +112,7 @@ pub(crate) struct Shared {
 pub(crate) enum Epilogue {
     Plain,
     Relu,
-    Finish,
+    Rectifier,
     Clip,
     HardSigmoid,
     HardSwish,
@@ -127,9 +127,9 @@ impl Epilogue {
     /// A function and its parameters.
     pub(crate) fn of(function: Function) -> (Epilogue, [f32; 2]) {
         match function {
-            Function::Finish(Finish::PLAIN) => (Epilogue::Plain, [0., 0.]),
-            Function::Finish(Finish { slope: 0., high: f32::INFINITY }) => (Epilogue::Relu, [0., 0.]),
-            Function::Finish(Finish { slope, high }) => (Epilogue::Finish, [slope, high]),
+            Function::Rectifier(Rectifier::PLAIN) => (Epilogue::Plain, [0., 0.]),
+            Function::Rectifier(Rectifier { slope: 0., high: f32::INFINITY }) => (Epilogue::Relu, [0., 0.]),
+            Function::Rectifier(Rectifier { slope, high }) => (Epilogue::Rectifier, [slope, high]),
             Function::Clip(low, high) => (Epilogue::Clip, [low, high]),
             Function::HardSigmoid(alpha, beta) => (Epilogue::HardSigmoid, [alpha, beta]),
             Function::HardSwish => (Epilogue::HardSwish, [0., 0.]),
@@ -146,7 +146,7 @@ impl Epilogue {
         match self {
             Epilogue::Plain => "v",
             Epilogue::Relu => "select(v, vec4f(), v < vec4f())",
-            Epilogue::Finish => "least(select(v, v * f.x, v < vec4f()), f.y)",
+            Epilogue::Rectifier => "least(select(v, v * f.x, v < vec4f()), f.y)",
             Epilogue::Clip => "least(select(v, vec4f(f.x), v < vec4f(f.x)), f.y)",
             Epilogue::HardSigmoid => "clamp(v * f.x + f.y, vec4f(), vec4f(1.0))",
             Epilogue::HardSwish => "v * clamp(v / 6.0 + 0.5, vec4f(), vec4f(1.0))",
@@ -164,7 +164,7 @@ impl Epilogue {
         match self {
             Epilogue::Plain => "vec4f(1.0)",
             Epilogue::Relu => "select(vec4f(), vec4f(1.0), v > vec4f())",
-            Epilogue::Finish => "select(vec4f(), select(vec4f(f.x), vec4f(1.0), v > vec4f()), v < vec4f(f.y))",
+            Epilogue::Rectifier => "select(vec4f(), select(vec4f(f.x), vec4f(1.0), v > vec4f()), v < vec4f(f.y))",
             Epilogue::Clip => "select(vec4f(), vec4f(1.0), (v > vec4f(f.x)) & (v < vec4f(f.y)))",
             Epilogue::HardSigmoid => {
                 "select(vec4f(), vec4f(f.x), (v * f.x + f.y > vec4f()) & (v * f.x + f.y < vec4f(1.0)))"

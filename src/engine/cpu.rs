@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use super::reference::Reference;
 use super::{Engine, Images, Later, Stretch, WayBack, each_image};
-use crate::formula::{Combine, Finish, Function, PoolKind, Window};
+use crate::formula::{Combine, Function, PoolKind, Rectifier, Window};
 use crate::kernels::{self, After, Convolution, Depthwise, Map, Planes, Pool, PoolBack, Tiling, Winograd};
 use crate::order::arranged;
 use crate::plan::{Plan, Turned, ValueId};
@@ -98,7 +98,7 @@ enum Instruction {
     Depthwise(Depthwise),
     Pool(Pool),
     Map(Map),
-    Combine(Combine, [Planes; 2], Planes, Finish),
+    Combine(Combine, [Planes; 2], Planes, Rectifier),
     Fill(Planes, f32),
     Copy([Planes; 2]),
     Shuffle([Planes; 2], usize),
@@ -141,8 +141,8 @@ impl Program {
                 Instruction::Depthwise(convolution) => convolution.run(memory),
                 Instruction::Pool(pool) => pool.run(memory),
                 Instruction::Map(map) => map.run(memory),
-                Instruction::Combine(combine, operands, output, finish) => {
-                    kernels::combine(*combine, memory, *operands, *output, *finish);
+                Instruction::Combine(combine, operands, output, rectifier) => {
+                    kernels::combine(*combine, memory, *operands, *output, *rectifier);
                 }
                 Instruction::Fill(planes, value) => kernels::fill(memory, *planes, *value),
                 Instruction::Copy(planes) => kernels::copy(memory, *planes),
@@ -384,12 +384,12 @@ impl<'a> Layout<'a> {
             match group.kind {
                 Kind::Convolution { window, groups, weights, ref bias, ref affine, addend, function } => {
                     let weights = weights.numbers(self.plan);
-                    let (finish, then) = match function {
-                        Function::Finish(finish) => (finish, None),
-                        function => (Finish::PLAIN, Some(function)),
+                    let (rectifier, then) = match function {
+                        Function::Rectifier(rectifier) => (rectifier, None),
+                        function => (Rectifier::PLAIN, Some(function)),
                     };
                     let addend = addend.map(|value| self.planes(value));
-                    let after = After { bias: bias.clone(), affine: affine.clone(), addend, finish };
+                    let after = After { bias: bias.clone(), affine: affine.clone(), addend, rectifier };
                     let depthwise = groups > 1 && groups == planes[0].channels && groups == output.channels;
                     instructions.push(if let Some(tiling) = self.tiling(&group, &window, groups) {
                         let scratch = self.scratch[&index];
@@ -410,8 +410,8 @@ impl<'a> Layout<'a> {
                 Kind::Map { scale, shift, function } => {
                     instructions.push(Instruction::Map(Map::new(planes, &scale, &shift, function)));
                 }
-                Kind::Combine { combine, finish } => {
-                    instructions.push(Instruction::Combine(combine, [operands[0], operands[1]], output, finish));
+                Kind::Combine { combine, rectifier } => {
+                    instructions.push(Instruction::Combine(combine, [operands[0], operands[1]], output, rectifier));
                 }
                 Kind::Concat => {
                     let mut channel = 0;
@@ -502,7 +502,7 @@ fn strided_back(
     turned: &[f32],
 ) {
     let [kh, kw] = window.kernel;
-    let after = After { bias: vec![0.; to.channels], affine: None, addend: None, finish: Finish::PLAIN };
+    let after = After { bias: vec![0.; to.channels], affine: None, addend: None, rectifier: Rectifier::PLAIN };
     for rows in window.phases(0) {
         for columns in window.phases(1) {
             let places = |side: usize, start: usize, i: usize| side.saturating_sub(start).div_ceil(window.stride[i]);

@@ -808,8 +808,8 @@ impl<'a> Compiler<'a> {
                 let shader = shader(shaders::Kind::Map, function, lanes);
                 self.dispatch(shader, Sizes { parameters, ..sizes }, &tail, [input, output], None);
             }
-            Kind::Combine { combine, finish } => {
-                let (function, parameters) = Epilogue::of(Function::Finish(*finish));
+            Kind::Combine { combine, rectifier } => {
+                let (function, parameters) = Epilogue::of(Function::Rectifier(*rectifier));
                 let second = operands[1];
                 let mut other = second.vector_strides();
                 if second.form.single() {

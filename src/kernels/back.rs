@@ -2,7 +2,7 @@
 
 use super::simd::F32x4;
 use super::{Planes, assert_covering, reach};
-use crate::formula::{Finish, Function, PoolKind, Window};
+use crate::formula::{Function, PoolKind, Rectifier, Window};
 
 /// The gradient by the input of pooling.
 pub struct PoolBack {
@@ -183,7 +183,7 @@ unsafe fn stretched(pixel: *const f32, factors: &[f32], least: &[f32], scales: &
 
 /// The slope of a function, times the gradient by its result. At corners the slopes are PyTorch's.
 ///
-/// `value` is the function's result where [`Function::Finish`] and [`Function::Clip`] are concerned, else its argument.
+/// `value` is the function's result where [`Function::Rectifier`] and [`Function::Clip`] are concerned, else its argument.
 pub fn slope(function: Function, memory: &mut [f32], [value, gradient]: [Planes; 2], output: Planes) {
     assert!(reach(&[value, gradient, output]) <= memory.len(), "the memory was made for these planes");
     assert_covering(output, &[value, gradient]);
@@ -193,10 +193,10 @@ pub fn slope(function: Function, memory: &mut [f32], [value, gradient]: [Planes;
         |x: F32x4, low: F32x4, high: F32x4, then: F32x4| x.if_greater(low, high.if_greater(x, then, zero), zero);
     let mut each = |slope: &dyn Fn(F32x4) -> F32x4| by_slope(memory, [value, gradient], output, slope);
     match function {
-        Function::Finish(Finish { slope, high: f32::INFINITY }) => {
+        Function::Rectifier(Rectifier { slope, high: f32::INFINITY }) => {
             rectify(memory, [value, gradient], output, slope);
         }
-        Function::Finish(Finish { slope, high }) => {
+        Function::Rectifier(Rectifier { slope, high }) => {
             let (slope, high) = (splat(slope), splat(high));
             each(&|y| high.if_greater(y, y.if_greater(zero, one, slope), zero));
         }

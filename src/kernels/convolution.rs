@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::simd::F32x4;
 use super::{After, Planes, assert_covering, reach};
-use crate::formula::{Finish, Window};
+use crate::formula::{Rectifier, Window};
 
 /// Output channels that are computed together.
 const BLOCK: usize = 8;
@@ -33,7 +33,7 @@ pub struct Convolution {
     /// Numbers that a window reads.
     numbers: usize,
     groups: Vec<Group>,
-    finish: Finish,
+    rectifier: Rectifier,
     pub(super) reach: usize,
 }
 
@@ -118,7 +118,7 @@ impl Convolution {
             length,
             numbers,
             groups,
-            finish: after.finish,
+            rectifier: after.rectifier,
             reach: read.max(written),
         }
     }
@@ -139,7 +139,7 @@ impl Convolution {
                 panel: &group.panels[block * panel..][..panel],
                 affine: group.affine.get(2 * block * BLOCK..2 * (block + 1) * BLOCK),
                 half: group.outputs - block * BLOCK <= 4,
-                finish: self.finish,
+                rectifier: self.rectifier,
             };
             let blocks = group.outputs.div_ceil(BLOCK);
             if self.pixels < TILE {
@@ -238,7 +238,7 @@ pub(super) struct Job<'a> {
     pub affine: Option<&'a [f32]>,
     /// Whether only the first four outputs are there.
     pub half: bool,
-    pub finish: Finish,
+    pub rectifier: Rectifier,
 }
 
 /// Four pixels by eight outputs at a time.
@@ -312,8 +312,8 @@ fn plus([s00, s01, s10, s11, s20, s21, s30, s31]: Sums, other: &Sums) -> Sums {
 /// As for [`tiles`]; the sums of each tile are there.
 #[inline(never)]
 unsafe fn outputs(job: &Job, strip: Range<usize>, chain: &[Stretch], weights: *const f32, before: Option<*const Sums>) {
-    let slope = F32x4::splat(job.finish.slope);
-    let high = F32x4::splat(job.finish.high);
+    let slope = F32x4::splat(job.rectifier.slope);
+    let high = F32x4::splat(job.rectifier.high);
     let first = strip.start;
     for tile in strip {
         // SAFETY: as the caller promises.
@@ -489,8 +489,8 @@ unsafe fn finish(job: &Job, lane: usize, mut s0: F32x4, mut s1: F32x4) {
                 s1 = s1 + F32x4::load(from.add(4));
             }
         }
-        let slope = F32x4::splat(job.finish.slope);
-        let high = F32x4::splat(job.finish.high);
+        let slope = F32x4::splat(job.rectifier.slope);
+        let high = F32x4::splat(job.rectifier.high);
         let to = job.output.add(job.places[0].output[lane] as usize);
         (s0 * slope).max(s0).min(high).store(to);
         if !job.half {

@@ -2,7 +2,7 @@
 
 use super::simd::F32x4;
 use super::{After, Planes, assert_covering, reach};
-use crate::formula::{Finish, Window};
+use crate::formula::{Rectifier, Window};
 
 /// Neighbouring outputs that are computed together: as many as registers hold the sums of, and what narrow images have.
 const MANY: usize = 8;
@@ -54,7 +54,7 @@ macro_rules! neighbours {
                         $($sum = $sum + F32x4::load(from.add($place * *step));)+
                         *from = from.add(4);
                     }
-                    let (slope, high) = (F32x4::splat(self.finish.slope), F32x4::splat(self.finish.high));
+                    let (slope, high) = (F32x4::splat(self.rectifier.slope), F32x4::splat(self.rectifier.high));
                     let step = self.output.pixel;
                     $(($sum * slope).max($sum).min(high).store(output.add($place * step));)+
                     (input, output) = (input.add(4), output.add(4));
@@ -74,7 +74,7 @@ pub struct Depthwise {
     panels: Vec<f32>,
     /// Of each four channels four scales and four shifts; empty if there are none.
     affine: Vec<f32>,
-    finish: Finish,
+    rectifier: Rectifier,
     pub(super) reach: usize,
 }
 
@@ -97,8 +97,8 @@ impl Depthwise {
         let read = input.at(y + span(0), x + span(1)) + 4 * input.vectors();
         let written = reach(&[output, after.addend.unwrap_or(output)]);
         let affine = after.affine_blocks(0, output.channels, 4);
-        let (addend, finish) = (after.addend, after.finish);
-        Depthwise { input, output, addend, window, panels, affine, finish, reach: read.max(written) }
+        let (addend, rectifier) = (after.addend, after.rectifier);
+        Depthwise { input, output, addend, window, panels, affine, rectifier, reach: read.max(written) }
     }
 
     pub fn run(&self, memory: &mut [f32]) {
@@ -163,7 +163,7 @@ impl Depthwise {
     /// As for [`Depthwise::columns`]; `taps` are the places of the window.
     #[inline(never)]
     unsafe fn any(&self, taps: &[usize], input: *const f32, output: *mut f32, addend: Option<*const f32>) {
-        let (slope, high) = (F32x4::splat(self.finish.slope), F32x4::splat(self.finish.high));
+        let (slope, high) = (F32x4::splat(self.rectifier.slope), F32x4::splat(self.rectifier.high));
         for column in 0..self.output.width {
             let mut weights = self.panels.as_ptr();
             for vector in 0..self.input.vectors() {

@@ -2,7 +2,7 @@
 
 use super::simd::F32x4;
 use super::{Planes, assert_covering, reach};
-use crate::formula::{Combine, Finish, Function};
+use crate::formula::{Combine, Function, Rectifier};
 
 /// A scale and a shift for each channel, then a function, of each number.
 pub struct Map {
@@ -30,7 +30,7 @@ impl Map {
         assert!(self.reach <= memory.len(), "the memory was made for this kernel");
         let splat = F32x4::splat;
         match self.function {
-            Function::Finish(Finish { slope, high }) => {
+            Function::Rectifier(Rectifier { slope, high }) => {
                 let (slope, high) = (splat(slope), splat(high));
                 self.each(memory, |x| (x * slope).max(x).min(high));
             }
@@ -78,16 +78,16 @@ fn sigmoid(x: f32) -> f32 {
 }
 
 /// Combines each two numbers, then finishes them; a second operand of one pixel serves for all pixels.
-pub fn combine(by: Combine, memory: &mut [f32], [a, b]: [Planes; 2], output: Planes, finish: Finish) {
+pub fn combine(by: Combine, memory: &mut [f32], [a, b]: [Planes; 2], output: Planes, rectifier: Rectifier) {
     assert!(reach(&[a, b, output]) <= memory.len(), "the memory was made for these planes");
     // One pixel serves for all.
     let single = Planes { height: 1, width: 1, ..output };
     assert_covering(output, &[a]);
     assert_covering(if b.height * b.width == 1 { single } else { output }, &[b]);
     match by {
-        Combine::Add => combine_by(memory, [a, b], output, finish, |x, y| x + y),
-        Combine::Sub => combine_by(memory, [a, b], output, finish, |x, y| x - y),
-        Combine::Mul => combine_by(memory, [a, b], output, finish, |x, y| x * y),
+        Combine::Add => combine_by(memory, [a, b], output, rectifier, |x, y| x + y),
+        Combine::Sub => combine_by(memory, [a, b], output, rectifier, |x, y| x - y),
+        Combine::Mul => combine_by(memory, [a, b], output, rectifier, |x, y| x * y),
     }
 }
 
@@ -96,11 +96,11 @@ fn combine_by(
     memory: &mut [f32],
     [a, b]: [Planes; 2],
     output: Planes,
-    finish: Finish,
+    rectifier: Rectifier,
     function: impl Fn(F32x4, F32x4) -> F32x4,
 ) {
     let memory = memory.as_mut_ptr();
-    let (slope, high) = (F32x4::splat(finish.slope), F32x4::splat(finish.high));
+    let (slope, high) = (F32x4::splat(rectifier.slope), F32x4::splat(rectifier.high));
     let single = b.height * b.width == 1;
     for y in 0..output.height as isize {
         for x in 0..output.width as isize {

@@ -40,24 +40,24 @@ impl Window {
     }
 }
 
-/// What becomes of a sum before it is stored: `min(max(sum, slope · sum), high)`.
+/// What becomes of a sum before it is stored: `min(max(sum, slope · sum), high)`, ReLU and its kin.
 ///
-/// ReLU is a slope of 0, leaky ReLU one below 1, no function at all a slope of 1.
+/// ReLU has a slope of 0, leaky ReLU one below 1, no function at all a slope of 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Finish {
+pub struct Rectifier {
     pub slope: f32,
     pub high: f32,
 }
 
-impl Finish {
+impl Rectifier {
     /// The sum itself.
-    pub const PLAIN: Finish = Finish { slope: 1., high: f32::INFINITY };
+    pub const PLAIN: Rectifier = Rectifier { slope: 1., high: f32::INFINITY };
 }
 
 /// A function of each number.
 #[derive(Clone, Copy, Debug)]
 pub enum Function {
-    Finish(Finish),
+    Rectifier(Rectifier),
     /// To `low..=high`.
     Clip(f32, f32),
     /// `clip(alpha·x + beta, 0, 1)`.
@@ -74,7 +74,7 @@ pub enum Function {
 impl Function {
     /// Whether it leaves numbers as they are.
     pub fn is_plain(self) -> bool {
-        matches!(self, Function::Finish(Finish::PLAIN))
+        matches!(self, Function::Rectifier(Rectifier::PLAIN))
     }
 }
 

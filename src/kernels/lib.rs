@@ -31,7 +31,7 @@ pub use pooling::Pool;
 pub use sums::{add_scaled, sum};
 pub use winograd::{Tiling, Winograd};
 
-use crate::formula::{Finish, PoolKind, Window};
+use crate::formula::{PoolKind, Rectifier, Window};
 
 /// Where the activations of one image lie in memory: `[height, width, channels]`, as positions of numbers.
 ///
@@ -77,7 +77,7 @@ impl Planes {
     }
 }
 
-/// What becomes of the sums of a convolution: bias, a scale and a shift for each output, an addition, a [`Finish`].
+/// What becomes of the sums of a convolution: bias, a scale and a shift for each output, an addition, a [`Rectifier`].
 ///
 /// The scale is not multiplied into the weights: batch normalisation undoes large sums, and rounding each weight once more
 /// would double the error of what remains.
@@ -88,7 +88,7 @@ pub struct After {
     pub affine: Option<[Vec<f32>; 2]>,
     /// Laid out like the output, added after the shift.
     pub addend: Option<Planes>,
-    pub finish: Finish,
+    pub rectifier: Rectifier,
 }
 
 impl After {
@@ -146,7 +146,7 @@ pub fn warm_up() {
     let halved = Planes { height: 14, width: 14, ..output };
     let mut memory =
         vec![0.; 2 * IMAGE + Tiling::SMALL.scratch(CHANNELS, output).max(Tiling::LARGE.scratch(CHANNELS, output))];
-    let after = After { bias: vec![0.; CHANNELS], affine: None, addend: None, finish: Finish::PLAIN };
+    let after = After { bias: vec![0.; CHANNELS], affine: None, addend: None, rectifier: Rectifier::PLAIN };
     let weights = vec![0.; CHANNELS * CHANNELS * 9];
     let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1], dilation: [1, 1] };
     let by_two = Window { stride: [2, 2], ..window };

@@ -87,7 +87,7 @@ fn convolved(
                 sum = sum * f64::from(scale[output]) + f64::from(shift[output]);
             }
             sum += addend.map_or(0., |addend| f64::from(addend[out.len()]));
-            out.push(sum.max(sum * f64::from(after.finish.slope)).min(f64::from(after.finish.high)));
+            out.push(sum.max(sum * f64::from(after.rectifier.slope)).min(f64::from(after.rectifier.high)));
         }
     }
     out
@@ -102,7 +102,7 @@ enum By {
 }
 
 #[track_caller]
-fn check_convolution(by: By, shape: [usize; 3], outputs: usize, window: Window, groups: usize, finish: Finish) {
+fn check_convolution(by: By, shape: [usize; 3], outputs: usize, window: Window, groups: usize, rectifier: Rectifier) {
     let [channels, height, width] = shape;
     let [kh, kw] = window.kernel;
     let side = |i: usize, length: usize| {
@@ -119,7 +119,7 @@ fn check_convolution(by: By, shape: [usize; 3], outputs: usize, window: Window, 
             let addend_planes = addend.map(|addend| memory.filled(out, 0, 0, addend));
             let output = memory.planes(out, 1, spare);
             let affine = addend.map(|_| [numbers(outputs, 5), numbers(outputs, 6)]);
-            let after = After { bias: bias.clone(), affine, addend: addend_planes, finish };
+            let after = After { bias: bias.clone(), affine, addend: addend_planes, rectifier };
             let (planes, numbers) = ([input, output], &mut memory.numbers);
             match by {
                 By::Direct => {
@@ -147,7 +147,7 @@ fn check_convolution(by: By, shape: [usize; 3], outputs: usize, window: Window, 
     }
 }
 
-const RELU6: Finish = Finish { slope: 0., high: 6. };
+const RELU6: Rectifier = Rectifier { slope: 0., high: 6. };
 
 fn window(kernel: usize, stride: usize, padding: usize, dilation: usize) -> Window {
     Window { kernel: [kernel; 2], stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2] }
@@ -158,24 +158,24 @@ fn convolutions_of_one_pixel() {
     // Eight outputs, four, and a part of a vector; whole tiles of pixels and not.
     for outputs in [16, 12, 5] {
         check_convolution(By::Direct, [7, 5, 9], outputs, Window::PIXEL, 1, RELU6);
-        check_convolution(By::Direct, [8, 1, 3], outputs, Window::PIXEL, 1, Finish::PLAIN);
+        check_convolution(By::Direct, [8, 1, 3], outputs, Window::PIXEL, 1, Rectifier::PLAIN);
     }
 }
 
 #[test]
 fn linear_layers() {
     // Four blocks of outputs at once, and what is left.
-    check_convolution(By::Direct, [45, 1, 1], 77, Window::PIXEL, 1, Finish::PLAIN);
+    check_convolution(By::Direct, [45, 1, 1], 77, Window::PIXEL, 1, Rectifier::PLAIN);
     check_convolution(By::Direct, [45, 2, 1], 77, Window::PIXEL, 1, RELU6);
     check_convolution(By::Direct, [5, 3, 2], 36, window(3, 2, 1, 1), 1, RELU6);
 }
 
 #[test]
 fn convolutions_of_any_window() {
-    let leaky = Finish { slope: 0.1, high: f32::INFINITY };
+    let leaky = Rectifier { slope: 0.1, high: f32::INFINITY };
     check_convolution(By::Direct, [3, 11, 8], 8, window(3, 2, 0, 1), 1, RELU6);
     check_convolution(By::Direct, [3, 11, 8], 8, window(7, 2, 3, 1), 1, leaky);
-    check_convolution(By::Direct, [8, 6, 7], 9, window(3, 1, 1, 1), 1, Finish::PLAIN);
+    check_convolution(By::Direct, [8, 6, 7], 9, window(3, 1, 1, 1), 1, Rectifier::PLAIN);
     check_convolution(By::Direct, [5, 9, 7], 4, window(3, 1, 2, 2), 1, leaky);
     let oblong = Window { kernel: [1, 3], stride: [1, 2], padding: [0, 1], dilation: [1, 1] };
     check_convolution(By::Direct, [4, 5, 9], 8, oblong, 1, RELU6);
@@ -189,13 +189,13 @@ fn convolutions_in_groups() {
 
 #[test]
 fn convolutions_of_more_pixels_than_the_cache_holds() {
-    check_convolution(By::Direct, [128, 16, 16], 4, window(3, 1, 1, 1), 1, Finish::PLAIN);
+    check_convolution(By::Direct, [128, 16, 16], 4, window(3, 1, 1, 1), 1, Rectifier::PLAIN);
 }
 
 #[test]
 fn convolutions_of_longer_stretches_than_the_cache_holds() {
     let wide = Window { kernel: [1, 800], ..Window::PIXEL };
-    check_convolution(By::Direct, [5, 1, 805], 4, wide, 1, Finish::PLAIN);
+    check_convolution(By::Direct, [5, 1, 805], 4, wide, 1, Rectifier::PLAIN);
 }
 
 /// Windows of several chains of products, of one stretch and of many, of whole ones and not.
@@ -203,8 +203,8 @@ fn convolutions_of_longer_stretches_than_the_cache_holds() {
 fn convolutions_of_thousands_of_products() {
     check_convolution(By::Direct, [1001, 3, 5], 12, Window::PIXEL, 1, RELU6);
     check_convolution(By::Direct, [1001, 1, 1], 12, Window::PIXEL, 1, RELU6);
-    check_convolution(By::Direct, [101, 5, 6], 5, window(3, 1, 1, 1), 1, Finish::PLAIN);
-    check_convolution(By::Direct, [6, 24, 25], 8, window(23, 1, 0, 1), 1, Finish::PLAIN);
+    check_convolution(By::Direct, [101, 5, 6], 5, window(3, 1, 1, 1), 1, Rectifier::PLAIN);
+    check_convolution(By::Direct, [6, 24, 25], 8, window(23, 1, 0, 1), 1, Rectifier::PLAIN);
     check_convolution(By::Winograd(Tiling::SMALL), [515, 6, 5], 8, window(3, 1, 1, 1), 1, RELU6);
     check_convolution(By::Winograd(Tiling::LARGE), [515, 9, 14], 8, window(3, 1, 1, 1), 1, RELU6);
 }
@@ -220,7 +220,7 @@ fn long_sums_are_as_exact_as_short_ones() {
         let mut memory = Memory::new();
         let input = memory.filled([inputs, shape[0], shape[1]], 0, 0, &x);
         let output = memory.planes([8, shape[0], shape[1]], 0, 0);
-        let after = After { bias: vec![0.; 8], affine: None, addend: None, finish: Finish::PLAIN };
+        let after = After { bias: vec![0.; 8], affine: None, addend: None, rectifier: Rectifier::PLAIN };
         let kernel = Convolution::new([input, output], Window::PIXEL, 1, &weights, &after);
         run_within(&mut memory.numbers, kernel.reach, |memory| kernel.run(memory));
         let sum = |output: usize, pixel: usize| -> f64 {
@@ -236,7 +236,7 @@ fn long_sums_are_as_exact_as_short_ones() {
 fn depthwise_convolutions() {
     for channels in [8, 6] {
         check_convolution(By::Depthwise, [channels, 9, 7], channels, window(3, 1, 1, 1), channels, RELU6);
-        check_convolution(By::Depthwise, [channels, 9, 7], channels, window(3, 2, 1, 1), channels, Finish::PLAIN);
+        check_convolution(By::Depthwise, [channels, 9, 7], channels, window(3, 2, 1, 1), channels, Rectifier::PLAIN);
         // Rows of fewer outputs than are computed together, and of as many as two such groups.
         check_convolution(By::Depthwise, [channels, 5, 3], channels, window(3, 1, 1, 1), channels, RELU6);
         check_convolution(By::Depthwise, [channels, 4, 16], channels, window(3, 2, 1, 1), channels, RELU6);
@@ -247,11 +247,11 @@ fn depthwise_convolutions() {
 
 #[test]
 fn convolutions_by_winograd() {
-    let leaky = Finish { slope: 0.2, high: f32::INFINITY };
+    let leaky = Rectifier { slope: 0.2, high: f32::INFINITY };
     for by in [Tiling::SMALL, Tiling::LARGE].map(By::Winograd) {
         // Whole tiles and not, with and without padding, more tiles than are in work at a time.
         check_convolution(by, [8, 8, 12], 16, window(3, 1, 1, 1), 1, RELU6);
-        check_convolution(by, [9, 7, 13], 11, window(3, 1, 0, 1), 1, Finish::PLAIN);
+        check_convolution(by, [9, 7, 13], 11, window(3, 1, 0, 1), 1, Rectifier::PLAIN);
         check_convolution(by, [64, 30, 30], 64, window(3, 1, 1, 1), 1, leaky);
     }
 }
@@ -321,7 +321,7 @@ fn functions_of_each_number() {
     let (scale, shift) = (numbers(5, 7), numbers(5, 8));
     let sigmoid = |x: f64| 1. / (1. + (-x).exp());
     let cases: [(Function, &dyn Fn(f64) -> f64); 7] = [
-        (Function::Finish(RELU6), &|x| x.clamp(0., 6.)),
+        (Function::Rectifier(RELU6), &|x| x.clamp(0., 6.)),
         (Function::Clip(-0.5, 0.25), &|x| x.clamp(-0.5, 0.25)),
         (Function::HardSigmoid(0.2, 0.5), &|x| (0.2 * x + 0.5).clamp(0., 1.)),
         (Function::HardSwish, &|x| x * (x / 6. + 0.5).clamp(0., 1.)),
@@ -349,8 +349,10 @@ fn functions_of_two_numbers_also_with_one_number_a_channel() {
         let a = memory.filled([5, 3, 2], 0, 0, &x);
         let b = if single { memory.filled([5, 1, 1], 0, 0, &y[..5]) } else { memory.filled([5, 3, 2], 1, 0, &y) };
         let output = memory.planes([5, 3, 2], 0, 4);
-        let finish = Finish { slope: 0., high: f32::INFINITY };
-        run_within(&mut memory.numbers, output.end(), |memory| combine(Combine::Mul, memory, [a, b], output, finish));
+        let rectifier = Rectifier { slope: 0., high: f32::INFINITY };
+        run_within(&mut memory.numbers, output.end(), |memory| {
+            combine(Combine::Mul, memory, [a, b], output, rectifier)
+        });
         let other = |at: usize| f64::from(y[if single { at / 6 } else { at }]);
         let expected: Vec<f64> = (0..x.len()).map(|at| (f64::from(x[at]) * other(at)).max(0.)).collect();
         assert_close(&to_planes(&memory.numbers, output), &expected, 1e-6);
@@ -390,10 +392,10 @@ fn functions_give_their_gradients_back() {
     let (x, gradients) = (numbers(5 * 3 * 2, 6), numbers(5 * 3 * 2, 7));
     for (function, expected) in [
         (
-            Function::Finish(Finish { slope: 0.25, high: f32::INFINITY }),
+            Function::Rectifier(Rectifier { slope: 0.25, high: f32::INFINITY }),
             (|x| if x > 0. { 1. } else { 0.25 }) as fn(f64) -> f64,
         ),
-        (Function::Finish(Finish { slope: 0., high: 0.5 }), |x| f64::from(x > 0. && x < 0.5)),
+        (Function::Rectifier(Rectifier { slope: 0., high: 0.5 }), |x| f64::from(x > 0. && x < 0.5)),
         (Function::Tanh, |x| 1. - x.tanh() * x.tanh()),
     ] {
         let mut memory = Memory::new();
@@ -436,7 +438,7 @@ fn one_pixel_is_spread_and_planes_are_stretched_and_summed() {
 fn planes_of_other_sizes_are_refused() {
     let mut memory = Memory::new();
     let [a, b] = [memory.planes([4, 3, 3], 0, 0), memory.planes([4, 3, 2], 0, 0)];
-    combine(Combine::Add, &mut memory.numbers, [a, b], a, Finish::PLAIN);
+    combine(Combine::Add, &mut memory.numbers, [a, b], a, Rectifier::PLAIN);
 }
 
 #[test]
@@ -446,7 +448,7 @@ fn a_memory_that_is_too_small_is_noticed() {
     let input = memory.filled([4, 3, 3], 1, 0, &numbers(36, 1));
     let output = memory.planes([4, 3, 3], 0, 0);
     let weights = numbers(4 * 4 * 9, 2);
-    let after = After { bias: vec![0.; 4], affine: None, addend: None, finish: Finish::PLAIN };
+    let after = After { bias: vec![0.; 4], affine: None, addend: None, rectifier: Rectifier::PLAIN };
     let kernel = Convolution::new([input, output], window(3, 1, 1, 1), 1, &weights, &after);
     memory.numbers.truncate(output.start + 4);
     kernel.run(&mut memory.numbers);

@@ -6,7 +6,7 @@
 
 use super::convolution::{Job, Places, Stretch, chains, tiles};
 use super::simd::F32x4;
-use super::{After, Finish, Planes, Window, assert_covering};
+use super::{After, Planes, Rectifier, Window, assert_covering};
 
 /// Transformed numbers that are in work at a time: what the second-level cache holds.
 const RESIDENT: usize = 160 * 1024;
@@ -92,7 +92,7 @@ pub struct Winograd {
     bias: Vec<f32>,
     /// Of each four outputs four scales and four shifts; empty if there are none.
     affine: Vec<f32>,
-    finish: Finish,
+    rectifier: Rectifier,
     /// Tiles down and across, and in work at a time.
     grid: [usize; 2],
     chunk: usize,
@@ -138,7 +138,7 @@ impl Winograd {
             },
             bias,
             affine: after.affine_blocks(0, output.channels, 4),
-            finish: after.finish,
+            rectifier: after.rectifier,
             grid,
             chunk,
             scratch,
@@ -198,7 +198,7 @@ impl Winograd {
                         chains: &self.chains,
                         panel: panels.next().expect("there are as many panels as products and blocks"),
                         half: false,
-                        finish: Finish::PLAIN,
+                        rectifier: Rectifier::PLAIN,
                     };
                     // SAFETY: the tables stay inside a plane; whatever lies in tiles beyond `count` is not used.
                     unsafe { tiles(&job) };
@@ -226,8 +226,8 @@ impl Winograd {
         x: usize,
     ) {
         let (rows, columns) = (OUT.min(self.output.height - y), OUT.min(self.output.width - x));
-        let slope = F32x4::splat(self.finish.slope);
-        let high = F32x4::splat(self.finish.high);
+        let slope = F32x4::splat(self.rectifier.slope);
+        let high = F32x4::splat(self.rectifier.high);
         // SAFETY: as the caller promises.
         let at = |planes: Planes| unsafe { memory.add(planes.at(y as isize, x as isize)) };
         let to = at(self.output);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Tensor;
-use crate::formula::{Finish, Window};
+use crate::formula::{Rectifier, Window};
 use crate::kernels::{After, Convolution, Depthwise, Planes, add_scaled, from_planes, to_planes};
 use crate::plan::NOWHERE as NONE;
 
@@ -152,7 +152,7 @@ fn convolve(
     let input = planes(0, rows, columns, channels);
     let output = planes(rows * input.row, h, w, outputs);
     let mut memory = vec![0.; output.start + h * output.row];
-    let after = After { bias: vec![0.; outputs], affine: None, addend: None, finish: Finish::PLAIN };
+    let after = After { bias: vec![0.; outputs], affine: None, addend: None, rectifier: Rectifier::PLAIN };
     let mut found = Vec::with_capacity(parts * outputs * h * w);
     let area = height * width;
     let images = image.chunks_exact(channels * area);
@@ -303,7 +303,7 @@ fn product(a: &[f32], b: &[f32], length: usize) -> Vec<f32> {
     // Whole vectors are looked for behind the last number.
     let mut memory = vec![0.; a.len() + (rows * pixel).max(4)];
     memory[..a.len()].copy_from_slice(a);
-    let after = After { bias: vec![0.; columns], affine: None, addend: None, finish: Finish::PLAIN };
+    let after = After { bias: vec![0.; columns], affine: None, addend: None, rectifier: Rectifier::PLAIN };
     Convolution::new([input, output], Window::PIXEL, 1, b, &after).run(&mut memory);
     output.pixels().flat_map(|at| &memory[at..][..columns]).copied().collect()
 }
