@@ -78,7 +78,7 @@ fn number(text: &str) -> Result<&str> {
 }
 
 /// As a browser has the engine, on the project's own tensors; fast, but with all checks of a development build.
-const MUTANTS: [&str; 8] = [
+const MUTANTS: [&str; 10] = [
     "--example",
     "soak",
     "--no-default-features",
@@ -86,6 +86,8 @@ const MUTANTS: [&str; 8] = [
     "cpu,formats",
     "--config",
     "profile.dev.package.gradcam-web.opt-level=3",
+    "--config",
+    "profile.dev.package.gradcam-kernels.opt-level=3",
     "--quiet",
 ];
 
