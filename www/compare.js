@@ -1,6 +1,6 @@
 // The same image under many methods, layers or classes, one after the other.
 
-import { METHODS } from "./gradcam-web/index.js";
+import { METHODS } from "./gradcam-web/api.js";
 import { $, announce, create } from "./dom.js";
 import { percent } from "./format.js";
 import { MEASURES } from "./judge.js";

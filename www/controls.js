@@ -1,6 +1,6 @@
 // How the heatmap is made and drawn: the controls that set one thing each.
 
-import { COLORMAPS, METHODS } from "./gradcam-web/index.js";
+import { COLORMAPS, METHODS } from "./gradcam-web/api.js";
 import { $, create } from "./dom.js";
 import { createColormapChoice } from "./legend.js";
 import { wordsAbout } from "./methods.js";

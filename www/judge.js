@@ -1,6 +1,6 @@
 // Whether to believe the heatmap: measures of faithfulness, and the sanity check with random parameters.
 
-import { sanityVerdict } from "./gradcam-web/index.js";
+import { sanityVerdict } from "./gradcam-web/api.js";
 import { chart } from "./chart.js";
 import { $, announce, create } from "./dom.js";
 import { percent, signed } from "./format.js";

@@ -1,6 +1,6 @@
 // What the colours mean: the legend under the picture, and the choice of colormaps.
 
-import { colors } from "./gradcam-web/index.js";
+import { colors } from "./gradcam-web/api.js";
 import { $, create } from "./dom.js";
 
 /** A CSS gradient of a colormap, from left to right. */

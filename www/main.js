@@ -1,5 +1,6 @@
 // The page: wires `<grad-cam>` and the package to the panels, the address bar and everything that is dropped.
 
+import "./gradcam-web/element.js";
 import { watchActions } from "./actions.js";
 import { AimPanel } from "./aim.js";
 import { AskPanel } from "./ask.js";
@@ -44,6 +45,9 @@ const networks = new Networks(store, picture, {
   forget: () => stage.forget(),
 });
 void networks.load();
+// Each part of the page comes about in a task of its own, so that the browser may answer in between.
+const pause = () => new Promise((resolve) => setTimeout(resolve));
+await pause();
 
 const style = () => ({ colormap: store.state.colormap, opacity: Number(store.state.opacity) });
 const stage = new Stage(store, picture, panels);
@@ -127,8 +131,7 @@ watchDrops({
   error: showError,
 });
 
-// The page is put together, and in a task of its own it is filled: the browser may answer in between.
-await new Promise((resolve) => setTimeout(resolve));
+await pause();
 const { change, sentence } = repaired(store.state);
 store.set(change);
 if (sentence) showNotice(sentence);

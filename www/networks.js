@@ -1,6 +1,6 @@
 // Which network looks at the picture: the chooser, own files, what is known of it, and how pictures are prepared for it.
 
-import { DEFAULT_MODEL, MODELS, loadModel } from "./gradcam-web/index.js";
+import { DEFAULT_MODEL, MODELS, loadModel } from "./gradcam-web/api.js";
 import { $, create } from "./dom.js";
 import { facts, insideFacts } from "./format.js";
 import { insideOf } from "./inside.js";

@@ -7,7 +7,7 @@ import { serveSite } from "./site.js";
 
 const site = await serveSite();
 after(() => site.close());
-const PACKAGE = `${site.url}gradcam-web/index.js`;
+const PACKAGE = site.material("package/index.js");
 
 /** How many workers are killed in each test. The long form is `GRADCAM_KILLS=330`. */
 const KILLS = Number(process.env.GRADCAM_KILLS ?? 8);

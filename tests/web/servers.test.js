@@ -17,7 +17,7 @@ const site = await serveSite({
   },
 });
 after(() => site.close());
-const PACKAGE = `${site.url}gradcam-web/index.js`;
+const PACKAGE = site.material("package/index.js");
 const browser = await chromium();
 after(() => browser.close());
 

@@ -9,7 +9,13 @@ import { fileURLToPath } from "node:url";
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const SITE = join(ROOT, "dist");
 /** Folders that tests may read from their pages, below `/.test/`. */
-const MATERIAL = { data: join(ROOT, "tests/data"), shared: join(ROOT, "../shared"), models: join(ROOT, "www/models") };
+const MATERIAL = {
+  data: join(ROOT, "tests/data"),
+  shared: join(ROOT, "../shared"),
+  models: join(ROOT, "www/models"),
+  // As it is published: the site has the same in fewer scripts.
+  package: join(ROOT, "pkg"),
+};
 
 /** Where the site lies once more, without relaxed SIMD. */
 const PLAIN = "/.plain";

@@ -234,29 +234,25 @@ fn worker(package: &Path) -> Result<()> {
 
 /// Puts the page and the package together in `dist/`, where the models lie in the package alone.
 ///
-/// Its scripts are made small; those in `pkg/` stay readable, since bundlers make their own small.
+/// Its scripts are made few and small; those in `pkg/` stay readable modules, since bundlers make their own small.
 fn site(mode: Mode) -> Result<()> {
     let site = root().join("dist");
     renew(&site)?;
     let models = root().join("www/models");
     copy_below(&root().join("www"), &site, |path| !path.starts_with(&models))?;
     let package = root().join("pkg");
-    copy_below(&package, &site.join("gradcam-web"), |path| !path.starts_with(package.join("worker")))?;
+    // The worker has the glue of its builds in it.
+    let in_worker = |path: &Path| {
+        path.starts_with(package.join("worker"))
+            || (path.ends_with("gradcam_web.js") && !path.starts_with(package.join("view")))
+    };
+    copy_below(&package, &site.join("gradcam-web"), |path| !in_worker(path))?;
     samples(&site)?;
     pages::build(&site)?;
-    preload_modules(&site)?;
     match mode {
-        Mode::Release => minify(&site),
+        Mode::Release => run(&mut command("node", &["xtask/pack.js", path_text(&site)?])),
         Mode::Dev => Ok(()),
     }
-}
-
-fn minify(site: &Path) -> Result<()> {
-    let scripts = files_below(site).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "js"));
-    // The worker is small already, and no module.
-    let scripts: Vec<PathBuf> = scripts.filter(|file| !file.ends_with("worker.js")).collect();
-    let mut minify = command("node", &["xtask/minify.js"]);
-    run(minify.args(scripts))
 }
 
 /// Twice what the strip of samples shows, for dense screens.
@@ -280,46 +276,11 @@ fn samples(site: &Path) -> Result<()> {
         pictures::convert(&folder.join(file), &folder.join("small").join(file), Some(SMALL), SMALL_QUALITY)?;
     }
     let list = serde_json::to_string_pretty(&list).expect("texts are JSON");
-    fs::write(site.join("samples.js"), format!("export const SAMPLES = {list};\n"))
-        .map_err(|error| format!("can't write samples.js: {error}"))
-}
-
-/// Has the page fetch all its modules at once: left to themselves they become known one level of imports at a time, each
-/// a trip to the server and back.
-fn preload_modules(site: &Path) -> Result<()> {
-    let page = site.join("index.html");
-    let html = fs::read_to_string(&page).map_err(|error| format!("can't read {}: {error}", page.display()))?;
-    let entry = r#"<script type="module" src="main.js"></script>"#;
-    let (head, rest) = html.split_once(entry).ok_or_else(|| format!("www/index.html has no {entry}"))?;
-    let mut links: String = imports_of(site, "main.js")
-        .iter()
-        .map(|module| format!("<link rel=\"modulepreload\" href=\"{module}\">\n  "))
-        .collect();
-    // What no script names before it runs: the drawing code.
-    links += "<link rel=\"modulepreload\" href=\"gradcam-web/view/gradcam_web.js\">\n  ";
-    links += &format!("<link rel=\"preload\" as=\"fetch\" crossorigin href=\"gradcam-web/view/{WASM}\">\n  ");
-    fs::write(&page, format!("{head}{links}{entry}{rest}"))
-        .map_err(|error| format!("can't write {}: {error}", page.display()))
-}
-
-/// The modules that `entry` imports, directly or not, each once: addresses relative to the site.
-fn imports_of(site: &Path, entry: &str) -> Vec<String> {
-    let mut modules = vec![entry.to_owned()];
-    let mut at = 0;
-    while at < modules.len() {
-        let folder = modules[at].rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
-        let source = fs::read_to_string(site.join(&modules[at])).unwrap_or_default();
-        let lines =
-            source.lines().filter(|line| ["import ", "export ", "}"].iter().any(|start| line.starts_with(start)));
-        for name in lines.filter_map(|line| line.split_once(" from \"./")?.1.split_once('"').map(|(name, _)| name)) {
-            let module = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-            if !modules.contains(&module) {
-                modules.push(module);
-            }
-        }
-        at += 1;
+    let module = format!("export const SAMPLES = {list};\n");
+    for (file, text) in [("samples/samples.json", list), ("samples.js", module)] {
+        fs::write(site.join(file), text).map_err(|error| format!("can't write {file}: {error}"))?;
     }
-    modules.split_off(1)
+    Ok(())
 }
 
 /// Prints what a visitor downloads.
