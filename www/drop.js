@@ -124,7 +124,7 @@ async function entriesIn(reader) {
 async function takeFiles(files, on) {
   if (files.length === 0) return on.note("Nothing came: the folder is empty.");
   const named = (pattern) => files.filter(({ name }) => pattern.test(name));
-  const notes = named(/\.(json|txt)$/i);
+  const notes = named(/\.(json|txt|csv|ya?ml|names|labels)$/i);
   const onnx = named(/\.onnx$/i);
   // Those in other formats are refused by name, with the way to ONNX.
   const models = onnx.length > 0 ? onnx : named(NETWORK);
