@@ -428,6 +428,37 @@ test("sliders are read out in words, and the samples take one stop of the keyboa
   assert.equal(found.stops, 1);
 });
 
+test("on a phone the picture does not lie over what has the keyboard's focus", async (t) => {
+  const page = await open(t, { src: photo });
+  await page.driver.setViewportSize({ width: 390, height: 844 });
+  await settled(page);
+  await page.evaluate(() => {
+    document.querySelector("#more").open = true;
+    document.querySelector("#backend-choice").focus();
+  });
+  const covered = [];
+  const keys = [...Array(40).fill("Shift+Tab"), ...Array(20).fill("Tab")];
+  for (const key of keys) {
+    await page.driver.keyboard.press(key);
+    const hidden = await page.evaluate(() => {
+      const { activeElement: at } = document;
+      if (at === document.body || at.closest("#stage")) return undefined;
+      const [box, stage] = [at, document.querySelector("#stage")].map((part) => part.getBoundingClientRect());
+      return box.bottom > stage.top && box.top < stage.bottom - 1 ? at.id || at.textContent : undefined;
+    });
+    if (hidden) covered.push(hidden);
+  }
+  assert.deepEqual(covered, []);
+  // A picture that is in sight stays where it is.
+  const moved = await page.evaluate(() => {
+    document.querySelector("#save").scrollIntoView({ block: "center" });
+    const before = scrollY;
+    document.querySelector("#stage").scrollIntoView({ block: "nearest" });
+    return scrollY - before;
+  });
+  assert.ok(Math.abs(moved) <= 1, `${moved} pixels`);
+});
+
 test("reset takes back what was adjusted, and nothing else", async (t) => {
   const page = await open(t, { src: photo, class: "1", method: "layercam", colormap: "gray", opacity: "0.9" });
   await settled(page);
