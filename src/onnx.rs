@@ -425,7 +425,7 @@ impl<'a> Builder<'a> {
         let domain = proto.domain.as_deref().unwrap_or_default();
         let builder = self.table.get(operator).filter(|_| matches!(domain, "" | "ai.onnx" | "com.microsoft")).copied();
         let refuse = |reason: String| node::refusal(proto, &reason);
-        self.budget.node().map_err(refuse)?;
+        self.budget.node(proto).map_err(refuse)?;
         let inputs = proto.input.iter().map(|name| {
             let known = match self.known.get(name).filter(|_| !name.is_empty()) {
                 Some(Resolved::Initializer(index)) => {
@@ -484,6 +484,7 @@ impl<'a> Builder<'a> {
 
     /// The nodes of a graph inside this one, whose results are the given names.
     fn inner(&mut self, graph: &'a proto::Graph, outputs: &[String]) -> Result<()> {
+        self.budget.round(graph).map_err(unsupported)?;
         for tensor in &graph.initializer {
             let literal = Literal::decode(tensor, "an initializer")?;
             self.budget.fold_result(&literal).map_err(unsupported)?;
@@ -537,7 +538,6 @@ impl<'a> Builder<'a> {
             if round >= ROUNDS {
                 return Err(node.refuse(format!("more than {ROUNDS} rounds")));
             }
-            self.budget.node().map_err(|reason| node.refuse(reason))?;
             self.known.insert(inputs[0].clone(), Resolved::Constant(Rc::new(Literal::ints(vec![], vec![round]))));
             let condition = holds.clone().unwrap_or_else(|| Rc::new(Literal::ints(vec![], vec![1])));
             self.known.insert(inputs[1].clone(), Resolved::Constant(condition));
@@ -589,6 +589,8 @@ impl<'a> Builder<'a> {
                     return Err(node.refuse("its input is missing"));
                 };
                 if let Resolved::Value(operand) = &known {
+                    let names = first.len() + node.proto.name.as_ref().map_or(0, String::len);
+                    self.budget.names(names).map_err(|reason| node.refuse(reason))?;
                     self.aliases.push((first.clone(), operand.id));
                     self.aliases.extend(node.proto.name.iter().map(|name| (name.clone(), operand.id)));
                 }
@@ -673,7 +675,10 @@ impl<'a> Builder<'a> {
         });
         let taken = work(&op, &sides.collect::<Vec<_>>(), &shape);
         let held = inputs.iter().map(|input| if let Input::Constant(literal) = input { literal.len() } else { 0 });
+        let node_name = node.proto.name.clone().unwrap_or_default();
+        let names = name.len() + node_name.len() + node.operator().len();
         let afforded = self.budget.step(taken).and_then(|()| self.budget.hold(held.sum()));
+        let afforded = afforded.and_then(|()| self.budget.names(names));
         afforded.map_err(|reason| node.refuse(reason))?;
         let inputs: Vec<Source> = inputs
             .into_iter()
@@ -692,7 +697,6 @@ impl<'a> Builder<'a> {
         self.batches &= keeps_images_apart(&op, &operands, &shape);
         let id = ValueId(self.values.len());
         self.values.push(Value { name, shape: shape.clone(), layout });
-        let node_name = node.proto.name.clone().unwrap_or_default();
         self.steps.push(Step { node: node_name, operator: node.operator().into(), op, inputs, output: id });
         Ok(Operand { id, shape })
     }

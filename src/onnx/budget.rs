@@ -8,7 +8,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
+use prost::bytes::Bytes;
+
 use super::literal::{Literal, grown};
+use super::proto::{Graph, Node};
 use crate::error::shortened;
 use crate::plan::work::product;
 use crate::plan::{Op, Plan, Source, Step, ValueId, rank4};
@@ -46,6 +49,12 @@ pub(super) const MAX_METADATA: usize = 10_000;
 /// What one node counts as, in numbers, whatever it does.
 const NODE: usize = 1 << 10;
 
+/// What an input, an output, an attribute or an initializer within counts as: loops and branches look at them round after round.
+const PART: usize = 1 << 7;
+
+/// Bytes of the names of steps, beside the file's own: loops and recurrent layers repeat them.
+const MAX_NAMES: u64 = 1 << 26;
+
 /// What one place of a list counts as, in numbers: places are computed one by one.
 const PLACE: usize = 8;
 
@@ -60,6 +69,7 @@ pub(super) struct Budget {
     folded: Cell<u64>,
     /// Numbers of the constants that steps hold.
     held: Cell<u64>,
+    names: Cell<u64>,
     refusal: RefCell<Option<String>>,
 }
 
@@ -77,6 +87,7 @@ impl Budget {
             folded_work: Cell::new(MAX_FOLDED_WORK),
             folded: Cell::new(folded(bytes)),
             held: Cell::new(memory(bytes) / 4),
+            names: Cell::new(MAX_NAMES.saturating_add(bytes)),
             refusal: RefCell::new(None),
         }
     }
@@ -86,9 +97,23 @@ impl Budget {
         self.refusal.borrow().clone()
     }
 
-    /// Takes a node of the file.
-    pub fn node(&self) -> Taken {
-        self.fold(NODE)
+    /// Takes a node of the file, with all that it lists.
+    pub fn node(&self, node: &Node) -> Taken {
+        let parts = node.input.len() + node.output.len() + node.attribute.len();
+        let text = |text: &Option<Bytes>| text.as_ref().map_or(0, Bytes::len);
+        let listed = node.attribute.iter().map(|a| a.ints.len() + a.floats.len() + PART * a.strings.len() + text(&a.s));
+        self.fold(listed.fold(NODE + PART * parts, usize::saturating_add))
+    }
+
+    /// Takes a round of a loop, with what goes in and out, or a branch.
+    pub fn round(&self, graph: &Graph) -> Taken {
+        self.fold(NODE + PART * (graph.initializer.len() + graph.input.len() + graph.output.len()))
+    }
+
+    /// Takes the bytes of a step's names.
+    pub fn names(&self, bytes: usize) -> Taken {
+        let most = || format!("the names of the network's steps would take more than {} MiB", MAX_NAMES >> 20);
+        self.take(&self.names, bytes as u64, most)
     }
 
     /// Takes numbers that are read while loading.

@@ -1,18 +1,17 @@
 //! What becomes of a file before it is read: parameters from other files joined, the file's own functions put in the place
 //! of their calls, and onnxruntime's operators written in those of the standard.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use prost::Message;
 use prost::bytes::Bytes;
 
-use super::proto::{Attribute, Entry, Function, Graph, Model, Node, Tensor};
+use super::proto::{Attribute, Entry, Function, Graph, Model, Node, Tensor, size_of_attribute, size_of_function};
 use crate::{Error, ErrorKind, Result};
 
 /// How deep functions may call each other, how many nodes they may come to, and how many bytes of names and numbers.
 const DEPTH: usize = 32;
 const NODES: usize = 1 << 17;
-const BYTES: usize = 1 << 28;
+const BYTES: usize = 1 << 29;
 
 /// What functions came to so far.
 #[derive(Default)]
@@ -21,14 +20,51 @@ struct Count {
     bytes: usize,
 }
 
-/// A function of the file, how many bytes a copy of it is, and how many names are in it.
-type Sized<'a> = (&'a Function, usize, usize);
+/// A function of the file, and what a call of it takes.
+struct Callable<'a> {
+    function: &'a Function,
+    /// Bytes of a copy.
+    size: usize,
+    /// How many names are in it.
+    names: usize,
+    /// How many attributes it takes from its caller, and the bytes of the largest that it has in their place.
+    taken: usize,
+    largest: usize,
+}
+
+impl<'a> Callable<'a> {
+    fn of(function: &'a Function) -> Callable<'a> {
+        Callable {
+            function,
+            size: size_of_function(function),
+            names: names(&function.node),
+            taken: function.node.iter().flat_map(|node| &node.attribute).filter(|a| a.of_caller.is_some()).count(),
+            largest: largest(&function.defaults),
+        }
+    }
+
+    /// Bytes of what is put in the place of a call.
+    fn size(&self, call: &Node) -> usize {
+        // Each name in the copy gets one of the call's in front, or in its place.
+        let names = call.output.iter().chain(&call.input).chain(&call.name);
+        let longest = names.map(String::len).max().unwrap_or(0);
+        let taken = match self.taken {
+            0 => 0,
+            taken => taken.saturating_mul(self.largest.max(largest(&call.attribute))),
+        };
+        self.size.saturating_add(longest.saturating_mul(self.names)).saturating_add(taken)
+    }
+}
+
+fn largest(attributes: &[Attribute]) -> usize {
+    attributes.iter().map(size_of_attribute).max().unwrap_or(0)
+}
 
 /// All of it. `parts` are the files beside the model's own, each by its name.
 pub(super) fn rewrite(model: &mut Model, parts: &[(String, Bytes)]) -> Result<()> {
     let functions = std::mem::take(&mut model.functions);
     let functions: HashMap<_, _> =
-        functions.iter().map(|f| (key_of(f), (f, f.encoded_len(), names(&f.node)))).collect();
+        functions.iter().map(|function| (key_of(function), Callable::of(function))).collect();
     let Some(graph) = &mut model.graph else { return Ok(()) };
     each_tensor(graph, &mut |tensor| join(tensor, parts))?;
     let nodes = std::mem::take(&mut graph.node);
@@ -38,9 +74,10 @@ pub(super) fn rewrite(model: &mut Model, parts: &[(String, Bytes)]) -> Result<()
 /// The names of the files in which tensors lie.
 pub(super) fn parts(mut model: Model) -> Vec<String> {
     let mut names: Vec<String> = vec![];
+    let mut known = HashSet::new();
     let note = &mut |tensor: &mut Tensor| {
         let name = entry(&tensor.external, "location").unwrap_or_default();
-        if tensor.data_location == Some(1) && !names.iter().any(|known| known == name) {
+        if tensor.data_location == Some(1) && known.insert(name.to_owned()) {
             names.push(name.into());
         }
         Ok(())
@@ -107,7 +144,7 @@ fn key_of(function: &Function) -> Key<'_> {
 
 fn inline(
     nodes: Vec<Node>,
-    functions: &HashMap<Key, Sized>,
+    functions: &HashMap<Key, Callable>,
     depth: usize,
     count: &mut Count,
     into: &mut Vec<Node>,
@@ -132,14 +169,12 @@ fn inline(
         }
         let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
         let key = (text(&node.domain), text(&node.operator), text(&node.overload));
-        if let Some((function, size, names)) = functions.get(&(key.0.as_str(), key.1.as_str(), key.2.as_str())) {
-            // Each name in the copy gets one of the call's in front.
-            let longest = node.output.iter().chain(&node.name).map(String::len).max().unwrap_or(0);
-            count.bytes = count.bytes.saturating_add(*size).saturating_add(longest.saturating_mul(*names));
+        if let Some(callable) = functions.get(&(key.0.as_str(), key.1.as_str(), key.2.as_str())) {
+            count.bytes = count.bytes.saturating_add(callable.size(&node));
             if count.bytes > BYTES {
                 return Err(too_much());
             }
-            inline(called(function, &node), functions, depth + 1, count, into)?;
+            inline(called(callable.function, &node), functions, depth + 1, count, into)?;
         } else if let Some(nodes) = standard(&node) {
             into.extend(nodes);
         } else {
@@ -171,17 +206,19 @@ fn called(function: &Function, call: &Node) -> Vec<Node> {
     let rename = |name: &mut String| {
         *name = names.get(name.as_str()).cloned().unwrap_or_else(|| format!("{prefix}/{name}"));
     };
+    // The call's own come before the defaults, and the first of several counts.
+    let given = call.attribute.iter().chain(&function.defaults).rev();
+    let given: HashMap<_, _> = given.map(|attribute| (attribute.name.as_deref(), attribute)).collect();
     let mut nodes = function.node.clone();
     for node in &mut nodes {
         renamed(node, &rename);
         node.attribute = std::mem::take(&mut node.attribute)
             .into_iter()
             .filter_map(|attribute| {
-                let Some(wanted) = attribute.of_caller.as_deref().filter(|wanted| !wanted.is_empty()) else {
+                if attribute.of_caller.as_deref().is_none_or(str::is_empty) {
                     return Some(attribute);
-                };
-                let mut given = call.attribute.iter().chain(&function.defaults);
-                let given = given.find(|given| given.name.as_deref() == Some(wanted))?;
+                }
+                let given: &Attribute = given.get(&attribute.of_caller.as_deref())?;
                 Some(Attribute { name: attribute.name, ..given.clone() })
             })
             .collect();

@@ -458,6 +458,41 @@ fn functions_do_not_multiply_without_end() {
     named.functions = vec![function("f", many)];
     named.graph.as_mut().unwrap().node[2].name = Some("n".repeat(1 << 20));
     refused(&named, ErrorKind::Model, &["bytes"]);
+    named.graph.as_mut().unwrap().node[2] = call("f", &"n".repeat(1 << 20), "x");
+    refused(&named, ErrorKind::Model, &["bytes"]);
+}
+
+#[test]
+fn what_functions_copy_is_counted() {
+    let with = |attribute: Vec<proto::Attribute>| proto::Node { attribute, ..node("Relu", &["i"], "o") };
+    let calls = |count: usize| {
+        let value = |i: usize| if i == 0 { "r".into() } else { format!("v{i}") };
+        let calls = (0..count).map(|i| call("f", &value(i), &value(i + 1)));
+        classifier(calls.chain([node("Relu", &[&value(count)], "x")]).collect(), vec![])
+    };
+    let list = || vec![1; 1 << 17];
+    let taken = |count: usize| {
+        let of_caller = Some("list".into());
+        with(vec![proto::Attribute { name: Some("own".into()), of_caller, ..Default::default() }; count])
+    };
+    // Attributes of nothing, and a list whose numbers have a byte each in the file.
+    let mut empty = calls(500);
+    empty.functions = vec![function("f", vec![with(vec![proto::Attribute::default(); 1 << 15])])];
+    refused(&empty, ErrorKind::Model, &["bytes"]);
+    let mut long = calls(800);
+    long.functions = vec![function("f", vec![with(vec![]).ints("list", &list())])];
+    refused(&long, ErrorKind::Model, &["bytes"]);
+    // The caller's list, or the one in its place, many times.
+    let mut given = calls(1);
+    given.functions = vec![function("f", vec![taken(5000)])];
+    let sound = outcome(&given).expect("there is none to be copied");
+    assert_eq!(sound, outcome(&classifier(vec![node("Relu", &["r"], "x")], vec![])).unwrap());
+    given.graph.as_mut().unwrap().node[2] = call("f", "r", "v1").ints("list", &list());
+    refused(&given, ErrorKind::Model, &["bytes"]);
+    given.graph.as_mut().unwrap().node[2] = call("f", "r", "v1");
+    let defaults = vec![proto::Attribute { name: Some("list".into()), ints: list(), ..Default::default() }];
+    given.functions = vec![proto::Function { defaults, ..function("f", vec![taken(5000)]) }];
+    refused(&given, ErrorKind::Model, &["bytes"]);
 }
 
 /// A loop of so many rounds, whose body adds one to what it carries.
@@ -485,6 +520,34 @@ fn loops_end() {
     inner.output = vec!["w".into()];
     let within = classifier(vec![repeated("few", Some(inner))], rounds(1));
     refused(&within, ErrorKind::Unsupported, &["more than 20000 steps"]);
+}
+
+#[test]
+fn what_loops_look_at_every_round_is_counted() {
+    let many = 1 << 16;
+    let loops = |change: &dyn Fn(&mut proto::Graph)| {
+        let mut node = repeated("rounds", None);
+        change(node.attribute[0].g.as_mut().unwrap());
+        classifier(vec![node], vec![ints("rounds", &[4096])])
+    };
+    let counted = |what: &str, change: &dyn Fn(&mut proto::Graph)| {
+        println!("{what}");
+        refused(&loops(change), ErrorKind::Unsupported, &["more than"]);
+    };
+    counted("inputs", &|body| body.node[1].input = vec!["v".into(); many]);
+    counted("outputs", &|body| body.node[1].output.extend((0..many).map(|i| format!("o{i}"))));
+    counted("attributes", &|body| body.node[1].attribute = vec![Default::default(); many]);
+    counted("results", &|body| body.output.extend(vec![info("v2", &[]); many]));
+    counted("initializers", &|body| body.initializer = vec![floats("none", &[0], vec![]); many]);
+    let equation: &str = format!("abcd{}->abcd", " ".repeat(4 * many)).leak();
+    counted("text", &|body| body.node[1] = node("Einsum", &["v"], "v2").text("equation", equation));
+    // A name for each step.
+    counted("names", &|body| body.node[1].name = Some("n".repeat(many)));
+    let long = "n".repeat(many);
+    counted("names of what stays the same", &|body| {
+        body.node[1] = node("Identity", &["v"], &long);
+        body.output[1] = info(&long, &[]);
+    });
 }
 
 #[test]
