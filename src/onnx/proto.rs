@@ -214,21 +214,6 @@ pub(super) fn count_messages(bytes: &[u8], most: usize) -> usize {
     count_inside(bytes, &MODEL, most, DEPTH)
 }
 
-/// No less than what copies of a message take in memory: an integer of one byte takes eight, and an empty attribute a thousand.
-pub(super) fn size_of_function(function: &Function) -> usize {
-    size_inside(&function.encode_to_vec(), &FUNCTION)
-}
-
-/// The same of one attribute.
-pub(super) fn size_of_attribute(attribute: &Attribute) -> usize {
-    size_inside(&attribute.encode_to_vec(), &ATTRIBUTE)
-}
-
-fn size_inside(bytes: &[u8], inside: &Inside) -> usize {
-    let messages = 1 + count_inside(bytes, inside, bytes.len(), DEPTH);
-    (8 * bytes.len()).saturating_add(messages.saturating_mul(size_of::<Attribute>()))
-}
-
 fn count_inside(mut bytes: &[u8], inside: &Inside, most: usize, depth: usize) -> usize {
     let mut found = 0;
     while found <= most

@@ -3,9 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use prost::Message;
 use prost::bytes::Bytes;
 
-use super::proto::{Attribute, Entry, Function, Graph, Model, Node, Tensor, size_of_attribute, size_of_function};
+use super::proto::{Attribute, Entry, Function, Graph, Model, Node, Tensor, ValueInfo};
 use crate::{Error, ErrorKind, Result};
 
 /// How deep functions may call each other, how many nodes they may come to, and how many bytes of names and numbers.
@@ -36,7 +37,7 @@ impl<'a> Callable<'a> {
     fn of(function: &'a Function) -> Callable<'a> {
         Callable {
             function,
-            size: size_of_function(function),
+            size: size(function.encoded_len(), messages(&function.node) + within(&function.defaults)),
             names: names(&function.node),
             taken: function.node.iter().flat_map(|node| &node.attribute).filter(|a| a.of_caller.is_some()).count(),
             largest: largest(&function.defaults),
@@ -57,7 +58,36 @@ impl<'a> Callable<'a> {
 }
 
 fn largest(attributes: &[Attribute]) -> usize {
-    attributes.iter().map(size_of_attribute).max().unwrap_or(0)
+    let sizes =
+        attributes.iter().map(|attribute| size(attribute.encoded_len(), within(std::slice::from_ref(attribute))));
+    sizes.max().unwrap_or(0)
+}
+
+/// No less than what a copy of messages takes in memory: an integer of one byte takes eight, and an empty attribute a thousand.
+fn size(bytes: usize, messages: usize) -> usize {
+    bytes.saturating_mul(8).saturating_add(messages.saturating_mul(size_of::<Attribute>()))
+}
+
+/// How many messages and names nodes consist of.
+fn messages(nodes: &[Node]) -> usize {
+    nodes.iter().map(|node| 1 + node.input.len() + node.output.len() + within(&node.attribute)).sum()
+}
+
+/// The same of attributes.
+fn within(attributes: &[Attribute]) -> usize {
+    let tensor = |tensor: &Tensor| 1 + tensor.external.len();
+    let dims = |info: &ValueInfo| {
+        let shape = info.r#type.as_ref().and_then(|kind| kind.tensor.as_ref()?.shape.as_ref());
+        4 + shape.map_or(0, |shape| shape.dim.len())
+    };
+    let graph = |graph: &Graph| {
+        let infos: usize = graph.input.iter().chain(&graph.output).map(dims).sum();
+        let tensors: usize = graph.initializer.iter().map(tensor).sum();
+        messages(&graph.node) + tensors + infos + 3 * graph.sparse.len()
+    };
+    let attribute =
+        |a: &Attribute| 1 + a.strings.len() + a.t.as_ref().map_or(0, tensor) + a.g.as_ref().map_or(0, graph);
+    attributes.iter().map(attribute).sum()
 }
 
 /// All of it. `parts` are the files beside the model's own, each by its name.
