@@ -125,9 +125,11 @@ async function fromFile(bytes, shown) {
   });
   const kind = kindOf(head);
   if (kind) return { bytes, isRare: kind.isRare };
-  const decoded = (await decodeInBrowser(bytes.blob, head)) ?? (shown?.naturalWidth && (await fromShown(shown)));
+  const decoded = await decodeInBrowser(bytes.blob, head);
+  if (decoded) return decoded;
+  if (shown?.naturalWidth) return fromShown(shown);
   // What the browser can't read either, the engine refuses with its reason.
-  return decoded ?? { bytes };
+  return { bytes };
 }
 
 /** Which of the files it is that the engine decodes. @param {Uint8Array} head */

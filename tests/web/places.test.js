@@ -179,6 +179,14 @@ test("what can't be fetched is read as the page shows it", async (t) => {
   assert.deepEqual(await drawn(other), [SIZE]);
 });
 
+test("a slotted file that is no picture is named for it", async (t) => {
+  const page = await open(t, figure(`<img src="${site.url}style.css" alt="">`));
+  const message = await page.waitFor(
+    () => document.querySelector("grad-cam").shadowRoot?.querySelector("[part=message]:not([hidden])")?.textContent,
+  );
+  assert.match(message, /PNG, JPEG, WebP/);
+});
+
 test("a lazy picture of several files is chosen once its figure is wanted, also for paper", async (t) => {
   const image = `<img loading="lazy" srcset="${PHOTO} 371w" alt="">`;
   const far = `<div style="height: 9000px"></div>`;
