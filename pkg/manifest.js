@@ -83,6 +83,10 @@ export function lastOf(path) {
   return path.split(/[\\/]/).pop();
 }
 
+/** Files that a model may name beside it, one for each of its tensors, and how many are fetched at a time. */
+const MOST_PARTS = 4096;
+const PARTS_AT_ONCE = 8;
+
 /**
  * The files in which a model's parameters lie: those that came with it, else those beside its address.
  *
@@ -98,8 +102,27 @@ export async function readParts(names, { address, beside = [] }, signal) {
     const found = given ? absolute(given, base()) : address && absolute(encodeURIComponent(lastOf(name)), address);
     return found && { name, bytes: await partAt(found, signal) };
   };
-  // What is nowhere the engine misses, and says how to write one file.
-  return (await Promise.all(names.map(read))).filter(Boolean);
+  if (names.length > MOST_PARTS) {
+    throw new GradCamError(
+      "ModelError",
+      `The model names ${names.length} files beside it; up to ${MOST_PARTS} are accepted.`,
+    );
+  }
+  const left = [...names];
+  const parts = [];
+  const readSome = async () => {
+    // Where one can't be had, no other is asked for.
+    for (let name; (name = left.pop()) !== undefined;) {
+      const part = await read(name).catch((error) => {
+        left.length = 0;
+        throw error;
+      });
+      // What is nowhere the engine misses, and says how to write one file.
+      if (part) parts.push(part);
+    }
+  };
+  await Promise.all(Array.from({ length: PARTS_AT_ONCE }, readSome));
+  return parts;
 }
 
 /** @param {string} address @param {AbortSignal} [signal] */

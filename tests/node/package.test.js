@@ -1,10 +1,11 @@
 // The package where there is no browser: what it exports, and how it reads models, metadata and class names.
 
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import { test } from "node:test";
 
 import * as gradcam from "../../pkg/index.js";
-import { readModel } from "../../pkg/manifest.js";
+import { readModel, readParts } from "../../pkg/manifest.js";
 import { findClass } from "../../pkg/classes.js";
 import { choosePreprocess, labelsFromMetadata } from "../../pkg/preprocess.js";
 
@@ -191,4 +192,34 @@ test("classes are found by index, label, or one of a label's names", () => {
   assert.throws(() => findClass(labels, 3), refuses("TargetError", /classes 0 to 2/));
   assert.throws(() => findClass(labels, 0.5), refuses("TargetError", /no class 0.5/));
   assert.throws(() => findClass(labels, "gold"), refuses("TargetError", /did you mean "goldfish"/));
+});
+
+test("the files that a model names are fetched a few at a time, none where there are too many", async (t) => {
+  let [requests, now, most] = [0, 0, 0];
+  const server = createServer((request, response) => {
+    requests++;
+    most = Math.max(most, ++now);
+    setTimeout(() => {
+      now--;
+      response.statusCode = request.url.endsWith("/missing") ? 404 : 200;
+      response.end(request.url.slice(1));
+    }, 5);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => server.close());
+  const address = `http://127.0.0.1:${server.address().port}/x.onnx`;
+  const names = Array.from({ length: 40 }, (_, i) => `part ${i}`);
+  const parts = await readParts(names, { address });
+  assert.deepEqual(parts.map(({ name }) => name).sort(), [...names].sort());
+  assert.equal(new TextDecoder().decode(await parts[0].bytes.all()), encodeURIComponent(parts[0].name));
+  assert.deepEqual([requests, most <= 8], [40, true], `${requests} requests, ${most} at a time`);
+
+  requests = 0;
+  await assert.rejects(readParts([...names, "missing"], { address }), refuses("ModelError", /missing.*404/));
+  assert.ok(requests <= 16, `${requests} requests`);
+
+  requests = 0;
+  const many = Array.from({ length: 5000 }, (_, i) => `${i}`);
+  await assert.rejects(readParts(many, { address }), refuses("ModelError", /names 5000 files.*4096/));
+  assert.equal(requests, 0);
 });
