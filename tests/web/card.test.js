@@ -9,6 +9,9 @@ import { serveSite } from "./site.js";
 const site = await serveSite();
 after(() => site.close());
 
+/** How many cards are lost. The long form is `GRADCAM_LOSSES=250`. */
+const LOSSES = Number(process.env.GRADCAM_LOSSES ?? 4);
+
 const PACKAGE = `${site.url}gradcam-web/index.js`;
 const NETWORK = site.material("data/cams/squeeze.onnx");
 
@@ -32,7 +35,8 @@ const classify = async () => {
   }
 };
 
-const inWorkers = (page, task) => Promise.all(page.driver.workers().map((worker) => worker.evaluate(task)));
+const inWorkers = (page, task, value) =>
+  Promise.all(page.driver.workers().map((worker) => worker.evaluate(task, value)));
 
 let browser;
 after(() => browser?.close());
@@ -140,6 +144,39 @@ test("a device that is destroyed while it computes is survived", async (t) => {
   // Another worker, or the CPU, does it again.
   assert.ok(found.scores, JSON.stringify(found));
   assert.ok(relativeDifference(found.scores, expected.scores) < 1e-3);
+});
+
+test("a device that is lost at any moment is survived, in page after page", async (t) => {
+  const [outcomes, backends] = [{}, {}];
+  let expected;
+  for (let i = 0; i < LOSSES; i++) {
+    const page = await opened(t);
+    expected ??= (await page.evaluate(classify)).scores;
+    await inWorkers(
+      page,
+      (delay) => {
+        // With the next command, or up to 60 ms later: while it is computed, read, or between two questions.
+        const create = GPUDevice.prototype.createCommandEncoder;
+        let isLost = false;
+        GPUDevice.prototype.createCommandEncoder = function (...rest) {
+          if (!isLost) setTimeout(() => this.destroy(), delay);
+          isLost = true;
+          return create.apply(this, rest);
+        };
+      },
+      (60 * i) / LOSSES,
+    );
+    for (let turn = 0; turn < 3; turn++) {
+      const found = await page.evaluate(classify);
+      const isRight = found.scores && relativeDifference(found.scores, expected) < 1e-3;
+      const outcome = isRight ? "right" : found.scores ? "wrong" : `${found.name}: ${found.message}`;
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+      backends[found.backend] = (backends[found.backend] ?? 0) + 1;
+    }
+    await page.close();
+  }
+  t.diagnostic(JSON.stringify(backends));
+  assert.deepEqual(outcomes, { right: 3 * LOSSES });
 });
 
 test("in Firefox the card is kept moving while a result is waited for, and not a moment longer", async (t) => {
