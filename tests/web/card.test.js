@@ -9,7 +9,7 @@ import { serveSite } from "./site.js";
 const site = await serveSite();
 after(() => site.close());
 
-/** How many cards are lost. The long form is `GRADCAM_LOSSES=250`. */
+/** How many cards are lost. The long form is `cargo xtask soak devices`. */
 const LOSSES = Number(process.env.GRADCAM_LOSSES ?? 4);
 
 const PACKAGE = `${site.url}gradcam-web/index.js`;

@@ -13,7 +13,7 @@ usage: cargo xtask soak models [--count N] [--first N] [--file PATH…]
        cargo xtask soak wasm [--count N] [--first N]
        cargo xtask soak pictures [COUNT] [SEED]
        cargo xtask soak manifests [--count N] [--first N]
-       cargo xtask soak workers|elements|images|loads|servers [--count N]
+       cargo xtask soak workers|devices|elements|images|loads|servers [--count N]
 
   models     N mutated models (2000), or the given files, natively with overflow checks and debug assertions:
              loaded, run, and explained by every method within 5 seconds and 2 GB, or refused with one sentence
@@ -26,14 +26,16 @@ usage: cargo xtask soak models [--count N] [--first N] [--file PATH…]
 
   These run a test file of tests/web in its long form:
   workers    N workers killed while they start, and N while they work (330)
+  devices    N graphics cards lost at any moment, in a page each (250)
   elements   N figures on one page (200)
   images     N pictures in one page (2500)
   loads      N models loaded and disposed of in one page (500)
   servers    every file that a figure fetches, with every fault of a server";
 
 /// The long forms: a name, a file below `tests/web`, the variable that says how many, and how many if nobody says.
-const LONG_FORMS: [(&str, &str, &str, &str); 5] = [
+const LONG_FORMS: [(&str, &str, &str, &str); 6] = [
     ("workers", "killed", "GRADCAM_KILLS", "330"),
+    ("devices", "card", "GRADCAM_LOSSES", "250"),
     ("elements", "many", "GRADCAM_FIGURES", "200"),
     ("images", "endurance", "GRADCAM_IMAGES", "2500"),
     ("loads", "endurance", "GRADCAM_LOADS", "500"),
