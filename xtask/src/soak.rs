@@ -42,6 +42,11 @@ const LONG_FORMS: [(&str, &str, &str, &str); 6] = [
     ("servers", "servers", "GRADCAM_FAULTS", "1000"),
 ];
 
+/// Whether a variable asks a test file for its long form.
+pub fn is_long_form(variable: &str) -> bool {
+    LONG_FORMS.iter().any(|(_, _, name, _)| *name == variable)
+}
+
 /// Runs one of them.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use crate::{
     codegen, setup,
     shell::{Result, cargo, command, each_line, files_below, root, run, target},
-    site,
+    site, soak,
 };
 use std::{
     fs,
@@ -315,7 +315,7 @@ fn javascript(
         }
         // One file at a time: two browsers on two cores would make each other's times meaningless.
         // Also that of a whole file: a dozen generators take their time, and so do thousands of pictures.
-        let is_long = folder == "tests/docs" || environment.iter().any(|(name, _)| LONG.contains(name));
+        let is_long = folder == "tests/docs" || environment.iter().any(|(name, _)| soak::is_long_form(name));
         let timeout = if is_long { "--test-timeout=36000000" } else { "--test-timeout=600000" };
         let mut node = command("node", &["--test", "--test-concurrency=1", timeout]);
         node.arg("--test-reporter=./tests/reporter.js");
@@ -333,9 +333,6 @@ fn javascript(
     }
     sum
 }
-
-/// The variables that ask for the long form of a test.
-const LONG: [&str; 5] = ["GRADCAM_KILLS", "GRADCAM_FIGURES", "GRADCAM_IMAGES", "GRADCAM_LOADS", "GRADCAM_FAULTS"];
 
 /// The lines of a failure that are said again: its name and the message, without the rest of the stack.
 const LINES_OF_A_FAILURE: usize = 12;
