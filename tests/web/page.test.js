@@ -266,7 +266,7 @@ test("when the network can't be had, nothing seems to go on", async (t) => {
 
 for (const [name, spoil] of Object.entries({
   "without WebAssembly": (page) => page.addInitScript(() => delete globalThis.WebAssembly),
-  "whose scripts don't come": (page) => page.route("**/gradcam-web/index.js", (route) => route.abort()),
+  "whose scripts don't come": (page) => page.route("**/gradcam-web/*.js", (route) => route.abort()),
 })) {
   test(`a page ${name} says that it can't start`, async (t) => {
     const page = await browser.open(site.blank, t);
