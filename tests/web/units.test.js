@@ -267,14 +267,3 @@ test("a longer press shows the photo and asks nothing", async (t) => {
   await page.driver.mouse.up();
   assert.equal(await page.evaluate(() => document.querySelector("#asked").hidden), true);
 });
-
-test("every method is described in plain words", async (t) => {
-  const page = await open(t);
-  const silent = await page.evaluate(async () => {
-    const [{ METHODS }, { wordsAbout }] = await Promise.all([import("./gradcam-web/index.js"), import("./methods.js")]);
-    return METHODS.filter(({ name }) => wordsAbout(name).shows === "" || wordsAbout(name).misleads === "").map(
-      ({ name }) => name,
-    );
-  });
-  assert.deepEqual(silent, []);
-});

@@ -51,8 +51,13 @@ pub fn run_all(filter: &str) -> Result<()> {
         count += suite.run(filter);
     }
     count += javascript("tests/node", filter, |_| site::networks().map(|()| Vec::new()));
-    count += javascript("tests/web", filter, browsers_and_site);
-    count += javascript("tests/docs", filter, browsers_and_site);
+    // With all tests the release build is made anyhow: another one for the last of them would take as long again.
+    let mode = |files: &[&str]| match filter.is_empty() || files.contains(&RELEASE_ALONE) {
+        true => site::Mode::Release,
+        false => site::Mode::Dev,
+    };
+    count += javascript("tests/web", filter, |files| browsers_and_site(mode(files)));
+    count += javascript("tests/docs", filter, |files| browsers_and_site(mode(files)));
 
     if count.failed + count.passed + count.skipped == 0 {
         return Err(format!("No test's name contains \"{filter}\"."));
@@ -65,8 +70,8 @@ pub fn run_all(filter: &str) -> Result<()> {
 /// # Errors
 /// If a figure is not drawn, or the site can't be built.
 pub fn documentation() -> Result<()> {
-    let count = javascript("tests/docs", "", |files| {
-        let mut environment = browsers_and_site(files)?;
+    let count = javascript("tests/docs", "", |_| {
+        let mut environment = browsers_and_site(site::Mode::Dev)?;
         environment.push(("GRADCAM_DOCS", "all".into()));
         Ok(environment)
     });
@@ -78,8 +83,8 @@ pub fn documentation() -> Result<()> {
 /// # Errors
 /// If a test fails, or the site can't be built.
 pub fn long_form(file: &str, variable: &'static str, count: &str) -> Result<()> {
-    let count = javascript("tests/web", file, |files| {
-        let mut environment = browsers_and_site(files)?;
+    let count = javascript("tests/web", file, |_| {
+        let mut environment = browsers_and_site(site::Mode::Dev)?;
         environment.push((variable, count.into()));
         Ok(environment)
     });
@@ -387,12 +392,11 @@ const RELEASE_ALONE: &str = "tests/web/size.test.js";
 /// Builds the site and finds the browsers. The tests of a browser other than Chromium are skipped where it is missing.
 ///
 /// The development build is there in seconds; its sizes and times mean nothing.
-fn browsers_and_site(files: &[&str]) -> Result<Vec<(&'static str, PathBuf)>> {
+fn browsers_and_site(mode: site::Mode) -> Result<Vec<(&'static str, PathBuf)>> {
     let mut browsers = vec![("CHROME", setup::chromium()?)];
     browsers.extend(setup::firefox().map(|path| ("FIREFOX", path)));
     browsers.extend(setup::webkit().map(|path| ("MINIBROWSER", path)));
-    let needs_release = files.contains(&RELEASE_ALONE);
-    site::build(if needs_release { site::Mode::Release } else { site::Mode::Dev })?;
+    site::build(mode)?;
     browsers.push(("GRADCAM_TARGET", target()));
     Ok(browsers)
 }
