@@ -46,7 +46,8 @@ fn attention(node: &Node) -> Result<Lowered> {
         heads(node, &mut chain, 2, ["kv_num_heads", "num_heads"])?,
     ];
     let (batch, count, n) = (q.shape[0], q.shape[1], q.shape[2]);
-    if k.shape[3] != q.shape[3]
+    if [k.shape[0], v.shape[0]] != [batch, batch]
+        || k.shape[3] != q.shape[3]
         || k.shape[2] != v.shape[2]
         || k.shape[1] != v.shape[1]
         || !count.is_multiple_of(k.shape[1])

@@ -633,6 +633,22 @@ fn the_weights_of_a_recurrent_layer_are_counted_at_every_position() {
 }
 
 #[test]
+fn attention_to_more_images_than_ask_is_refused() {
+    let nodes = vec![
+        node("Reshape", &["r", "tokens"], "q"),
+        node("Mul", &["q", "three"], "keys"),
+        node("Attention", &["q", "keys", "keys"], "y").int("q_num_heads", 2).int("kv_num_heads", 2),
+        node("Reshape", &["y", "planes"], "x"),
+    ];
+    let constants = vec![
+        ints("tokens", &[1, 48, 4]),
+        ints("planes", &[1, 4, 8, 6]),
+        floats("three", &[3, 1, 1], vec![0.5, 1., 2.]),
+    ];
+    refused(&classifier(nodes, constants), ErrorKind::Unsupported, &["Attention", "[3, 2, 48, 2]", "do not fit"]);
+}
+
+#[test]
 fn what_lies_deep_within_is_refused() {
     // A graph in an attribute of a node of a graph, and so on.
     let mut inner = proto::Graph::default();
