@@ -4,8 +4,9 @@
 //!
 //! **Invariants.** A [`Heatmap`] holds numbers in 0..=1 and nothing else, whatever the map was.
 
-use crate::numbers::within;
 use std::ops::Range;
+
+use crate::numbers::within;
 
 /// Keeps a map of zeros from being divided by zero: the number that pytorch-grad-cam adds to the maximum.
 const EPSILON: f32 = 1e-7;

@@ -30,8 +30,6 @@ pub struct Convolution {
     chains: Vec<Vec<Stretch>>,
     /// Numbers of a window that lie one behind the other.
     length: usize,
-    /// Numbers that a window reads.
-    numbers: usize,
     groups: Vec<Group>,
     rectifier: Rectifier,
     pub(super) reach: usize,
@@ -108,7 +106,6 @@ impl Convolution {
         let addends = after.addend.map(|addend| tiles.map(|at| tile(at, &of(addend))).collect());
         let begin = places.iter().flat_map(|places| places.input).max().unwrap_or(0) as usize;
         let read = begin + segments.last().map_or(0, |&last| last as usize) + input.channels.max(length);
-        let numbers = segments.len() * length;
         let written = reach(&[output, after.addend.unwrap_or(output)]);
         Convolution {
             places,
@@ -116,7 +113,6 @@ impl Convolution {
             pixels,
             chains: chains(&segments, length),
             length,
-            numbers,
             groups,
             rectifier: after.rectifier,
             reach: read.max(written),
@@ -126,8 +122,9 @@ impl Convolution {
     pub fn run(&self, memory: &mut [f32]) {
         assert!(self.reach <= memory.len(), "the memory was made for this kernel");
         let memory = memory.as_mut_ptr();
-        let panel = BLOCK * (1 + self.numbers);
         for group in &self.groups {
+            let blocks = group.outputs.div_ceil(BLOCK);
+            let panel = group.panels.len() / blocks;
             let job = |block: usize, tiles: Range<usize>| Job {
                 // SAFETY: the first input channel lies within `reach`.
                 input: unsafe { memory.add(group.first[0]) },
@@ -141,7 +138,6 @@ impl Convolution {
                 half: group.outputs - block * BLOCK <= 4,
                 rectifier: self.rectifier,
             };
-            let blocks = group.outputs.div_ceil(BLOCK);
             if self.pixels < TILE {
                 for first in (0..blocks).step_by(4) {
                     // The last block is computed again where there are less than four.
@@ -198,22 +194,20 @@ pub(super) struct Stretch {
 
 /// What a window reads, segments of `length` numbers, as stretches in chains of about [`CHAIN`] numbers.
 pub(super) fn chains(segments: &[u32], length: usize) -> Vec<Vec<Stretch>> {
-    let count = (segments.len() * length).div_ceil(CHAIN);
-    let most = (segments.len() * length).div_ceil(count).next_multiple_of(4).min(length);
-    let mut chains = vec![Vec::new()];
-    let mut free = CHAIN + most / 2;
+    let numbers = segments.len() * length;
+    let most = numbers.div_ceil(numbers.div_ceil(CHAIN)).next_multiple_of(4).min(length);
+    let mut chains: Vec<Vec<Stretch>> = vec![];
+    let mut free = 0;
     for &segment in segments {
         for begin in (0..length).step_by(most) {
             let length = most.min(length - begin);
             if free < length {
-                chains.push(Vec::new());
+                chains.push(vec![]);
                 free = CHAIN + most / 2;
             }
             free -= length;
-            chains
-                .last_mut()
-                .expect("there is a first one")
-                .push(Stretch { from: segment + begin as u32, length: length as u32 });
+            let stretch = Stretch { from: segment + begin as u32, length: length as u32 };
+            chains.last_mut().expect("there is one with room").push(stretch);
         }
     }
     chains
@@ -243,14 +237,10 @@ pub(super) struct Job<'a> {
 
 /// Four pixels by eight outputs at a time.
 ///
-/// The order of the loads is the one that keeps all sums in registers in V8 and in SpiderMonkey; a tile of 5 or 6 pixels
-/// takes twice the time. So does a loop unrolled without a way out after each number: whole sums are then put off, with
-/// all that they need in registers.
-///
 /// # Safety
-/// What the places and addends point at must be memory: `segments` stretches of `length` numbers, at least one, at each
-/// input, eight numbers (four if `half`) at each output and addend. The panel has eight numbers for each of the stretches'
-/// numbers, and eight biases; `affine` has sixteen numbers.
+/// What the places and addends point at must be memory: all stretches, of which there is at least one, at each input, eight
+/// numbers (four if `half`) at each output and addend. The panel has eight numbers for each of the stretches' numbers, and
+/// eight biases; `affine` has sixteen numbers.
 pub(super) unsafe fn tiles(job: &Job) {
     let (last, before) = job.chains.split_last().expect("a window reads something");
     let weights = job.panel[BLOCK..].as_ptr();
@@ -366,6 +356,10 @@ unsafe fn outputs(job: &Job, strip: Range<usize>, chain: &[Stretch], weights: *c
 }
 
 /// The sums of a tile's products with a chain's weights from a start on, and where the next chain's weights are.
+///
+/// The order of the loads is the one that keeps all sums in registers in V8 and in SpiderMonkey; a tile of 5 or 6 pixels
+/// takes twice the time. So does a loop unrolled without a way out after each number: whole sums are then put off, with
+/// all that they need in registers.
 ///
 /// # Safety
 /// As for [`tiles`].

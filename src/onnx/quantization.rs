@@ -1,6 +1,5 @@
 //! Quantised numbers, computed with as floats: parameters are dequantised while loading.
 
-use crate::numbers::within;
 use std::rc::Rc;
 
 use super::chain::{Chain, Part};
@@ -9,6 +8,7 @@ use super::literal::{Literal, element};
 use super::node::{Input, Lowered, Node, Resolved, Table, device_axis, step};
 use super::shape::flat;
 use crate::Result;
+use crate::numbers::within;
 use crate::plan::{Binary, Op, Reduction, Unary};
 
 pub(super) const TABLE: Table = &[

@@ -37,7 +37,7 @@ impl<'a> Callable<'a> {
     fn of(function: &'a Function) -> Callable<'a> {
         Callable {
             function,
-            size: size(function.encoded_len(), messages(&function.node) + within(&function.defaults)),
+            size: size(function.encoded_len(), messages(&function.node) + attribute_messages(&function.defaults)),
             names: names(&function.node),
             taken: function.node.iter().flat_map(|node| &node.attribute).filter(|a| a.of_caller.is_some()).count(),
             largest: largest(&function.defaults),
@@ -58,8 +58,9 @@ impl<'a> Callable<'a> {
 }
 
 fn largest(attributes: &[Attribute]) -> usize {
-    let sizes =
-        attributes.iter().map(|attribute| size(attribute.encoded_len(), within(std::slice::from_ref(attribute))));
+    let sizes = attributes
+        .iter()
+        .map(|attribute| size(attribute.encoded_len(), attribute_messages(std::slice::from_ref(attribute))));
     sizes.max().unwrap_or(0)
 }
 
@@ -70,11 +71,11 @@ fn size(bytes: usize, messages: usize) -> usize {
 
 /// How many messages and names nodes consist of.
 fn messages(nodes: &[Node]) -> usize {
-    nodes.iter().map(|node| 1 + node.input.len() + node.output.len() + within(&node.attribute)).sum()
+    nodes.iter().map(|node| 1 + node.input.len() + node.output.len() + attribute_messages(&node.attribute)).sum()
 }
 
-/// The same of attributes.
-fn within(attributes: &[Attribute]) -> usize {
+/// The same of attributes, and of all that is in them.
+fn attribute_messages(attributes: &[Attribute]) -> usize {
     let tensor = |tensor: &Tensor| 1 + tensor.external.len();
     let dims = |info: &ValueInfo| {
         let shape = info.r#type.as_ref().and_then(|kind| kind.tensor.as_ref()?.shape.as_ref());

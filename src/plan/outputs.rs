@@ -1,10 +1,10 @@
 //! What a network gives out: which value an explanation is of, and what kind of numbers it holds.
 
-use crate::numbers::within;
 use std::cell::Cell;
 use std::collections::HashSet;
 
 use super::{Binary, Constant, Op, Reduction, Source, Step, Unary, Value, ValueId, producer};
+use crate::numbers::within;
 
 /// What a network gives out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
