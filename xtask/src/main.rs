@@ -8,9 +8,12 @@ mod fetched;
 mod imagenet;
 mod judge;
 mod notices;
-mod onnx;
 mod pages;
 mod pictures;
+/// The messages of ONNX files, as the crate reads them.
+#[allow(dead_code)]
+#[path = "../../src/onnx/proto.rs"]
+mod proto;
 mod serve;
 mod setup;
 mod shell;
