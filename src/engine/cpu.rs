@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::reference::Reference;
-use super::{Engine, Images, Later, Stretch, WayBack, each_image};
+use super::{Engine, Images, Later, Program, Stretch, WayBack, each_image};
 use crate::formula::{Combine, Function, PoolKind, Rectifier, Window};
 use crate::kernels::{self, After, Convolution, Depthwise, Map, Planes, Pool, PoolBack, Tiling, Winograd};
 use crate::order::arranged;
@@ -32,16 +32,16 @@ impl Cpu {
 }
 
 impl Engine for Cpu {
-    fn compile(&self, stretch: Stretch) -> Box<dyn super::Program> {
-        let program = Program::new(&self.reference.plan, &stretch);
-        Box::new(Compiled { program, reference: self.reference.clone(), memory: self.memory.clone() })
+    fn compile(&self, stretch: Stretch) -> Box<dyn Program> {
+        let code = Code::new(&self.reference.plan, &stretch);
+        Box::new(Compiled { code, reference: self.reference.clone(), memory: self.memory.clone() })
     }
 
-    fn compile_back(&self, way: WayBack) -> Box<dyn super::Program> {
+    fn compile_back(&self, way: WayBack) -> Box<dyn Program> {
         let Turned { plan, stretch, results } = Turned::new(&self.reference.plan, &way);
         let reference = Rc::new(Reference::new(Rc::new(plan)));
-        let program = Program::new(&reference.plan, &stretch);
-        let program = Box::new(Compiled { program, reference, memory: self.memory.clone() });
+        let code = Code::new(&reference.plan, &stretch);
+        let program = Box::new(Compiled { code, reference, memory: self.memory.clone() });
         Box::new(super::Back { program, results })
     }
 
@@ -50,27 +50,27 @@ impl Engine for Cpu {
     }
 }
 
-/// A program with what it runs by.
+/// Code with what it runs by.
 struct Compiled {
-    program: Program,
+    code: Code,
     reference: Rc<Reference>,
     memory: Rc<RefCell<Vec<f32>>>,
 }
 
-impl super::Program for Compiled {
+impl Program for Compiled {
     fn run<'a>(&'a self, inputs: &'a [Images<'a>], images: usize, skipped: usize) -> Later<'a> {
         Box::pin(async move {
             let mut memory = self.memory.borrow_mut();
             Ok(each_image(images, |image| {
                 let inputs: Vec<&[f32]> = inputs.iter().map(|input| input.of(image)).collect();
-                self.program.run(&mut memory, &inputs, skipped, &self.reference)
+                self.code.run(&mut memory, &inputs, skipped, &self.reference)
             }))
         })
     }
 }
 
 /// Compiled steps.
-struct Program {
+struct Code {
     inputs: Vec<(Placed, Border)>,
     outputs: Vec<Placed>,
     instructions: Vec<Instruction>,
@@ -115,8 +115,8 @@ enum Instruction {
     },
 }
 
-impl Program {
-    fn new(plan: &Plan, stretch: &Stretch) -> Program {
+impl Code {
+    fn new(plan: &Plan, stretch: &Stretch) -> Code {
         let Stretch { steps, inputs, outputs } = stretch;
         let groups = groups(plan, steps, outputs, usize::MAX);
         let layout = Layout::new(plan, &groups, inputs, outputs);
@@ -368,7 +368,7 @@ impl<'a> Layout<'a> {
         Instruction::Step { step: group.last, values, output: self.placed(group.output) }
     }
 
-    fn emit(self, groups: Vec<Group>, inputs: &[ValueId], outputs: &[ValueId]) -> Program {
+    fn emit(self, groups: Vec<Group>, inputs: &[ValueId], outputs: &[ValueId]) -> Code {
         let mut instructions = Vec::new();
         let border = |value: ValueId| self.roots[&self.root(value).0].border;
         let mut clean: HashSet<ValueId> = inputs.iter().map(|&input| self.root(input).0).collect();
@@ -482,7 +482,7 @@ impl<'a> Layout<'a> {
                 Kind::Step => instructions.push(self.step(&group)),
             }
         }
-        Program {
+        Code {
             inputs: inputs.iter().map(|&value| (self.placed(value), border(value))).collect(),
             outputs: outputs.iter().map(|&value| self.placed(value)).collect(),
             instructions,

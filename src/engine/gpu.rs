@@ -17,7 +17,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::card;
 use super::cpu::Placed;
 use super::reference::Reference;
-use super::{Images, Later, Stretch, WayBack};
+use super::{Engine, Images, Later, Program, Stretch, WayBack};
 use crate::Result;
 use crate::formula::{Function, PoolKind, Window};
 use crate::gpu::{Bound, Buffer, Gpu as Card, Wanted, Watch};
@@ -30,59 +30,58 @@ mod product;
 
 /// The card, for one plan.
 pub(crate) struct Gpu {
-    shared: Rc<Engine>,
+    common: Rc<Common>,
     reference: Rc<Reference>,
 }
 
 impl Gpu {
     pub(crate) fn new(card: Rc<Card>, reference: Rc<Reference>) -> Gpu {
-        Gpu { shared: Rc::new(Engine::new(card)), reference }
+        Gpu { common: Rc::new(Common::new(card)), reference }
     }
 }
 
-impl super::Engine for Gpu {
-    fn compile(&self, stretch: Stretch) -> Box<dyn super::Program> {
-        let program = Program::new(&self.shared, &self.reference.plan, &stretch);
-        Box::new(Compiled { program, shared: self.shared.clone(), reference: self.reference.clone() })
+impl Engine for Gpu {
+    fn compile(&self, stretch: Stretch) -> Box<dyn Program> {
+        let code = Code::new(&self.common, &self.reference.plan, &stretch);
+        Box::new(Compiled { code, common: self.common.clone(), reference: self.reference.clone() })
     }
 
-    fn compile_back(&self, way: WayBack) -> Box<dyn super::Program> {
-        let (engine, plan) = (&self.shared, &self.reference.plan);
-        let Turned { plan, stretch, results } = Turned::new(plan, &way);
+    fn compile_back(&self, way: WayBack) -> Box<dyn Program> {
+        let Turned { plan, stretch, results } = Turned::new(&self.reference.plan, &way);
         let reference = Rc::new(Reference::new(Rc::new(plan)));
-        let shared = Rc::new(engine.for_another_plan());
-        let program = Program::new(&shared, &reference.plan, &stretch);
-        Box::new(super::Back { program: Box::new(Compiled { program, shared, reference }), results })
+        let common = Rc::new(self.common.for_another_plan());
+        let code = Code::new(&common, &reference.plan, &stretch);
+        Box::new(super::Back { program: Box::new(Compiled { code, common, reference }), results })
     }
 
     fn cpu_steps(&self) -> u64 {
-        self.shared.cpu_steps.get()
+        self.common.cpu_steps.get()
     }
 
-    fn with_reference(&self, reference: Rc<Reference>) -> Rc<dyn super::Engine> {
-        Rc::new(Gpu::new(self.shared.gpu.clone(), reference))
+    fn with_reference(&self, reference: Rc<Reference>) -> Rc<dyn Engine> {
+        Rc::new(Gpu::new(self.common.gpu.clone(), reference))
     }
 }
 
-/// A program with what it runs by.
+/// Code with what it runs by.
 struct Compiled {
-    program: Program,
-    shared: Rc<Engine>,
+    code: Code,
+    common: Rc<Common>,
     reference: Rc<Reference>,
 }
 
-impl super::Program for Compiled {
+impl Program for Compiled {
     fn run<'a>(&'a self, inputs: &'a [Images<'a>], images: usize, skipped: usize) -> Later<'a> {
         Box::pin(async move {
-            let (program, engine, reference) = (&self.program, &self.shared, &self.reference);
-            let stacks = reference.plan.batches && program.stacks(&reference.plan);
-            if images == 1 || stacks && images <= program.most_images(engine) {
-                return program.run(engine, inputs, images, skipped, reference).await;
+            let Compiled { code, common, reference } = self;
+            let stacks = reference.plan.batches && code.stacks(&reference.plan);
+            if images == 1 || stacks && images <= code.most_images(common) {
+                return code.run(common, inputs, images, skipped, reference).await;
             }
             let mut joined = Vec::new();
             for image in 0..images {
                 let inputs = of_image(inputs, image);
-                join(&mut joined, program.run(engine, &inputs, 1, skipped, reference).await?);
+                join(&mut joined, code.run(common, &inputs, 1, skipped, reference).await?);
             }
             Ok(joined)
         })
@@ -104,7 +103,7 @@ fn join(joined: &mut Vec<Vec<f32>>, results: Vec<Vec<f32>>) {
 }
 
 /// What the programs of a network share: the card, and weights in the shaders' order.
-struct Engine {
+struct Common {
     gpu: Rc<Card>,
     weights: RefCell<HashMap<(Weights, Order), Rc<Buffer>>>,
     /// Constants as they are, one behind the other.
@@ -124,7 +123,7 @@ enum Order {
 }
 
 /// Compiled steps.
-struct Program {
+struct Code {
     inputs: Vec<ValueId>,
     outputs: Vec<ValueId>,
     instructions: Vec<Instruction>,
@@ -293,9 +292,9 @@ struct Numbers<'a> {
     images: usize,
 }
 
-impl Engine {
-    fn new(gpu: Rc<Card>) -> Engine {
-        Engine {
+impl Common {
+    fn new(gpu: Rc<Card>) -> Common {
+        Common {
             gpu,
             weights: RefCell::default(),
             matrices: RefCell::default(),
@@ -305,8 +304,8 @@ impl Engine {
     }
 
     /// The same card, with no parameters on it yet.
-    fn for_another_plan(&self) -> Engine {
-        Engine { cpu_steps: self.cpu_steps.clone(), ..Engine::new(self.gpu.clone()) }
+    fn for_another_plan(&self) -> Common {
+        Common { cpu_steps: self.cpu_steps.clone(), ..Common::new(self.gpu.clone()) }
     }
 
     /// The way step by step on the card.
@@ -347,11 +346,11 @@ impl Engine {
     }
 }
 
-impl Program {
-    fn new(engine: &Engine, plan: &Plan, stretch: &Stretch) -> Program {
+impl Code {
+    fn new(common: &Common, plan: &Plan, stretch: &Stretch) -> Code {
         let Stretch { steps: chosen, inputs, outputs } = stretch;
-        let groups = groups(plan, chosen, outputs, engine.gpu.max_elements());
-        let mut compiler = Compiler::new(engine, plan, &groups, inputs, outputs);
+        let groups = groups(plan, chosen, outputs, common.gpu.max_elements());
+        let mut compiler = Compiler::new(common, plan, &groups, inputs, outputs);
         for group in &groups {
             compiler.emit(group);
         }
@@ -402,7 +401,7 @@ impl Program {
             }
         }
         let (inputs, outputs) = (inputs.to_vec(), outputs.to_vec());
-        Program { inputs, outputs, instructions, sizes, places, bindings: RefCell::new(None) }
+        Code { inputs, outputs, instructions, sizes, places, bindings: RefCell::new(None) }
     }
 
     /// Runs the steps for `images` images at once. `inputs` and the results, of which the first `skipped` are not wanted, are
@@ -412,17 +411,17 @@ impl Program {
     /// `DeviceError` if the card was lost or ran out of memory.
     async fn run(
         &self,
-        engine: &Engine,
+        common: &Common,
         inputs: &[Images<'_>],
         images: usize,
         skipped: usize,
         reference: &Reference,
     ) -> Result<Vec<Vec<f32>>> {
-        let watch = engine.gpu.watch();
+        let watch = common.gpu.watch();
         // Another run may begin while this one waits: it makes bindings of its own.
         let bindings = self.bindings.take().filter(|bindings| bindings.images == images);
-        let bindings = bindings.unwrap_or_else(|| self.bindings_for(&engine.gpu, images));
-        let results = self.run_in(&bindings, watch, engine, inputs, &self.outputs[skipped..], reference).await;
+        let bindings = bindings.unwrap_or_else(|| self.bindings_for(&common.gpu, images));
+        let results = self.run_in(&bindings, watch, common, inputs, &self.outputs[skipped..], reference).await;
         self.bindings.replace(Some(bindings));
         results
     }
@@ -452,12 +451,12 @@ impl Program {
         &self,
         bindings: &Bindings,
         watch: Watch,
-        engine: &Engine,
+        common: &Common,
         inputs: &[Images<'_>],
         outputs: &[ValueId],
         reference: &Reference,
     ) -> Result<Vec<Vec<f32>>> {
-        let (gpu, images, plan) = (&engine.gpu, bindings.images, &reference.plan);
+        let (gpu, images, plan) = (&common.gpu, bindings.images, &reference.plan);
         let given = inputs
             .iter()
             .map(|input| Apart::OnCpu(Numbers { numbers: Cow::Borrowed(input.numbers), images: input.count }));
@@ -486,7 +485,7 @@ impl Program {
                             let shape = plan.device_shape(value, images);
                             match apart.get(&value) {
                                 Some(Apart::OnCard(tensor)) => tensor.clone(),
-                                Some(Apart::OnCpu(given)) => engine.upload(given.of(images).into_owned(), shape),
+                                Some(Apart::OnCpu(given)) => common.upload(given.of(images).into_owned(), shape),
                                 None => {
                                     let place = &self.places[&value];
                                     let queue = std::mem::take(&mut queue);
@@ -494,14 +493,14 @@ impl Program {
                                 }
                             }
                         };
-                        Apart::OnCard(card::run(&step.op, &engine.tape(plan).operands(step, value), shape))
+                        Apart::OnCard(card::run(&step.op, &common.tape(plan).operands(step, value), shape))
                     } else {
                         let values: Vec<ValueId> = step.inputs.iter().filter_map(Source::value).collect();
                         let watched = watch.take().expect("a watch begins where one ends");
                         self.bring(bindings, watched, gpu, &mut queue, &values, &mut apart).await?;
                         watch = Some(gpu.watch());
                         let result = reference.step(step, images, |value| apart[&value].numbers(images));
-                        engine.cpu_steps.set(engine.cpu_steps.get() + 1);
+                        common.cpu_steps.set(common.cpu_steps.get() + 1);
                         Apart::OnCpu(Numbers { numbers: Cow::Owned(result), images })
                     };
                     done.iter().for_each(|value| drop(apart.remove(value)));
@@ -550,9 +549,9 @@ impl Program {
     }
 
     /// How many images it can run at once, at least one.
-    fn most_images(&self, engine: &Engine) -> usize {
+    fn most_images(&self, common: &Common) -> usize {
         let largest = self.sizes.iter().copied().max().unwrap_or(1);
-        (engine.gpu.max_elements() / largest.max(1)).max(1)
+        (common.gpu.max_elements() / largest.max(1)).max(1)
     }
 
     /// Whether several images lie one after the other along the first axis of every value: not if that is the channels'.
@@ -607,7 +606,7 @@ fn shader(kind: shaders::Kind, function: Epilogue, lanes: u32) -> Shader {
 
 /// Decides buffers and dispatches, group by group.
 struct Compiler<'a> {
-    engine: &'a Engine,
+    common: &'a Common,
     plan: &'a Plan,
     /// The value that a value is a part of, and the channel of it at which it begins.
     parents: Vec<Option<(ValueId, usize)>>,
@@ -623,7 +622,7 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     fn new(
-        engine: &'a Engine,
+        common: &'a Common,
         plan: &'a Plan,
         groups: &[Group],
         inputs: &[ValueId],
@@ -645,7 +644,7 @@ impl<'a> Compiler<'a> {
             form.channels_first && form.channels < 4 && !outputs.contains(&value) && only_convolutions(value)
         });
         Compiler {
-            engine,
+            common,
             plan,
             parents,
             planar: planar.collect(),
@@ -699,7 +698,7 @@ impl<'a> Compiler<'a> {
 
     /// Whether the card takes everything that a step has to do with in one piece.
     fn fits(&self, step: usize) -> bool {
-        let most = self.engine.gpu.max_elements();
+        let most = self.common.gpu.max_elements();
         let step = &self.plan.steps[step];
         let size = |source: &Source| match source {
             Source::Constant(index) => self.plan.constants[*index].values.len(),
@@ -725,7 +724,7 @@ impl<'a> Compiler<'a> {
         other: Option<usize>,
     ) {
         let groups = shader.groups(&sizes);
-        let parameters = self.engine.gpu.filled(&sizes.parameters(groups[2], tail));
+        let parameters = self.common.gpu.filled(&sizes.parameters(groups[2], tail));
         self.instructions.push(Instruction::Dispatch(Dispatch {
             shader,
             groups,
@@ -965,7 +964,7 @@ impl<'a> Compiler<'a> {
             tail.extend(padded(own));
         }
         let sides = [out.channels, x.channels / groups, sizes.kernel[0], sizes.kernel[1]];
-        let weights = self.engine.weights(self.plan, weights, order, sides);
+        let weights = self.common.weights(self.plan, weights, order, sides);
         let slots = [input.slot, output.slot];
         self.push(shader, sizes, &tail, Some(weights), slots, addend.map(|addend| addend.slot));
     }

@@ -138,7 +138,7 @@ impl Compiler<'_> {
     }
 }
 
-impl super::Engine {
+impl super::Common {
     /// Constants as they are, one behind the other.
     fn constants_in_one(&self, plan: &crate::plan::Plan, constants: Vec<usize>) -> Rc<super::Buffer> {
         let join = |constants: &Vec<usize>| {
