@@ -87,6 +87,7 @@ from fixture import HERE, save, versions
 OUT = HERE / "cams"
 SAMPLES = {"ss-cam": (35, 2.0), "smooth-grad-cam++": (4, 0.3)}
 IS_CAM_SAMPLES = 10
+SMOOTH = {m: {"samples": n, "deviation": d} for m, (n, d) in SAMPLES.items()} | {"is-cam": {"samples": IS_CAM_SAMPLES}}
 # Half of f32's last digit, and how often to try.
 ROUNDING, ROUNDINGS = 2.0**-24, 8
 OCCLUSION = {"window": [8, 10], "stride": [4, 5], "baseline": 0.0}
@@ -751,8 +752,7 @@ def build(name, model, x, options, occlusion, seed_noise, others=()):
         "layers": layers.pop(f"{name}.onnx"),
         "exports": layers,
         "occlusion": occlusion,
-        "smooth": {m: {"samples": n, "deviation": d} for m, (n, d) in SAMPLES.items()}
-        | {"is-cam": {"samples": IS_CAM_SAMPLES}},
+        "smooth": SMOOTH,
         "versions": versions("torch", "grad-cam", "torchcam", "captum", "onnx", "onnxruntime", "numpy", "scikit-learn"),
     }
     save(OUT / f"{name}.safetensors", tensors, facts)

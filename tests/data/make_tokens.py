@@ -14,7 +14,9 @@ result of the first block, and `middle`, between them; tensors of activations an
 
 Beside it, of `vit` (`input/CLASS/METHOD/map`, at the size of the grid): `legrad` over all blocks, by torch-cam; and of
 `vit` and `deit` `attention-rollout`: in numpy, the product over blocks of (mean over heads + identity) / 2, and of it the
-mean of the rows of the tokens that the head reads. `LAYER/CLASS/grad-cam++/spread` as in `make_cams.py`. `shapley-cam` is by automatic differentiation in double precision.
+mean of the rows of the tokens that the head reads. `noise` and `LAYER/CLASS/METHOD/spread` as in `make_cams.py`, `shapley-cam` by
+automatic differentiation in double precision. torch-cam (`ss-cam`, `is-cam`, `smooth-grad-cam++`) has no `reshape_transform`: it
+sees the maps at a module between the layer and what follows it.
 """
 
 import copy
@@ -126,6 +128,36 @@ def networks():
         yield name, model, x, {layer: layer_name(model, module) for layer, module in layers.items()}, transform
 
 
+class Seen(nn.Module):
+    """A layer whose tokens pass `maps` as maps on their way."""
+
+    def __init__(self, layer, transform):
+        super().__init__()
+        self.layer, self.transform, self.maps = layer, transform, nn.Identity()
+
+    def forward(self, x):
+        tokens = self.layer(x)
+        maps = self.maps(self.transform(tokens))
+        if tokens.dim() == 4:
+            return maps.permute(0, 2, 3, 1)
+        places = maps.flatten(2).transpose(1, 2)
+        return torch.cat([tokens[:, : tokens.shape[1] - places.shape[1]], places], dim=1)
+
+
+def by_torchcam(model, layer, x, category, transform, noise):
+    """{METHOD: {"map"}} of the methods that only torch-cam has."""
+    model = copy.deepcopy(model)
+    model.set_submodule(layer, Seen(model.get_submodule(layer), transform))
+    at = (model, f"{layer}.maps", x, category)
+    samples, deviation = make_cams.SAMPLES["ss-cam"]
+    table = make_cams.TableNoise(noise, deviation)
+    return {
+        "ss-cam": make_cams.run_torchcam(tcm.SSCAM, *at, table, num_samples=samples, std=deviation),
+        "is-cam": make_cams.run_torchcam(tcm.ISCAM, *at, num_samples=make_cams.IS_CAM_SAMPLES),
+        "smooth-grad-cam++": make_cams.smooth_grad_cam_plus_plus(*at, noise),
+    }
+
+
 class ShapleyCAM(pgc.ShapleyCAM):
     """The library's weights; its own map multiplies them with activations that are not transformed yet."""
 
@@ -144,7 +176,7 @@ def run(method, model, layer, x, target, transform, **options):
     return {of: result[of].astype(np.float32) for of in ("map", "heatmap")}
 
 
-def methods_at(name, model, layer, x, category, transform):
+def methods_at(name, model, layer, x, category, transform, noise):
     at = functools.partial(run, model=model, layer=layer, x=x, transform=transform)
     target, size = ClassifierOutputTarget(category), (x.shape[3], x.shape[2])
     results = {m: at(method, target=target) for m, method in PLAIN.items()}
@@ -155,6 +187,8 @@ def methods_at(name, model, layer, x, category, transform):
     if rounding > 2.5e-5:
         results["grad-cam++"]["spread"] = np.float32(rounding)
         print(f"  {name}: rounding moves grad-cam++ at {layer} for class {category} by {rounding:.1e}")
+    for method, result in by_torchcam(model, layer, x, category, transform, noise).items():
+        results[method] = {kind: value for kind, value in result.items() if kind != "weights"}
     results["counterfactual"] = at(pgc.GradCAM, target=Negative(category))
     results["finer-cam"] = at(pgc.FinerCAM, target=category)
     exact = functools.partial(run, model=copy.deepcopy(model).double(), layer=layer, x=x.double(), transform=transform)
@@ -228,12 +262,12 @@ def attentions(model, x):
     return found
 
 
-def build(name, model, x, layers, transform):
+def build(name, model, x, layers, transform, noise):
     with torch.no_grad():
         logits = model(x)
     order = logits[0].argsort(descending=True).tolist()
     classes = [order[0], order[len(order) // 2]]
-    tensors = {"input": x.numpy(), "logits": logits.numpy()}
+    tensors = {"input": x.numpy(), "logits": logits.numpy(), "noise": noise.numpy()}
     whole = {}
     for category in classes:
         kept, hooks = {}, []
@@ -258,7 +292,7 @@ def build(name, model, x, layers, transform):
     found = find_layers(OUT / f"{name}.onnx", x, whole, logits.numpy())
     for category in classes:
         for layer, path in layers.items():
-            for method, result in methods_at(name, model, path, x, category, transform).items():
+            for method, result in methods_at(name, model, path, x, category, transform, noise).items():
                 # Right before a normalisation gradients are across to activations, and what is left of the sum is rounding.
                 products = np.abs(tensors[f"{layer}/activations"] * tensors[f"{layer}/{category}/gradients"]).sum(1)
                 if method == "hirescam" and np.abs(result["map"]).max() < 1e-5 * products.max():
@@ -277,6 +311,7 @@ def build(name, model, x, layers, transform):
         "classes": classes,
         "layers": found,
         "exports": {},
+        "smooth": make_cams.SMOOTH,
         "versions": versions("torch", "timm", "grad-cam", "torchcam", "onnx", "onnxruntime", "numpy", "scikit-learn"),
     }
     save(OUT / f"{name}.safetensors", tensors, facts)
@@ -289,8 +324,9 @@ def main():
     logging.getLogger().setLevel(logging.ERROR)
     # Other kernels have no second derivative.
     with sdpa_kernel(SDPBackend.MATH):
+        noise = torch.randn(1009, generator=torch.Generator().manual_seed(7))
         for network in networks():
-            build(*network)
+            build(*network, noise)
 
 
 if __name__ == "__main__":
