@@ -21,6 +21,8 @@ pub(super) mod element {
     pub const UINT32: i32 = 12;
     pub const UINT64: i32 = 13;
     pub const BFLOAT16: i32 = 16;
+    pub const UINT4: i32 = 21;
+    pub const INT4: i32 = 22;
 
     pub fn is_integer(element: i32) -> bool {
         matches!(element, UINT8..=INT64 | UINT32 | UINT64)
@@ -34,6 +36,8 @@ pub(super) mod element {
             INT8 => (-128.0, 127.0),
             UINT16 => (0.0, 65535.0),
             INT16 => (-32768.0, 32767.0),
+            UINT4 => (0.0, 15.0),
+            INT4 => (-8.0, 7.0),
             UINT32 | UINT64 => (0.0, wide),
             _ => (-wide, wide),
         }
@@ -141,8 +145,8 @@ impl Literal {
         let element = tensor.data_type.unwrap_or_default();
         let raw = tensor.raw_data.as_deref().filter(|raw| !raw.is_empty());
         let data = match raw {
-            Some(raw) => decode_raw(raw, element),
-            None => decode_typed(tensor, element),
+            Some(raw) => decode_raw(raw, element, expected),
+            None => decode_typed(tensor, element, expected),
         }
         .ok_or_else(|| {
             damaged(format!(
@@ -391,7 +395,20 @@ fn positions(axes: impl Iterator<Item = Vec<usize>>) -> impl Iterator<Item = usi
     all.into_iter()
 }
 
-fn decode_raw(raw: &[u8], element: i32) -> Option<Data> {
+/// Numbers of four bits, the first of two in a byte's lower half; the last byte of an odd count keeps half of itself unused.
+fn halves(bytes: impl Iterator<Item = u8>, element: i32, expected: usize) -> Vec<i64> {
+    let numbers = bytes.flat_map(|byte| [byte & 15, byte >> 4]).map(|half| match element {
+        element::INT4 => i64::from((half << 4) as i8 >> 4),
+        _ => i64::from(half),
+    });
+    let mut numbers: Vec<i64> = numbers.collect();
+    if numbers.len() == expected + 1 {
+        numbers.pop();
+    }
+    numbers
+}
+
+fn decode_raw(raw: &[u8], element: i32, expected: usize) -> Option<Data> {
     macro_rules! numbers {
         ($type:ty, $variant:ident, $convert:expr) => {
             Data::$variant(
@@ -414,11 +431,12 @@ fn decode_raw(raw: &[u8], element: i32) -> Option<Data> {
         element::UINT32 => numbers!(u32, Int, i64::from),
         element::INT64 => numbers!(i64, Int, |v| v),
         element::UINT64 => numbers!(u64, Int, |v| v as i64),
+        element::UINT4 | element::INT4 => Data::Int(halves(raw.iter().copied(), element, expected)),
         _ => return None,
     })
 }
 
-fn decode_typed(tensor: &proto::Tensor, element: i32) -> Option<Data> {
+fn decode_typed(tensor: &proto::Tensor, element: i32, expected: usize) -> Option<Data> {
     Some(match element {
         element::FLOAT => Data::Float(tensor.float_data.clone()),
         element::DOUBLE => Data::Float(tensor.double_data.iter().map(|&v| v as f32).collect()),
@@ -431,6 +449,9 @@ fn decode_typed(tensor: &proto::Tensor, element: i32) -> Option<Data> {
         element::INT64 => Data::Int(tensor.int64_data.clone()),
         element::UINT8 | element::INT8 | element::UINT16 | element::INT16 | element::INT32 | element::BOOL => {
             Data::Int(tensor.int32_data.iter().map(|&v| i64::from(v)).collect())
+        }
+        element::UINT4 | element::INT4 => {
+            Data::Int(halves(tensor.int32_data.iter().map(|&v| v as u8), element, expected))
         }
         _ => return None,
     })

@@ -490,6 +490,12 @@ fn standard(node: &Node) -> Option<Vec<Node>> {
                 w.call("Add", &[&y, &w.input(zero_at + 1)], &[]);
             }
         }
+        // Only with a bias is there anything to write anew.
+        "MatMulNBits" if !w.input(5).is_empty() => {
+            let inputs: Vec<&str> = node.input.iter().take(5).map(String::as_str).collect();
+            let y = w.call(operator, &inputs, own);
+            w.call("Add", &[&y, &w.input(5)], &[]);
+        }
         _ => return None,
     }
     w.done()

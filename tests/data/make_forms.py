@@ -607,6 +607,48 @@ def _patches():
 
 NETWORKS["patches_as_tokens"] = _patches
 
+def packed(name, operator, *parts, inner=20, outer=6, block=16, **attributes):
+    """Weights of few bits, as files for browsers have them: rows of 20 numbers in blocks of 16."""
+
+    def whole():
+        net = Net(channels=inner)
+        net.x = net("Flatten", net("GlobalAveragePool", net.x))
+        sizes = {"K": inner, "N": outer, "block_size": block}
+        given = [part if isinstance(part, str) else part() for part in parts]
+        net.x = net("Relu", net(operator, net.x, *given, domain="com.microsoft", **sizes, **attributes))
+        net.x = net("Gemm", net.x, weights(outer, 5), weights(5))
+        return net.model(domains=["com.microsoft"])
+
+    NETWORKS[name] = whole
+
+
+def bytes_of(*shape):
+    return lambda: RANDOM.integers(0, 256, shape).astype(np.uint8)
+
+
+def sizes_of(*shape):
+    return lambda: (0.02 + 0.05 * RANDOM.random(shape)).astype(np.float32)
+
+
+packed("packed_4_bits", "MatMulNBits", bytes_of(6, 2, 8), sizes_of(12), bits=4)
+packed("packed_4_bits_with_zero_points", "MatMulNBits", bytes_of(6, 2, 8), sizes_of(12), bytes_of(6), bits=4)
+packed("packed_8_bits_with_bias", "MatMulNBits", bytes_of(6, 2, 16), sizes_of(12), bytes_of(12), "", lambda: weights(6), bits=8)
+packed("packed_nf4", "MatMulBnb4", bytes_of(60), sizes_of(8), quant_type=1)
+packed("packed_fp4", "MatMulBnb4", bytes_of(60), sizes_of(8), quant_type=0)
+
+
+def _blocks():
+    net = Net()
+    halves = RANDOM.integers(-8, 8, (6, 8, 3, 3))
+    levels = helper.make_tensor("levels", TensorProto.INT4, halves.shape, halves.flatten())
+    net.parameters.append(levels)
+    kernel = net("DequantizeLinear", "levels", sizes_of(6, 3, 3, 3)(), axis=1, block_size=3)
+    net.x = net("Relu", net("Conv", net.x, kernel, weights(6)))
+    return net.head(6).model(21)
+
+
+NETWORKS["kernel_of_4_bits_in_blocks"] = _blocks
+
 # The node of the layer that people look at, and its maps.
 LAYERS = {"patches_as_tokens": ["tokens", [6, 5, 6]]}
 
@@ -617,7 +659,7 @@ def collect(paths):
         try:
             x, scores = expected(path)
         except Exception as error:  # onnxruntime's errors have no common type.
-            print(path.name, str(error)[:200])
+            print(path.name, str(error)[:600])
             continue
         cases.append(path.stem)
         if scores.size > 1 and scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
