@@ -193,11 +193,14 @@ test("in Firefox the card is kept moving while a result is waited for, and not a
         globalThis.submitted += 1;
         return submit.call(this, commands);
       };
-      // A reading that takes its time.
+      // A reading that takes its time: a second, or until there was work enough to tell.
       const map = GPUBuffer.prototype.mapAsync;
       GPUBuffer.prototype.mapAsync = async function (...rest) {
         await map.apply(this, rest);
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        const [enough, end] = [globalThis.submitted + 6, performance.now() + 1000];
+        while (globalThis.submitted < enough && performance.now() < end) {
+          await new Promise((resolve) => setTimeout(resolve, 10));
+        }
       };
     });
     await page.evaluate(classify);
