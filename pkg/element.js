@@ -498,9 +498,9 @@ export class GradCamElement extends ElementWithProperties {
     const drawn = Boolean(this.#shown) && !failed;
     const hasFallback = (slot.assignedElements?.() ?? []).length > 0;
     if (drawn && canvas.hidden) this.#takePlace();
-    if (!drawn) stage.style.padding = stage.style.marginBlock = "";
+    if (!drawn) this.#leavePlace();
     canvas.hidden = !drawn;
-    slot.hidden = drawn || (!failed && !hasFallback);
+    slot.hidden = drawn ? !this.#covering : !failed && !hasFallback;
     stage.toggleAttribute("data-slotted", !slot.hidden);
     this.#showPoster(!drawn && !hasFallback);
     if (drawn) canvas.setAttribute("aria-label", this.#describe());
@@ -545,7 +545,7 @@ export class GradCamElement extends ElementWithProperties {
     else if (!this.#taken) stage.style.removeProperty("width");
     const width = own ?? asked("width", slotted);
     const height = asked("height", this) ?? asked("height", slotted);
-    for (const node of [canvas, image]) {
+    for (const node of this.#covering ? [image] : [canvas, image]) {
       if (own) node.style.width = "100%";
       // Styles of the page had the last word on the slotted picture.
       else if (node === canvas && this.#taken) continue;
@@ -559,6 +559,9 @@ export class GradCamElement extends ElementWithProperties {
   /** The width that styles of the page gave the slotted picture, in CSS pixels, if it is not the picture's own or all there is. */
   #taken;
 
+  /** Keeps the heatmap over the slotted picture, where the content says more, such as a caption, which stays. @type {ResizeObserver | undefined} */
+  #covering;
+
   /** Before the heatmap takes the place of the slotted picture: it is to be as wide, where that was, and as far from the rest. */
   #takePlace() {
     const picture = this.#picture();
@@ -566,20 +569,47 @@ export class GradCamElement extends ElementWithProperties {
     this.#taken = undefined;
     canvas.style.width = canvas.style.margin = stage.style.width = "";
     if (!picture?.naturalWidth || slot.hidden) return;
+    if (this.textContent.trim() && picture.getClientRects().length > 0) return this.#cover(picture);
     const place = picture.getBoundingClientRect();
     const around = stage.getBoundingClientRect();
     const { width } = place;
     const left = place.left - around.left;
     const right = around.right - place.right;
     canvas.style.margin = isNear(left, right) ? "auto" : isNear(right, 0) ? "0 0 0 auto" : `0 0 0 ${left}px`;
-    // What else the content says below it goes with it.
-    const below = this.textContent.trim() ? 0 : around.bottom - place.bottom;
-    stage.style.padding = `${place.top - around.top}px 0 ${below}px`;
+    stage.style.padding = `${place.top - around.top}px 0 ${around.bottom - place.bottom}px`;
     stage.style.marginBlock = `${marginOf(picture, this, "Top")} ${marginOf(picture, this, "Bottom")}`;
     if (!(width > 0) || (isNear(left, 0) && isNear(width, Math.min(canvas.width, around.width)))) return;
     this.#taken = width;
     canvas.style.width = isNear(right + left, 0) ? "100%" : `${width}px`;
     stage.style.width = "100%";
+  }
+
+  #cover(picture) {
+    const { canvas, stage } = this.#parts;
+    const place = () => {
+      const { left, top, width, height } = picture.getBoundingClientRect();
+      const around = stage.getBoundingClientRect();
+      const share = (length, whole) => `${(100 * length) / whole}%`;
+      Object.assign(canvas.style, {
+        position: "absolute",
+        left: share(left - around.left, around.width),
+        top: share(top - around.top, around.height),
+        width: share(width, around.width),
+        height: share(height, around.height),
+      });
+    };
+    place();
+    this.#covering = new ResizeObserver(place);
+    for (const node of [picture, stage]) this.#covering.observe(node);
+  }
+
+  #leavePlace() {
+    const { canvas, stage } = this.#parts;
+    stage.style.padding = stage.style.marginBlock = "";
+    if (!this.#covering) return;
+    this.#covering.disconnect();
+    this.#covering = undefined;
+    canvas.removeAttribute("style");
   }
 
   #showCaption(drawn) {
@@ -653,7 +683,8 @@ export class GradCamElement extends ElementWithProperties {
   }
 
   #describe() {
-    const alt = this.#alt();
+    // A picture that the heatmap covers has said its own.
+    const alt = this.#covering ? "" : this.#alt();
     return alt ? `${alt}. ${this.#what()}` : this.#what();
   }
 

@@ -83,7 +83,7 @@ test("nothing around a figure moves, neither when the package comes nor when the
     await drawn(page);
     const after = await seen();
     const figures = await page.evaluate(() => document.querySelectorAll("grad-cam").length);
-    // The pictures themselves, and the last paragraph; those within a figure go with its content.
+    // The pictures themselves, and the last paragraph; those that hold a picture go.
     const kept = (all) => [...all.slice(0, figures), all.at(-1)];
     const far = [upgraded, after].map((now) =>
       Math.max(...kept(now).flatMap((box, i) => box.map((value, k) => Math.abs(value - kept(before)[i][k])))),
@@ -93,6 +93,35 @@ test("nothing around a figure moves, neither when the package comes nor when the
       `${where}: moved by ${far} pixels, from ${before.join(" | ")} to ${after.join(" | ")}`,
     );
     await page.close();
+  }
+});
+
+test("a caption in the tag stays where it is: the heatmap covers the picture alone", async (t) => {
+  const body = `${figure(`<figure>${IMAGE}<figcaption>A caption</figcaption></figure>`)}<p>after</p>`;
+  const head = "<style>img { max-width: 100%; height: auto }</style>";
+  const page = await open(t, body, { head, script: false });
+  await page.waitFor(() => document.images[0].complete);
+  const seen = () =>
+    page.evaluate(() =>
+      ["img", "figcaption", "body > p"].map((selector) => {
+        const { x, y, width, height } = document.querySelector(selector).getBoundingClientRect();
+        return [x, y, width, height];
+      }),
+    );
+  const before = await seen();
+  await page.evaluate(async (address) => void (await import(address)), PACKAGE);
+  await drawn(page);
+  assert.deepEqual(await seen(), before);
+  for (const width of [371, 224]) {
+    // Less the margins of the page and of the figure.
+    await page.driver.setViewportSize({ width: width + 2 * (8 + 40), height: 600 });
+    await page.waitFor((width) => {
+      const boxes = [document.images[0], document.querySelector("grad-cam").shadowRoot.querySelector("canvas")].map(
+        (node) => node.getBoundingClientRect(),
+      );
+      const far = ["x", "y", "width", "height"].map((side) => Math.abs(boxes[0][side] - boxes[1][side]));
+      return boxes[0].width === width && Math.max(...far) < 0.1;
+    }, width);
   }
 });
 
