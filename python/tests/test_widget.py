@@ -78,3 +78,16 @@ def test_the_server_gives_the_package_and_nothing_else():
             urllib.request.urlopen(address() + path)
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(address().rsplit("/", 2)[0] + "/widget.js")
+
+
+def test_a_module_is_exported_at_its_size_and_left_as_it_was():
+    torch = pytest.importorskip("torch")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    nn = torch.nn
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d((10, 18)), nn.Flatten(), nn.Linear(4, 3))
+    data = GradCam(b"x", model=module, input_size=(20, 12)).model_bytes
+    assert module.training
+    picture = torch.rand(1, 1, 12, 20)
+    (scores,) = onnxruntime.InferenceSession(data).run(None, {"input": picture.numpy()})
+    with torch.no_grad():
+        assert numpy.allclose(scores, module.eval()(picture), atol=1e-6)
