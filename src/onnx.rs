@@ -33,6 +33,7 @@ use std::rc::Rc;
 use prost::Message;
 use prost::bytes::Bytes;
 
+use self::arithmetic::no_nan;
 use self::budget::Budget;
 use self::chain::{Chain, Part};
 use self::literal::Literal;
@@ -239,6 +240,9 @@ struct Builder<'a> {
     initializers: HashSet<String>,
     values: Vec<Value>,
     constants: Vec<Constant>,
+    /// How many of the constants were looked at for infinite numbers, and whether there were any.
+    checked: usize,
+    is_infinite: bool,
     steps: Vec<Step>,
     aliases: Vec<(String, ValueId)>,
     batches: bool,
@@ -280,6 +284,8 @@ impl<'a> Builder<'a> {
             initializers,
             values: vec![],
             constants: vec![],
+            checked: 0,
+            is_infinite: false,
             steps: vec![],
             aliases: vec![],
             batches: true,
@@ -476,10 +482,25 @@ impl<'a> Builder<'a> {
         let Some(build) = builder else {
             return if operator == "If" { self.branch(&node) } else { self.repeat(&node) };
         };
-        let lowered = build(&node).or_else(|refusal| folded(&node, build).ok_or(refusal))?;
+        let lowered = match operator {
+            "IsNaN" if self.is_number(&node) => no_nan(&node)?,
+            _ => build(&node).or_else(|refusal| folded(&node, build).ok_or(refusal))?,
+        };
         // Steps that were left out are missed by those behind them.
         self.budget.refusal().map_or(Ok(()), |reason| Err(refuse(reason)))?;
         self.add(&node, lowered)
+    }
+
+    /// Whether a node's input is a softmax that has a number everywhere: of rows of -∞ alone, which masks may make, it has none.
+    fn is_number(&mut self, node: &Node) -> bool {
+        let Some(Some(Resolved::Value(operand))) = node.inputs.first() else { return false };
+        let step = self.steps.iter().rev().find(|step| step.output == operand.id);
+        let infinite = |constant: &Constant| !constant.values.iter().all(|value| value.is_finite());
+        while !self.is_infinite && self.checked < self.constants.len() {
+            self.is_infinite = infinite(&self.constants[self.checked]);
+            self.checked += 1;
+        }
+        !self.is_infinite && step.is_some_and(|step| matches!(step.op, Op::Softmax { log: false, .. }))
     }
 
     /// The nodes of a graph inside this one, whose results are the given names.
@@ -584,8 +605,8 @@ impl<'a> Builder<'a> {
         let outputs = &node.proto.output;
         let first = outputs.first().cloned().unwrap_or_default();
         match lowered {
-            Lowered::Same => {
-                let Some(Some(known)) = node.inputs.first().cloned() else {
+            Lowered::Given(index) => {
+                let Some(Some(known)) = node.inputs.get(index).cloned() else {
                     return Err(node.refuse("its input is missing"));
                 };
                 if let Resolved::Value(operand) = &known {
@@ -969,7 +990,7 @@ fn folded(node: &Node, build: fn(&Node) -> Result<Lowered>) -> Option<Lowered> {
             all.into_iter().last().map(|literal| vec![literal.reshaped(dims).transposed(&permutation)])
         }
         Lowered::Each(new_steps) => chained(new_steps, false),
-        Lowered::Same => Some(vec![Literal::clone(first)]),
+        Lowered::Given(index) => node.constant(index).map(|literal| vec![Literal::clone(literal)]),
         Lowered::Constants(literals) => Some(literals),
         Lowered::View { .. } | Lowered::Views(_) => None,
     };

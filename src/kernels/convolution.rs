@@ -337,7 +337,7 @@ unsafe fn outputs(job: &Job, strip: Range<usize>, chain: &[Stretch], weights: *c
                     s31 = s31 + F32x4::load(from3.add(4));
                 }
             }
-            let finish = |sum: F32x4| (sum * slope).max(sum).min(high);
+            let finish = |sum: F32x4| high.min((sum * slope).max(sum));
             let places = job.places.get_unchecked(tile);
             let to = |lane: usize| job.output.add(places.output[lane] as usize);
             let (to0, to1, to2, to3) = (to(0), to(1), to(2), to(3));
@@ -486,9 +486,9 @@ unsafe fn finish(job: &Job, lane: usize, mut s0: F32x4, mut s1: F32x4) {
         let slope = F32x4::splat(job.rectifier.slope);
         let high = F32x4::splat(job.rectifier.high);
         let to = job.output.add(job.places[0].output[lane] as usize);
-        (s0 * slope).max(s0).min(high).store(to);
+        high.min((s0 * slope).max(s0)).store(to);
         if !job.half {
-            (s1 * slope).max(s1).min(high).store(to.add(4));
+            high.min((s1 * slope).max(s1)).store(to.add(4));
         }
     }
 }

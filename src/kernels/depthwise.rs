@@ -56,7 +56,7 @@ macro_rules! neighbours {
                     }
                     let (slope, high) = (F32x4::splat(self.rectifier.slope), F32x4::splat(self.rectifier.high));
                     let step = self.output.pixel;
-                    $(($sum * slope).max($sum).min(high).store(output.add($place * step));)+
+                    $(high.min(($sum * slope).max($sum)).store(output.add($place * step));)+
                     (input, output) = (input.add(4), output.add(4));
                 }
             }
@@ -182,7 +182,7 @@ impl Depthwise {
                     if let Some((from, planes)) = addend.zip(self.addend) {
                         sum = sum + F32x4::load(from.add(column * planes.pixel + 4 * vector));
                     }
-                    (sum * slope).max(sum).min(high).store(output.add(column * self.output.pixel + 4 * vector));
+                    high.min((sum * slope).max(sum)).store(output.add(column * self.output.pixel + 4 * vector));
                 }
             }
         }

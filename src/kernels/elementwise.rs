@@ -32,11 +32,11 @@ impl Map {
         match self.function {
             Function::Rectifier(Rectifier { slope, high }) => {
                 let (slope, high) = (splat(slope), splat(high));
-                self.each(memory, |x| (x * slope).max(x).min(high));
+                self.each(memory, |x| high.min((x * slope).max(x)));
             }
             Function::Clip(low, high) => {
                 let (low, high) = (splat(low), splat(high));
-                self.each(memory, |x| x.max(low).min(high));
+                self.each(memory, |x| high.min(low.max(x)));
             }
             Function::HardSigmoid(alpha, beta) => {
                 let (alpha, beta) = (splat(alpha), splat(beta));
@@ -111,7 +111,7 @@ fn combine_by(
                 unsafe {
                     let x = F32x4::load(memory.add(from + 4 * vector));
                     let value = function(x, F32x4::load(memory.add(other + 4 * vector)));
-                    (value * slope).max(value).min(high).store(memory.add(to + 4 * vector));
+                    high.min((value * slope).max(value)).store(memory.add(to + 4 * vector));
                 }
             }
         }

@@ -40,7 +40,7 @@ impl Window {
     }
 }
 
-/// What becomes of a sum before it is stored: `min(max(sum, slope · sum), high)`, ReLU and its kin.
+/// What becomes of a sum before it is stored: `min(max(sum, slope · sum), high)`, ReLU and its kin. What is no number stays none.
 ///
 /// ReLU has a slope of 0, leaky ReLU one below 1, no function at all a slope of 1.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -31,6 +31,8 @@ pub(super) const TABLE: Table = &[
     ("Xor", |node| logic(node, |x, y| x != y)),
     ("Not", not),
     ("Where", choose),
+    ("IsNaN", is_nan),
+    ("IsInf", is_infinite),
     ("BitShift", |node| on_constants(node, |x, _| x, shifted)),
     ("CumSum", cumulated),
 ];
@@ -52,7 +54,7 @@ fn fold(kind: Binary, a: &Literal, b: &Literal) -> Option<Literal> {
 fn nary(node: &Node, kind: Binary) -> Result<Lowered> {
     let unfit = || node.refuse("operands whose shapes do not fit");
     if node.inputs.len() == 1 {
-        return Ok(Lowered::Same);
+        return Ok(Lowered::Given(0));
     }
     if let Some(constants) = node.constants() {
         let mut constants = constants.into_iter();
@@ -221,6 +223,50 @@ fn not(node: &Node) -> Result<Lowered> {
     chain.done(&found, shape)
 }
 
+/// 1 where there is no number: nothing but that is not above -1 without its sign.
+fn is_nan(node: &Node) -> Result<Lowered> {
+    if let Some(literal) = node.constant(0) {
+        return Ok(Lowered::Constants(vec![literal.map(|v| f32::from(v.is_nan())).cast(element::BOOL)]));
+    }
+    let mut chain = Chain::of(node);
+    let (x, shape) = flat(node, &mut chain)?;
+    let size = chain.unary(Unary::Abs, &x);
+    let above = chain.with(Binary::Add, &size, 1.);
+    let is_number = chain.unary(Unary::Step, &above);
+    let found = chain.binary(Binary::Sub, &Part::number(1.), &is_number);
+    chain.done(&found, shape)
+}
+
+/// The same where every input is known to be a number.
+pub(super) fn no_nan(node: &Node) -> Result<Lowered> {
+    let shape = node.dims(0)?;
+    let count = count(&shape);
+    if count > 1 << 20 {
+        return is_nan(node);
+    }
+    Ok(Lowered::Constants(vec![Literal { element: element::BOOL, ..Literal::ints(shape, vec![0; count]) }]))
+}
+
+/// 1 where a number is beyond all others, on the sides that are asked for.
+fn is_infinite(node: &Node) -> Result<Lowered> {
+    let [above, below] = ["detect_positive", "detect_negative"].map(|side| node.int(side, 1) != 0);
+    if let Some(literal) = node.constant(0) {
+        let found = |v: f32| f32::from(v.is_infinite() && if v > 0. { above } else { below });
+        return Ok(Lowered::Constants(vec![literal.map(found).cast(element::BOOL)]));
+    }
+    let mut chain = Chain::of(node);
+    let (x, shape) = flat(node, &mut chain)?;
+    let turned = match (above, below) {
+        (true, true) => chain.unary(Unary::Abs, &x),
+        (false, true) => chain.unary(Unary::Neg, &x),
+        (true, false) => x,
+        (false, false) => return Err(node.refuse("neither side; one or both are accepted")),
+    };
+    let beyond = chain.with(Binary::Sub, &turned, f32::MAX);
+    let found = chain.unary(Unary::Step, &beyond);
+    chain.done(&found, shape)
+}
+
 fn shifted(x: i64, by: i64) -> i64 {
     x.checked_shl(by.clamp(0, 63) as u32).unwrap_or(0)
 }
@@ -228,7 +274,10 @@ fn shifted(x: i64, by: i64) -> i64 {
 /// The first choice where the condition holds, elsewhere the second.
 fn choose(node: &Node) -> Result<Lowered> {
     if node.constants().is_none() {
-        return choose_computed(node);
+        return match settled(node)? {
+            Some(index) => Ok(Lowered::Given(index)),
+            None => choose_computed(node),
+        };
     }
     let condition = node.required_constant(0, "its condition")?;
     let (yes, no) = (node.required_constant(1, "its first choice")?, node.required_constant(2, "its second choice")?);
@@ -241,6 +290,25 @@ fn choose(node: &Node) -> Result<Lowered> {
     let holds = condition.floats();
     let size = count(&shape);
     Ok(Lowered::Constants(vec![both.pick(shape, (0..size).map(|i| if holds[i] != 0.0 { i } else { i + size }))]))
+}
+
+/// Which choice is taken everywhere, where that is known and the choice has the result's shape.
+fn settled(node: &Node) -> Result<Option<usize>> {
+    let Some(condition) = node.constant(0) else { return Ok(None) };
+    let holds = condition.floats();
+    let index = match holds.first() {
+        Some(&first) if holds.iter().all(|&held| (held != 0.) == (first != 0.)) => {
+            if first != 0. {
+                1
+            } else {
+                2
+            }
+        }
+        _ => return Ok(None),
+    };
+    let dims = node.dims(index)?;
+    let other = broadcast_shape(&condition.shape, &node.dims(3 - index)?);
+    Ok((other.and_then(|other| broadcast_shape(&other, &dims)) == Some(dims)).then_some(index))
 }
 
 /// The same of computed values: each choice is kept where it is taken, and both are added.

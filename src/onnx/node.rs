@@ -38,8 +38,8 @@ pub(super) struct Operand {
 
 /// What a node turns into.
 pub(super) enum Lowered {
-    /// The result is the first input as it is.
-    Same,
+    /// The result is the input of this number as it is.
+    Given(usize),
     /// Computed while loading, one for each output.
     Constants(Vec<Literal>),
     /// Steps, each using the one before; the last one's result is the node's.

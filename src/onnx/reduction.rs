@@ -44,7 +44,7 @@ fn reduce(node: &Node, before: Option<Unary>, kind: Reduction, after: Option<Una
     let rank = node.dims(0)?.len();
     let axes = axes(node, rank)?;
     if axes.is_empty() && before.is_none() {
-        return Ok(Lowered::Same);
+        return Ok(Lowered::Given(0));
     }
     let mut x = (vec![], view::of(node, 0)?);
     if let Some(unary) = before {

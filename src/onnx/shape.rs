@@ -32,7 +32,7 @@ pub(super) const TABLE: Table = &[
 ];
 
 fn same(_: &Node) -> Result<Lowered> {
-    Ok(Lowered::Same)
+    Ok(Lowered::Given(0))
 }
 
 fn constant(node: &Node) -> Result<Lowered> {
@@ -138,7 +138,7 @@ fn cast(node: &Node) -> Result<Lowered> {
     match node.constant(0) {
         Some(literal) => Ok(Lowered::Constants(vec![literal.cast(to)])),
         // Everything on the device is f32: narrower floats read as they are, just more exact.
-        None if element::is_float(to) => Ok(Lowered::Same),
+        None if element::is_float(to) => Ok(Lowered::Given(0)),
         None if to == element::BOOL => {
             let mut chain = Chain::of(node);
             let (x, shape) = flat(node, &mut chain)?;
@@ -447,7 +447,7 @@ fn slice(node: &Node) -> Result<Lowered> {
         return Ok(Lowered::Constants(vec![Literal::float(shape, vec![])]));
     }
     if new_steps.is_empty() {
-        return Ok(Lowered::Same);
+        return Ok(Lowered::Given(0));
     }
     if node.is_view(0) {
         let ops: Vec<_> = new_steps.into_iter().map(|(op, _)| move |_| op.clone()).collect();
@@ -609,7 +609,7 @@ fn pad(node: &Node) -> Result<Lowered> {
         new_steps.push((op, shape));
     }
     if new_steps.is_empty() {
-        return Ok(Lowered::Same);
+        return Ok(Lowered::Given(0));
     }
     Ok(Lowered::Chain(chained(x, new_steps)))
 }

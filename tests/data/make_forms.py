@@ -649,6 +649,28 @@ def _blocks():
 
 NETWORKS["kernel_of_4_bits_in_blocks"] = _blocks
 
+def guarded(net, x, mask):
+    """As PyTorch's exporter writes attention: rows in which nothing may be looked at get nothing."""
+    rows = net("Reshape", x, np.array([1, 8, 120]))
+    likeness = net("Softmax", net("Add", net("MatMul", rows, net("Transpose", rows, perm=[0, 2, 1])), mask))
+    kept = net("Where", net("IsNaN", likeness), np.float32(0), likeness)
+    return net("Reshape", net("MatMul", kept, rows), np.array([1, 8, 10, 12]))
+
+
+middle("guarded_attention", opset=20)(lambda net, x: guarded(net, x, np.zeros((1, 8, 8), np.float32)))
+MASK = np.where(np.arange(8)[None, :, None] == 3, -np.inf, np.linspace(-1, 1, 64).reshape(1, 8, 8)).astype(np.float32)
+middle("guarded_attention_with_an_empty_row", opset=20)(lambda net, x: guarded(net, x, MASK))
+
+
+@middle("logarithms_without_numbers")
+def _(net, x):
+    y = net("Log", net("Max", scaled(net, x), np.float32(-0.1)))
+    y = net("Where", net("IsNaN", y), np.float32(-3), y)
+    z = net("Log", x)
+    z = net("Where", net("IsInf", z, detect_positive=0), np.float32(-2), z)
+    return net("Add", y, net("Where", net("IsInf", z, detect_negative=0), np.float32(9), z))
+
+
 # The node of the layer that people look at, and its maps.
 LAYERS = {"patches_as_tokens": ["tokens", [6, 5, 6]]}
 

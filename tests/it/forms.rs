@@ -9,6 +9,9 @@ use gradcam_web::onnx;
 use crate::fixtures::Fixture;
 use crate::networks::{device, difference, wait};
 
+/// Forms with numbers that are none on the way: PyTorch's gradients there are none either, 0 times infinity.
+const NOT_SMOOTH: [&str; 2] = ["guarded_attention_with_an_empty_row", "logarithms_without_numbers"];
+
 /// Words in the names of forms whose functions jump: their slope is not what a step gains.
 const JUMPS: [&str; 16] = [
     "and",
@@ -64,6 +67,9 @@ fn fault(fixture: &Fixture, case: &str, are_probabilities: bool) -> Result<(), S
     let off = difference(prediction.scores(), &plain);
     if off > 1e-4 {
         return Err(format!("{off} between the kernels and step by step"));
+    }
+    if NOT_SMOOTH.contains(&case) {
+        return Ok(());
     }
     let classes = prediction.scores().len();
     for at in 0..network.layers().len() {
