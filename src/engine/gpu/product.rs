@@ -123,8 +123,8 @@ impl Compiler<'_> {
             images: [left.image, right.image, to.image],
         };
         let constants: Vec<usize> = constant.into_iter().chain(bias).collect();
-        let weights = (!constants.is_empty()).then(|| self.engine.constants_in_one(self.plan, constants));
-        let parameters = self.engine.gpu.filled(&sizes.parameters());
+        let weights = (!constants.is_empty()).then(|| self.common.constants_in_one(self.plan, constants));
+        let parameters = self.common.gpu.filled(&sizes.parameters());
         let groups = sizes.groups();
         self.instructions.push(Instruction::Dispatch(Dispatch {
             shader,
