@@ -412,12 +412,14 @@ let isRefused = false;
 
 /** @returns {Worker} */
 function openWorker() {
-  if (!isRefused && !isConfigured() && isOwnOrigin(import.meta.url)) {
+  // Pages with Trusted Types complain of a plain address, which only bundlers have to see.
+  const isBundled = !/^http.+\/worker-client\.js$/.test(import.meta.url);
+  if (isBundled && !isRefused && !isConfigured() && isOwnOrigin(import.meta.url)) {
     try {
       // Bundlers know a worker by these very words.
       return new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
     } catch {
-      // Pages with Trusted Types take no plain address, and frames without an origin none but their own.
+      // Those pages again, and frames without an origin, which may start none but their own.
     }
   }
   const address = assetUrl("worker.js", new URL("./worker.js", import.meta.url)).href;
@@ -450,6 +452,10 @@ let policy;
 
 /** An address that pages with Trusted Types accept: their policy lets `gradcam-web` make those of its worker. @param {string} address */
 function trusted(address) {
-  policy ??= globalThis.trustedTypes?.createPolicy("gradcam-web", { createScriptURL: (address) => address });
+  try {
+    policy ??= globalThis.trustedTypes?.createPolicy("gradcam-web", { createScriptURL: (address) => address });
+  } catch {
+    // A page that names its policies need not demand them.
+  }
   return policy ? policy.createScriptURL(address) : address;
 }
