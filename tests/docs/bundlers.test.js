@@ -13,6 +13,7 @@ import { Missing, WORK, npm, run } from "./tools.js";
 
 const skip = process.env.GRADCAM_DOCS !== "all" && "part of docs-test";
 const BASE = "/docs/";
+const QUIET = { NEXT_TELEMETRY_DISABLED: "1" };
 const NEXT = ["next@16.4.6", "react@19", "react-dom@19"];
 
 let browser, packed;
@@ -27,8 +28,11 @@ const MAIN = `import { configure } from "gradcam-web";
 if (globalThis.assets) configure({ assets: globalThis.assets });
 document.body.append(document.createRange().createContextualFragment('<grad-cam controls><img src="${BASE}cat.jpg" alt="A cat"></grad-cam>'));
 `;
+const BESIDE_A_COPY = HTML.replace("<script", `<script>assets = "${BASE}gradcam-web/"</script><script`);
+const LIKE_WEBPACK = `export default { mode: "development", entry: "./main.js", output: { filename: "main.js", publicPath: "${BASE}" },
+devServer: { static: { directory: ".", publicPath: "${BASE}" } } };`;
 
-/** @type {{ name: string, packages: string[], files?: object, build?(project: string, bin: string): Promise<string>, serve?(bin: string, port: number): string[] }[]} */
+/** @type {{ name: string, packages: string[], files?: object, build?(project: string, bin: string): Promise<string>, serve?(bin: string, port: number, project: string): string[] }[]} */
 const BUNDLERS = [
   ...[6, 7, 8].map((version) => ({
     name: `Vite ${version}`,
@@ -44,12 +48,31 @@ const BUNDLERS = [
     serve: (bin, port) => [join(bin, "vite"), "--port", port, "--strictPort", "--host", "127.0.0.1"],
   })),
   {
-    name: "webpack's development server",
+    name: "webpack",
     packages: ["webpack@5", "webpack-cli@6", "webpack-dev-server@5"],
-    files: {
-      "webpack.config.js": `export default { mode: "development", entry: "./main.js", output: { filename: "main.js", publicPath: "${BASE}" }, devServer: { static: { directory: ".", publicPath: "${BASE}" }, client: false, hot: false, liveReload: false } };`,
-    },
+    files: { "webpack.config.js": LIKE_WEBPACK },
     serve: (bin, port) => [join(bin, "webpack"), "serve", "--port", port, "--host", "127.0.0.1"],
+  },
+  {
+    name: "Rspack",
+    packages: ["@rspack/core@2", "@rspack/cli@2", "@rspack/dev-server@2"],
+    files: { "rspack.config.js": LIKE_WEBPACK },
+    async build(project, bin) {
+      await run([join(bin, "rspack"), "build", "--mode", "production"], { cwd: project });
+      cpSync(join(project, "index.html"), join(project, "dist/index.html"));
+      return join(project, "dist");
+    },
+    serve: (bin, port) => [join(bin, "rspack"), "serve", "--port", port, "--host", "127.0.0.1"],
+  },
+  {
+    name: "esbuild, beside a copy of the package's files",
+    packages: ["esbuild@0.28"],
+    files: { "docs/index.html": BESIDE_A_COPY },
+    serve(bin, port, project) {
+      cpSync(join(project, "node_modules/gradcam-web"), join(project, "docs/gradcam-web"), { recursive: true });
+      const options = ["--bundle", "--format=esm", "--outdir=docs", "--servedir=."];
+      return [join(bin, "esbuild"), "main.js", ...options, `--serve=127.0.0.1:${port}`];
+    },
   },
   {
     name: "Rollup, beside a copy of the package's files",
@@ -57,7 +80,7 @@ const BUNDLERS = [
     files: {
       "rollup.config.js": `import resolve from "@rollup/plugin-node-resolve";
 export default { input: "main.js", output: { dir: "dist", format: "es", entryFileNames: "main.js", chunkFileNames: "[name]-[hash].js" }, plugins: [resolve({ browser: true })] };`,
-      "index.html": HTML.replace("<script", `<script>assets = "${BASE}gradcam-web/"</script><script`),
+      "index.html": BESIDE_A_COPY,
     },
     async build(project, bin) {
       await run([join(bin, "rollup"), "--config"], { cwd: project });
@@ -74,9 +97,13 @@ export default { input: "main.js", output: { dir: "dist", format: "es", entryFil
       await run([join(bin, "parcel"), "build", "index.html", ...options], { cwd: project });
       return join(project, "dist");
     },
+    serve(bin, port) {
+      const options = ["--public-url", BASE, "--dist-dir", "dist", "--no-cache"];
+      return [join(bin, "parcel"), "serve", "index.html", ...options, "--port", port, "--host", "127.0.0.1"];
+    },
   },
   {
-    name: "Next, exported as files",
+    name: "Next",
     packages: NEXT,
     files: {
       "next.config.js": `export default { output: "export", basePath: "${BASE.slice(0, -1)}", turbopack: { root: import.meta.dirname } };`,
@@ -89,9 +116,11 @@ import "gradcam-web";
 export default function Figure() { return <grad-cam controls=""><img src="${BASE}cat.jpg" alt="A cat" /></grad-cam>; }`,
     },
     async build(project, bin) {
-      await run([join(bin, "next"), "build"], { cwd: project, env: { NEXT_TELEMETRY_DISABLED: "1" } });
+      await run([join(bin, "next"), "build"], { cwd: project, env: QUIET });
       return join(project, "out");
     },
+    serve: (bin, port) => [join(bin, "next"), "dev", "--port", port, "--hostname", "127.0.0.1"],
+    page: "",
   },
 ];
 
@@ -120,8 +149,8 @@ async function setUp({ name, packages, files = {} }) {
   }
   packed ??= packUp([]);
   cpSync(join(packed.folder, "package"), join(project, "node_modules/gradcam-web"), { recursive: true });
-  mkdirSync(join(project, "public"), { recursive: true });
-  for (const place of ["", "public"]) cpSync(join(ROOT, "www/samples/lighthouse.jpg"), join(project, place, "cat.jpg"));
+  for (const place of ["", "public", "docs", "dist"])
+    cpSync(join(ROOT, "www/samples/lighthouse.jpg"), join(project, place, "cat.jpg"));
   return { project, bin: join(project, "node_modules/.bin") };
 }
 
@@ -161,15 +190,17 @@ for (const bundler of BUNDLERS) {
       orSkip(t, async () => {
         const { project, bin } = await setUp(bundler);
         const port = 20_000 + Math.floor(20_000 * Math.random());
-        const [program, ...options] = bundler.serve(bin, port).map(String);
-        const server = spawn(program, options, { cwd: project, stdio: "ignore" });
+        const [program, ...options] = bundler.serve(bin, port, project).map(String);
+        // Some stop once nobody could type a word to them.
+        const stdio = ["pipe", "ignore", "ignore"];
+        const server = spawn(program, options, { cwd: project, env: { ...process.env, ...QUIET }, stdio });
         t.after(() => server.kill());
         const address = `http://127.0.0.1:${port}${BASE}`;
         for (const end = Date.now() + 60_000; ; await new Promise((resolve) => setTimeout(resolve, 200))) {
           if ((await fetch(address).catch(() => undefined))?.ok) break;
           assert.ok(Date.now() < end, `nothing is served at ${address}`);
         }
-        await look(t, `${address}index.html`);
+        await look(t, address + (bundler.page ?? "index.html"));
       }),
     );
 }

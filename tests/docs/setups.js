@@ -5,7 +5,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeF
 import { dirname, join } from "node:path";
 import { ROOT } from "../web/site.js";
 import { filesOf } from "./markdown.js";
-import { Missing, WORK, debian, npm, program, python, run } from "./tools.js";
+import { Missing, WORK, crate, debian, npm, program, python, run } from "./tools.js";
 
 const PACKAGE = join(ROOT, "pkg");
 const PICTURE = join(ROOT, "www/samples/lighthouse.jpg");
@@ -67,7 +67,7 @@ export const SETUPS = [
     package: "src/gradcam-web",
     pictures: ["src/part/cat.jpg"],
     async build(project) {
-      const mdbook = program("mdbook", "cargo install mdbook");
+      const mdbook = await crate("mdbook", "0.5.4");
       write(project, "src/SUMMARY.md", "# Summary\n\n- [A chapter](part/chapter.md)\n");
       await run([mdbook, "build"], { cwd: project });
       return join(project, "book");

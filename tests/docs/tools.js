@@ -71,6 +71,18 @@ export function npm(name, packages) {
   });
 }
 
+/** A program from crates.io, compiled here. @throws {Missing} */
+export function crate(name, version) {
+  return remembered(`crate ${name}`, async () => {
+    const folder = join(WORK, "crates", name);
+    const source = `${name}@${version}`;
+    await installed(folder, [source], () =>
+      run([program("cargo"), "install", "--quiet", "--locked", "--root", folder, source]),
+    );
+    return join(folder, "bin", name);
+  });
+}
+
 /** One of Debian's packages, where that is what this machine has and may install. @throws {Missing} */
 export function debian(name) {
   return remembered(`debian ${name}`, async () => {
