@@ -196,7 +196,7 @@ for (const bundler of BUNDLERS) {
         const server = spawn(program, options, { cwd: project, env: { ...process.env, ...QUIET }, stdio });
         t.after(() => server.kill());
         const address = `http://127.0.0.1:${port}${BASE}`;
-        for (const end = Date.now() + 60_000; ; await new Promise((resolve) => setTimeout(resolve, 200))) {
+        for (const end = Date.now() + 120_000; ; await new Promise((resolve) => setTimeout(resolve, 200))) {
           if ((await fetch(address).catch(() => undefined))?.ok) break;
           assert.ok(Date.now() < end, `nothing is served at ${address}`);
         }
