@@ -2,6 +2,7 @@ import { assetUrl } from "./assets.js";
 import { PREPROCESS } from "./catalog.js";
 import { Bytes, download } from "./download.js";
 import { GradCamError, throwIfAborted } from "./errors.js";
+import { namesIn } from "./labels.js";
 import { MODELS, PACKED } from "./models.js";
 
 /** @typedef {import("./index.js").Preprocess} Preprocess */
@@ -203,7 +204,7 @@ export async function readLabels(labels, address, signal, who = `The manifest ${
   if (typeof labels === "string") {
     const file = absolute(labels, address);
     const text = await (await download(file, { kind: "ModelError", what: "the labels", signal })).text();
-    labels = parseLabels(text);
+    labels = namesIn(text);
     if (!labels)
       throw new GradCamError(
         "ModelError",
@@ -212,21 +213,6 @@ export async function readLabels(labels, address, signal, who = `The manifest ${
   }
   checkLabels(labels, "ModelError", who);
   return labels;
-}
-
-/** A JSON list of names, or one name a line. @param {string} text @returns {string[] | undefined} */
-export function parseLabels(text) {
-  if (!/^\s*[[{]/.test(text))
-    return text
-      .trim()
-      .split(/\r?\n/)
-      .map((line) => line.trim());
-  try {
-    const labels = JSON.parse(text);
-    return Array.isArray(labels) ? labels : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 export async function check(bytes, { sha256, bytes: length }, file) {

@@ -1,6 +1,7 @@
 // What a bare ONNX file leaves open: how to prepare an image for it, and what its classes are called.
 
 import { PREPROCESS } from "./catalog.js";
+import { namesIn } from "./labels.js";
 import { checkPreprocess } from "./manifest.js";
 
 /** @typedef {import("./index.js").Preprocess} Preprocess */
@@ -99,48 +100,16 @@ function numbers(text) {
 /** The file's own names of its classes, if they are in its metadata and there is one for each. @param {NetworkInfo} info */
 export function labelsFromMetadata({ metadata, classes }) {
   for (const key of ["labels", "classes", "class_names", "names"]) {
-    const text = metadata.get(key);
+    const text = metadata.get(key)?.trim();
     if (!text) continue;
-    for (const names of readings(text, classes)) if (names.length === classes) return names;
+    const names = namesIn(text);
+    if (names?.length === classes) return names;
+    if (!names) continue;
+    for (const separator of [/[,;|]/, /\s+/]) {
+      // One more than is wanted tells that there are too many.
+      const parts = text.split(separator, classes + 1);
+      if (parts.length === classes) return parts.map((part) => part.trim());
+    }
   }
   return undefined;
-}
-
-/** The ways in which exporters write a list of `count` names, the surest first; none takes longer than the text. */
-function* readings(text, count) {
-  try {
-    const json = JSON.parse(text);
-    yield (Array.isArray(json) ? json : inOrder(Object.entries(json))).map(String);
-  } catch {
-    yield inOrder(pythonPairs(text, count));
-  }
-  // One more than is wanted tells that there are too many.
-  for (const separator of [/\r?\n/, /[,;|]/, /\s+/])
-    yield text
-      .trim()
-      .split(separator, count + 1)
-      .map((name) => name.trim());
-}
-
-/** Numbers and names in Python's `{0: 'cat', 1: "dog's"}`, up to one more than `count`: a name ends with its quote before a comma or the end. */
-function pythonPairs(text, count) {
-  const pairs = [];
-  const key = /[\s{,]*(\d+)\s*:\s*(['"])/y;
-  const end = /\s*[,}]/y;
-  for (let match; pairs.length <= count && (match = key.exec(text));) {
-    let close = key.lastIndex - 1;
-    do {
-      close = text.indexOf(match[2], close + 1);
-      end.lastIndex = close + 1;
-    } while (close >= 0 && !end.test(text));
-    if (close < 0) break;
-    pairs.push([match[1], text.slice(key.lastIndex, close)]);
-    key.lastIndex = close + 1;
-  }
-  return pairs;
-}
-
-/** Names by their numbers, which need not come in order. @param {[string, unknown][]} pairs */
-function inOrder(pairs) {
-  return [...pairs].sort(([a], [b]) => Number(a) - Number(b)).map(([, name]) => name);
 }

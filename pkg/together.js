@@ -1,16 +1,17 @@
 // A network in several files: few pages have one, so this is fetched when it is asked for.
 
 import { GradCamError } from "./errors.js";
-import { check, checkLabels, described, lastOf, nameOf, parseLabels, parseManifest, readModel } from "./manifest.js";
+import { namesIn } from "./labels.js";
+import { check, checkLabels, described, lastOf, nameOf, parseManifest, readModel } from "./manifest.js";
 
 /** An ONNX file with what lies beside it: files of parameters, a manifest, names of classes. Each is a file or an address. */
 export async function readTogether(sources, options) {
   let manifest, names;
   for (const note of sources.filter((source) => source instanceof Blob && /\.(json|txt)$/i.test(nameOf(source)))) {
     const text = await note.text();
-    if (!/^\s*\{/.test(text)) names = parseLabels(text);
+    if (/^\s*\{/.test(text) && /"file"\s*:/.test(text)) manifest = parseManifest(text, nameOf(note));
     // Other programs have JSON files of their own there.
-    else if (/"file"\s*:/.test(text)) manifest = parseManifest(text, nameOf(note));
+    else names = namesIn(text) ?? names;
   }
   const model = [
     (name) => name === lastOf(manifest?.file ?? ""),

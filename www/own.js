@@ -1,5 +1,7 @@
 // A network of one's own: its file with what lies beside it, as exporters and model hubs lay them out.
 
+import { namesIn, namesOf, numberedIn } from "./gradcam-web/labels.js";
+
 /**
  * @typedef {object} OwnModel
  * @property {File} [file] the ONNX file
@@ -37,20 +39,18 @@ export async function read(file, strict = true) {
   if (/^(readme|licen[cs]e|notice|requirements|vocab|merges)/i.test(file.name) && strict) return {};
   const text = await file.text();
   if (!/\.json$/i.test(file.name)) {
-    const labels = /\.ya?ml$/i.test(file.name) ? yamlNames(text) : linesOf(text);
-    // Beside a network a table may be of anything.
-    const isOther = strict && /\.csv$/i.test(file.name) && !numberedOf(text);
-    if (labels && !isOther) return { labels, labelsName: file.name };
+    // Beside a network a table may be of anything, and what describes a data set need not name its classes.
+    const isOther =
+      (strict && /\.csv$/i.test(file.name) && !numberedIn(text)) ||
+      (/\.ya?ml$/i.test(file.name) && !/^names:/m.test(text));
+    const labels = isOther ? undefined : namesIn(text);
+    if (labels) return { labels, labelsName: file.name };
     if (strict) return {};
-    throw modelError(`${file.name} has no "names:", below which a list of classes is looked for.`);
+    throw modelError(`${file.name} has no names: a list of them, one a line or below "names:", is looked for.`);
   }
   const content = parse(text, file.name);
-  if (Array.isArray(content)) return { labels: content, labelsName: file.name };
-  const listed = ["id2label", "names", "classes", "class_names", "label2id"].map((field) => content?.[field]);
-  const names =
-    listed.map((list) => (Array.isArray(list) ? list : namesOf(list))).find(Boolean) ??
-    (MANIFEST.some((field) => content && field in content) ? undefined : namesOf(content));
-  if (names) return { labels: names, labelsName: file.name };
+  const labels = namesOf(content);
+  if (labels) return { labels, labelsName: file.name };
   if (content && ("image_mean" in content || "image_processor_type" in content || "do_normalize" in content)) {
     return { preprocess: preprocessOf(content) };
   }
@@ -60,74 +60,6 @@ export async function read(file, strict = true) {
   if (/config|tokenizer|quantize|_info|dataset|args|results|state|history|metrics/i.test(file.name) && strict)
     return {};
   throw modelError(`${file.name} is neither a manifest nor a list of labels, one name a class.`);
-}
-
-/** Names by their class: {"0": "cat", "1": "dog"}, in whatever order. */
-function namesOf(content) {
-  const entries = Object.entries(content ?? {});
-  if (entries.length === 0 || typeof content !== "object") return undefined;
-  const isIndex = (text) => /^\d+$/.test(text);
-  const pairs = entries.every(([key]) => isIndex(key))
-    ? entries
-    : entries.every(([, value]) => isIndex(String(value)))
-      ? entries.map(([name, index]) => [String(index), name])
-      : [];
-  const names = [];
-  for (const [index, name] of pairs) {
-    // torchvision writes {"0": ["n01440764", "tench"]}.
-    const text = Array.isArray(name) ? name.at(-1) : name;
-    if (typeof text !== "string") return undefined;
-    names[Number(index)] = text;
-  }
-  return names.length > 0 && names.length === pairs.length && Object.keys(names).length === names.length
-    ? names
-    : undefined;
-}
-
-/**
- * One name a line; WordNet's ids before them are left out, and of several words for one thing the first stays. So are the
- * classes' numbers, as lists of other programs have them: `0 cat`, `0: cat`, `0,cat`, or a dict of Python's.
- */
-function linesOf(text) {
-  const lines = numberedOf(text) ?? trimmedLines(text);
-  if (!lines.every((line) => /^n\d{8}[\s,]/.test(line))) return lines;
-  return lines.map((line) => line.slice(10).split(",")[0].trim());
-}
-
-const trimmedLines = (text) =>
-  text
-    .trim()
-    .split(/\r?\n/)
-    .map((line) => line.trim());
-
-/** Names behind their numbers, if each line but a first one that heads a table has one, from 0 or 1 on. @param {string} text */
-function numberedOf(text) {
-  const lines = trimmedLines(text).map((line) => NUMBERED.exec(line));
-  const pairs = lines[0] ? lines : lines.slice(1);
-  if (pairs.length < 2 || !pairs.every((pair) => pair && !isNumber(pair[2]))) return undefined;
-  const names = [];
-  for (const [, number, name] of pairs) names[Number(number)] = unquoted(name);
-  const isList = (names) => names.length === pairs.length && Object.keys(names).length === names.length;
-  return [names, names.slice(1)].find(isList);
-}
-
-/** A class's number and its name, as a line of a dict of Python's, too. */
-const NUMBERED = /^\{?\s*["']?(\d+)["']?(?:\s*[:,;=]\s*|\s+)(.+?),?\s*\}?$/;
-const isNumber = (text) => text.trim() !== "" && Number.isFinite(Number(text));
-const unquoted = (text) => text.replace(/^(["'])(.*)\1$/, "$2");
-
-/** The names in a data set's description: `names:` with a list in its line or below it. @param {string} text */
-function yamlNames(text) {
-  const [, line, below] = /^names:[ \t]*(.*)\n?((?:[ \t-].*(?:\n|$))*)/m.exec(text) ?? [];
-  if (line === undefined) return undefined;
-  const items = line.trim()
-    ? line
-        .trim()
-        .replace(/^\[|\]$/g, "")
-        .split(",")
-    : trimmedLines(below);
-  const names = items.map((item) => item.trim().replace(/^- +/, ""));
-  return numberedOf(names.join("\n")) ?? names.map(unquoted);
 }
 
 /** A preprocessor_config.json of Hugging Face. @returns {import("gradcam-web").Preprocess} */

@@ -119,6 +119,11 @@ test("a file's own class names are found where there is one for each class", () 
   check("{0: 'cat', 1: \"dog's\", 2: 'ox'}", ["cat", "dog's", "ox"]);
   check("a b\nc\nd", ["a b", "c", "d"]);
   check("cat dog ox", ["cat", "dog", "ox"]);
+  check("['a, b', 'c', 'd']", ["a, b", "c", "d"]);
+  check("{'cat': 0, 'dog': 1, 'ox': 2}", ["cat", "dog", "ox"]);
+  check("0 cat\n1 dog\n2 ox", ["cat", "dog", "ox"]);
+  check("cat; dog; big ox", ["cat", "dog", "big ox"]);
+  check("['cat', 'dog', 'o", undefined);
   check("imagenet 1000 synset order", undefined);
 });
 
@@ -153,6 +158,10 @@ test("metadata is read in a time that grows with its length", () => {
     "mean".repeat(long / 4),
     "0 ".repeat(long / 2),
     "[".repeat(long),
+    "['\\".repeat(long / 3),
+    "{1 ".repeat(long / 3),
+    "[, ".repeat(long / 3),
+    "names:" + "\n- a:".repeat(long / 5),
   ]) {
     assert.equal(labelsFromMetadata(info({ labels: text, classes: text }, { classes: 3 })), undefined);
     try {

@@ -54,6 +54,30 @@ test("a thousand outputs without names are offered ImageNet's, and no other numb
   assert.deepEqual([await visible(other, "#nameless"), await visible(other, "#nameless-imagenet")], [true, false]);
 });
 
+test("what else lies beside a network is no list of names", async (t) => {
+  const page = await open(t);
+  await settled(page);
+  const labels = () => page.evaluate(() => document.querySelector("grad-cam").prediction?.model.labels);
+  const before = await labels();
+  const beside = Object.entries({
+    "requirements.txt": "torch\nonnx",
+    "results.csv": "epoch,loss\n1,0.5\n2,0.4",
+    "args.yaml": "task: classify",
+    "training_args.json": '{"epochs": 3}',
+    "all_results.json": '{"eval_accuracy": 0.9}',
+  }).map(([name, text]) => ({ name, bytes: Buffer.from(text) }));
+  await page.drop("main", "tests/data/bright.onnx", ...beside);
+  await page.waitFor(() => document.querySelector("#keep-model").checkVisibility());
+  const { error } = await settled(page);
+  assert.deepEqual([error, await labels()], [undefined, before]);
+  await page.drop("main", beside[2]);
+  await page.waitFor(() => !document.querySelector("#error").hidden);
+  assert.match(
+    (await settled(page)).error.text,
+    /args\.yaml has no names: a list of them, one a line or below "names:"/,
+  );
+});
+
 test("what Ultralytics writes into a file is understood", async (t) => {
   const page = await open(t);
   await settled(page);
