@@ -58,6 +58,21 @@ async function explain(t, policy, root) {
   return found;
 }
 
+test("the page and the figure for frames run no script but the site's own", async (t) => {
+  browser ??= await chromium();
+  for (const name of ["", "embed.html"]) {
+    const page = await browser.open(`${site.url}${name}`, t);
+    const refused = await page.evaluate(async () => {
+      const heard = new Promise((resolve) => addEventListener("securitypolicyviolation", resolve, { once: true }));
+      document.head.append(
+        Object.assign(document.createElement("script"), { textContent: "globalThis.hasRun = true" }),
+      );
+      return globalThis.hasRun ? "it ran" : (await heard).effectiveDirective;
+    });
+    assert.equal(refused, "script-src-elem", name);
+  }
+});
+
 test("README's policy suffices for the page's own package", async (t) => {
   assert.equal((await explain(t, OWN, site.material("package/"))).method, "grad-cam");
 });

@@ -18,14 +18,33 @@ const PAGES: [(&str, &str, &str); 7] = [
     ("credits", "www/samples/CREDITS.md", "Picture credits"),
 ];
 
+/// What the page and the figure for frames may do: they take pictures and networks from wherever a link says.
+const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
+    img-src 'self' blob: data: https: http:; connect-src 'self' blob: data: https: http:; worker-src 'self' blob:; \
+    object-src 'none'; base-uri 'none'; form-action 'none'";
+
 /// What a page with figures allows besides, and loads.
 const LIVE: (&str, &str) = (
     "; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'",
     "  <script type=\"module\" src=\"../gradcam-web/index.js\"></script>\n",
 );
 
-/// Writes them below `about/` of the site.
+/// What all pages' heads begin with.
+fn head(policy: &str) -> String {
+    format!(
+        "<head>\n  <meta charset=\"utf-8\">\n  \
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n  \
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">"
+    )
+}
+
+/// Writes them below `about/` of the site, and the heads of the pages that are there.
 pub fn build(site: &Path) -> Result<()> {
+    for name in ["index.html", "embed.html"] {
+        let page = site.join(name);
+        let html = fs::read_to_string(&page).map_err(|error| format!("can't read {name}: {error}"))?;
+        write(&page, html.replacen("<head>", &head(POLICY), 1).as_bytes())?;
+    }
     for (name, source, title) in PAGES {
         let text = fs::read_to_string(root().join(source)).map_err(|error| format!("can't read {source}: {error}"))?;
         let mut body = String::new();
@@ -39,11 +58,10 @@ pub fn build(site: &Path) -> Result<()> {
         let body = linked(&body).replace("<pre>", "<pre tabindex=\"0\">");
         // Figures in a text are live.
         let is_live = body.contains("<grad-cam");
-        let (policy, script) = if is_live { LIVE } else { ("", "") };
+        let (besides, script) = if is_live { LIVE } else { ("", "") };
+        let head = head(&format!("default-src 'none'; style-src 'self'; img-src 'self'{besides}"));
         let page = format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n  <meta charset=\"utf-8\">\n  \
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n  \
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'self'; img-src 'self'{policy}\">\n  \
+            "<!doctype html>\n<html lang=\"en\">\n{head}\n  \
              <meta name=\"color-scheme\" content=\"light dark\">\n  <title>{title} - gradcam-web</title>\n  \
              <link rel=\"icon\" href=\"../icon.svg\" type=\"image/svg+xml\">\n  \
              <link rel=\"stylesheet\" href=\"../style.css\">\n{script}</head>\n<body class=\"text\">\n  \
