@@ -352,6 +352,25 @@ function pngOf(canvas) {
   });
 }
 
+/** Methods whose maps show something else than what speaks for the class. @type {Record<string, keyof typeof WARM_PLACES>} */
+const SENSES = {
+  counterfactual: "against",
+  fullgrad: "either",
+  "guided-backprop": "either",
+  "seg-eigen-cam": "either",
+  "attention-rollout": "any",
+  "eigen-cam": "any",
+  fem: "any",
+  "kpca-cam": "any",
+};
+
+const WARM_PLACES = {
+  for: "Warm places speak most for this class.",
+  against: "Warm places speak most against this class.",
+  either: "Warm places change the score of this class most, up or down.",
+  any: "Warm places stand out most at this layer, whatever the class.",
+};
+
 /** See `Explanation` in index.d.ts. */
 export class Explanation extends MapOverImage {
   /** Asks the worker about the prediction that this explains. */
@@ -376,7 +395,17 @@ export class Explanation extends MapOverImage {
   }
 
   get note() {
-    return this.prediction.image.isAnimated ? `${super.note} ${FIRST_FRAME}` : super.note;
+    return this.prediction.image.isAnimated ? `${this.#note} ${FIRST_FRAME}` : this.#note;
+  }
+
+  get #note() {
+    const sense = SENSES[this.method] ?? "for";
+    // Against what is against it is for it.
+    const shown = this.target === "against" ? ({ for: "against", against: "for" }[sense] ?? sense) : sense;
+    if (this.heatmap.values.some((value) => value > 0)) return WARM_PLACES[shown];
+    const note = super.note;
+    if (shown !== "against") return note;
+    return note.replace("for this class", "against this class").replace("is against it", "is for it");
   }
 
   get [CAPTION]() {

@@ -24,12 +24,21 @@ export const WORDS = {
     "{label}, {percent} · {method}": "{label}, {percent} · {method}",
     "This is the first frame of an animation.": "Dies ist das erste Bild einer Animation.",
     "Warm places speak most for this class.": "Warme Stellen sprechen am meisten für diese Klasse.",
+    "Warm places speak most against this class.": "Warme Stellen sprechen am meisten gegen diese Klasse.",
+    "Warm places change the score of this class most, up or down.":
+      "Warme Stellen ändern den Wert dieser Klasse am meisten, nach oben oder unten.",
+    "Warm places stand out most at this layer, whatever the class.":
+      "Warme Stellen fallen in dieser Schicht am meisten auf, gleich bei welcher Klasse.",
     "Nothing at this layer changes the score of this class; another layer may show more.":
       "Nichts in dieser Schicht ändert den Wert dieser Klasse; eine andere Schicht zeigt vielleicht mehr.",
     "No place at this layer speaks for this class: all evidence is against it or absent.":
       "Keine Stelle dieser Schicht spricht für diese Klasse: alles spricht dagegen oder ist gleichgültig.",
+    "No place at this layer speaks against this class: all evidence is for it or absent.":
+      "Keine Stelle dieser Schicht spricht gegen diese Klasse: alles spricht dafür oder ist gleichgültig.",
     "Every place speaks for this class equally, so there is nothing to highlight.":
       "Jede Stelle spricht gleich stark für diese Klasse; es gibt nichts hervorzuheben.",
+    "Every place speaks against this class equally, so there is nothing to highlight.":
+      "Jede Stelle spricht gleich stark gegen diese Klasse; es gibt nichts hervorzuheben.",
     "The computation overflowed at this layer, so there is no heatmap; try another layer.":
       "In dieser Schicht wurden die Zahlen zu groß, daher gibt es keine Heatmap; eine andere Schicht hilft vielleicht.",
   },

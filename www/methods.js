@@ -1,12 +1,8 @@
 // Plain words about each method: what its heatmap shows, and when it misleads. Title, paper and summary come with the package.
 
 import { percent } from "./format.js";
-import { FIRST_FRAME } from "./gradcam-web/words.js";
 
-/**
- * `classless` methods know nothing of the class, those `against` show what speaks against it, and `unsigned` ones both.
- * @type {Record<string, { shows: string, misleads: string, warning?: string, classless?: boolean, against?: boolean, unsigned?: boolean }>}
- */
+/** @type {Record<string, { shows: string, misleads: string, warning?: string }>} */
 const WORDS = {
   "grad-cam": {
     shows:
@@ -50,7 +46,6 @@ const WORDS = {
     shows: "The strongest pattern at the layer, whatever the class: usually the most conspicuous object.",
     misleads:
       "It knows nothing of the class: two classes give the same map, and with several objects it follows the larger one.",
-    classless: true,
   },
   "eigen-grad-cam": {
     shows: "The strongest common pattern of activations times gradients: Eigen-CAM, told about the class.",
@@ -80,7 +75,6 @@ const WORDS = {
   "attention-rollout": {
     shows: "From where in the picture a vision transformer's attention gathers what its head reads.",
     misleads: "It knows nothing of the class, and attention alone does not say what is done with what it gathers.",
-    classless: true,
   },
   legrad: {
     shows: "Where a vision transformer would score the class higher if its blocks attended there more.",
@@ -89,12 +83,10 @@ const WORDS = {
   fullgrad: {
     shows: "What every layer and the picture itself add to the score, in one map.",
     misleads: "It takes absolute values: places that speak against the class light up like those that speak for it.",
-    unsigned: true,
   },
   fem: {
     shows: "Where anything unusually strong happens at the layer, whatever the class.",
     misleads: "It knows nothing of the class. Often empty on small maps, where nothing is unusual.",
-    classless: true,
   },
   "seg-eigen-cam": {
     shows:
@@ -106,7 +98,6 @@ const WORDS = {
     shows:
       "The strongest pattern at the layer, found with a curved instead of a straight yardstick. Whatever the class.",
     misleads: "Knows nothing of the class, and its sign is a convention.",
-    classless: true,
   },
   "shapley-cam": {
     shows: "Grad-CAM with weights that share the score fairly among patterns, to second order.",
@@ -123,7 +114,6 @@ const WORDS = {
   "guided-backprop": {
     shows: "Edges and textures through which the signal can flow. Sharp, and nearly the same for every class.",
     misleads: "It mostly redraws the picture.",
-    unsigned: true,
     warning:
       "Guided backpropagation fails the sanity check: its picture hardly changes when the network's last layers are filled with random parameters. Do not read it as an explanation.",
   },
@@ -136,7 +126,6 @@ const WORDS = {
   counterfactual: {
     shows: "What speaks against the class: places that would raise its score if they were gone.",
     misleads: "A place that lights up need not belong to another class; it may be any distraction.",
-    against: true,
   },
   occlusion: {
     shows: "How much the score falls when a patch is covered, tried place by place. No gradients.",
@@ -157,29 +146,16 @@ const WARM = ["turbo", "jet"];
 const RULED_OUT = 0.01;
 
 /**
- * What the warm places of a heatmap are, or why there are none.
+ * What the warm places of a heatmap are, or why there are none: the heatmap's own note, of the class by its name.
  * @param {import("gradcam-web").Explanation} explanation @param {import("gradcam-web").Prediction} prediction @param {string} colormap
  */
-export function noteOf(explanation, prediction, colormap) {
-  const sentence = sentenceOf(explanation, prediction, colormap);
-  const isTold = !prediction.image.isAnimated || sentence.endsWith(FIRST_FRAME);
-  return isTold ? sentence : `${sentence} ${FIRST_FRAME}`;
-}
-
-function sentenceOf(explanation, { model: { labels }, probabilities }, colormap) {
-  const { method, targetClass, target, ratherThan, heatmap, note } = explanation;
-  const { classless, against, unsigned } = wordsAbout(method);
-  if (!heatmap.values.some((value) => value > 0)) return note;
-  const places = WARM.includes(colormap) ? "Warm places" : "Bright places";
-  if (classless) return `${places} stand out most at this layer, whatever the class.`;
-  const rival = ratherThan === undefined ? "" : ` rather than ${labels[ratherThan]}`;
+export function noteOf({ note, targetClass, ratherThan }, { model: { labels }, probabilities }, colormap) {
   const probability = probabilities[targetClass];
-  const although =
-    probability < RULED_OUT
-      ? `, although the network gives it ${percent(probability)}: colours are stretched to this map's own maximum`
-      : "";
-  if (unsigned) return `${places} change the score of ${labels[targetClass]}${rival} most, up or down${although}.`;
-  // Against what is against it is for it.
-  const word = Boolean(against) !== (target === "against") ? "against" : "for";
-  return `${places} speak most ${word} ${labels[targetClass]}${rival}${word === "for" ? although : ""}.`;
+  const isRuledOut = probability < RULED_OUT && /^Warm places (speak most for|change)/.test(note);
+  const although = `, although the network gives it ${percent(probability)}: colours are stretched to this map's own maximum.`;
+  const rival = ratherThan === undefined ? "" : ` rather than ${labels[ratherThan]}`;
+  return note
+    .replace("Warm", WARM.includes(colormap) ? "Warm" : "Bright")
+    .replace(".", isRuledOut ? although : ".")
+    .replace("this class", () => `${labels[targetClass]}${rival}`);
 }

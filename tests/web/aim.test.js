@@ -100,7 +100,7 @@ testOnBoth("what speaks against a class is the negative of what speaks for it", 
     ) < 1e-4,
   );
   assert.match(shown.label, / heatmap against class \d+, /);
-  assert.match(shown.note, /^Warm places speak most against class \d+\.$|evidence is against it/);
+  assert.match(shown.note, /^Warm places speak most against class \d+\.$|evidence is for it/);
 });
 
 testOnBoth("smoothing is a choice that a comparison keeps", async (open) => {

@@ -278,8 +278,40 @@ test("a dead map is said in words, and leaves the picture as it is", async (t) =
     squeeze.fact("layers").late.value,
   );
   assert.deepEqual(found.counterfactual, {
-    note: "No place at this layer speaks for this class: all evidence is against it or absent.",
+    note: "No place at this layer speaks against this class: all evidence is for it or absent.",
     isWhite: true,
   });
   assert.deepEqual(found["grad-cam"], { note: "Warm places speak most for this class.", isWhite: false });
+});
+
+test("each heatmap says what its warm places are, in every language", async (t) => {
+  const page = await browsers.cpu.open(site.blank, t);
+  const ways = [
+    [{ method: "hirescam" }, "Warm places speak most for this class."],
+    [{ method: "hirescam", target: "against" }, "Warm places speak most against this class."],
+    [{ method: "counterfactual" }, "Warm places speak most against this class."],
+    [{ method: "fullgrad", target: "against" }, "Warm places change the score of this class most, up or down."],
+    [{ method: "eigen-cam" }, "Warm places stand out most at this layer, whatever the class."],
+  ];
+  const found = await page.evaluate(
+    async (address, source, input, ways) => {
+      const { WORDS, loadModel } = await import(address);
+      const model = await loadModel(source, { backend: "cpu" });
+      const prediction = await model.classify({ tensor: Float32Array.from(input.values), shape: input.shape });
+      const found = [];
+      for (const [options] of ways) {
+        const { note } = await prediction.explain({ ...options, targetClass: 0 });
+        found.push([options, note, Object.values(WORDS).every((words) => words[note])]);
+      }
+      return found;
+    },
+    PACKAGE,
+    site.material("data/cams/flatten.onnx"),
+    fixture.tensor("input"),
+    ways,
+  );
+  assert.deepEqual(
+    found,
+    ways.map((way) => [...way, true]),
+  );
 });
