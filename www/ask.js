@@ -113,8 +113,8 @@ export class AskPanel {
       }),
     );
     $("asked-note").textContent = all
-      ? "The cell's own part of each score, exactly: this layer is pooled into the scores."
-      : `By Grad-CAM, for the ${classes.length} likeliest classes: in this network only gradients tell at this layer.`;
+      ? "Each number is the cell's part of a score: the mean of all cells is the score, less a constant, exactly."
+      : `Each number is the cell's part of a score by Grad-CAM, for the ${classes.length} likeliest classes: in this network only gradients tell at this layer.`;
     $("asked").hidden = false;
   }
 
