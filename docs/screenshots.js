@@ -84,6 +84,7 @@ async function take(name, state, size, colorScheme) {
   const page = await browser.open(site.blank);
   await page.driver.setViewportSize(size);
   await page.driver.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+  if (size !== WIDE) await touch(page);
   await page.driver.goto(`${site.url}${query}`);
   await explained(page);
   await come(page);
@@ -91,6 +92,12 @@ async function take(name, state, size, colorScheme) {
   await page.driver.waitForTimeout(1000);
   await page.driver.screenshot({ path: join(FOLDER, `${name}.jpg`), type: "jpeg", quality: 82 });
   await page.close();
+}
+
+/** Makes the window one that fingers use. */
+async function touch(page) {
+  const session = await page.driver.context().newCDPSession(page.driver);
+  await session.send("Emulation.setTouchEmulationEnabled", { enabled: true });
 }
 
 /** Waits until the heatmap is there. */
