@@ -124,6 +124,12 @@ export class Stage {
     return this.#unit.channel === undefined ? "concept" : `channel-${this.#unit.channel}`;
   }
 
+  /** A warning stands there before the heatmap does, so that nothing moves then. @param {import("./store.js").Settings} state */
+  select({ method }) {
+    $("warning").textContent = wordsAbout(method).warning ?? "";
+    $("warning").hidden = Boolean(this.#unit) || $("warning").textContent === "";
+  }
+
   /** Another colormap has another word for its strongest places. */
   restyle() {
     const { explanation, prediction } = this.#picture;
@@ -138,7 +144,7 @@ export class Stage {
 
   /** Without a heatmap there is nothing to save or to look at more closely. */
   #hideHeatmap() {
-    for (const id of ["bench", "note", "hint", "warning", "showing", "cell"]) $(id).hidden = true;
+    for (const id of ["bench", "note", "hint", "showing", "cell"]) $(id).hidden = true;
     $("save").disabled = $("save-figure").disabled = true;
     $("under").inert = true;
   }
@@ -148,8 +154,7 @@ export class Stage {
     $("showing").hidden = true;
     this.restyle();
     $("note").hidden = false;
-    $("warning").textContent = wordsAbout(this.#picture.explanation.method).warning ?? "";
-    $("warning").hidden = $("warning").textContent === "";
+    this.select(this.#store.state);
     this.#panels.forEach((panel) => panel.mark?.(undefined));
   }
 

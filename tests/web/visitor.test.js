@@ -66,6 +66,7 @@ const MOMENTS = {
   "a link with a picture": [{ src: `${site.url}samples/small/barn.jpg` }, () => {}],
   "a link with an upright picture": [{ src: portrait }, () => {}],
   "a link with a picture of nothing": [{ src: nothing }, () => {}],
+  "a link to a method that misleads": [{ src: `${site.url}samples/barn.jpg`, method: "guided-backprop" }, () => {}],
   "a link to a class far down": [{ src: `${site.url}samples/barn.jpg`, class: "goldfish" }, () => {}],
   "a link to a picture that is none": [{ src: `${site.url}style.css` }, () => {}],
   "a photo that is dropped": [{}, (page) => page.drop("main", "tests/data/images/portrait.jpg")],
@@ -138,6 +139,31 @@ for (const [name, width, height] of SCREENS) {
     }
   });
 }
+
+test("on a phone nothing jumps while the page itself is on its way", async (t) => {
+  const html = await readFile(site.file(site.url), "utf8");
+  const middle = html.indexOf('<div class="right">');
+  let finish;
+  const slow = await serveSite({
+    fault({ url }, response) {
+      if (!url.startsWith("/?")) return false;
+      response.writeHead(200, { "content-type": "text/html; charset=utf-8" }).write(html.slice(0, middle));
+      finish = () => response.end(html.slice(middle));
+      return true;
+    },
+  });
+  t.after(() => slow.close());
+  const page = await browser.open(slow.blank, t);
+  await page.driver.setViewportSize({ width: 390, height: 844 });
+  await addUpShifts(page);
+  await page.driver.goto(`${slow.url}?backend=cpu`, { waitUntil: "commit" });
+  await page.waitFor(() => performance.getEntriesByType("paint").length > 0);
+  finish();
+  await page.waitFor(() => document.documentElement.hasAttribute("data-started"));
+  assert.equal((await settled(page)).error, undefined);
+  const shift = await page.evaluate(() => globalThis.shift);
+  assert.ok(shift <= 0.02, `${shift} shifted`);
+});
 
 test("what goes wrong is in sight wherever one is", async (t) => {
   const page = await open(t, { src: photo });
