@@ -36,14 +36,6 @@ export function removeStored(name, key) {
   return transact(name, "readwrite", (objects) => void objects.delete(key));
 }
 
-/** @returns {Promise<any>} undefined if there is none, or the browser keeps nothing */
-export function stored(name, key) {
-  return transact(name, "readonly", (objects) => {
-    const request = objects.get(key);
-    return () => request.result;
-  }).catch(() => undefined);
-}
-
 /** Everything in it. @returns {Promise<[string, any][]>} */
 export function readStore(name) {
   return transact(name, "readonly", (objects) => {

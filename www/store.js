@@ -1,7 +1,7 @@
 // The settings: what a link to this page carries, what the browser's history remembers, and who hears of a change.
 
 import { ATTRIBUTES } from "./gradcam-web/attributes.js";
-import { store as keep, stored } from "./storage.js";
+import { store as keep, readStore, removeStored } from "./storage.js";
 
 const OF_THE_ELEMENT = ["method", "target", "colormap", "opacity", "backend"];
 /** What the element takes without these attributes. @type {Record<string, string>} */
@@ -27,6 +27,8 @@ const NAMES = [
 /** What "reset" takes back: everything but the photo, its class and the network. */
 const ADJUSTABLE = ["method", "layer", "target", "rather-than", "smooth", "colormap", "opacity"];
 
+/** How long what a tab had stays for a reload, in milliseconds. */
+const LONG = 7 * 24 * 3600 * 1000;
 /** How long to leave the address bar alone after the browser refused to change it again, in milliseconds. */
 const PAUSE = 1000;
 
@@ -44,14 +46,17 @@ export class Store {
   #entry = history.state?.entry ?? 0;
   #listeners = new Set();
   #later;
-  /** Where this browser keeps what the address can't hold. @type {number | undefined} */ #local = history.state?.local;
+  /** When this tab first had what the address can't hold: by that the browser keeps it. @type {number | undefined} */ #local =
+    history.state?.local;
 
   constructor() {
     addEventListener("popstate", () => {
-      const before = this.state;
+      const [before, left] = [this.state, this.#entry];
       this.#entry = history.state?.entry ?? 0;
       this.state = { ...read(), ...this.#kept.get(this.#entry) };
-      this.#tell(before, true);
+      // What was refused left a step that is like the one before it: that goes further.
+      if (isSame(before, this.state) && this.#entry !== left) history.go(Math.sign(this.#entry - left));
+      else this.#tell(before, true);
     });
   }
 
@@ -62,11 +67,12 @@ export class Store {
 
   /** After a reload, or coming back from another page: what was open here and no address holds. */
   async restore() {
-    if (!history.state?.local) return;
-    const last = await stored("tabs", history.state.local);
-    if (last?.entry !== this.#entry) return;
-    this.#kept.set(this.#entry, last.kept);
-    this.state = { ...this.state, ...last.kept };
+    if (!this.#local) return;
+    for (const [key, kept] of await readStore("tabs")) {
+      const [tab, entry] = key.split(" ").map(Number);
+      if (tab === this.#local) this.#kept.set(entry, kept);
+    }
+    this.state = { ...this.state, ...this.#kept.get(this.#entry) };
   }
 
   /**
@@ -91,11 +97,13 @@ export class Store {
   #keep() {
     const { src, fileName, own } = this.state;
     const kept = { fileName, own, ...(isAddress(src) ? {} : { src }) };
+    const before = this.#kept.get(this.#entry) ?? {};
     this.#kept.set(this.#entry, kept);
-    const isLocal = own || !isAddress(src);
-    // One number for this tab, as long as it lives.
-    this.#local = isLocal ? (history.state?.local ?? this.#local ?? Math.floor(Math.random() * 2 ** 48)) : undefined;
-    if (isLocal) void keep("tabs", this.#local, { entry: this.#entry, kept }).catch(() => {});
+    const isLocal = [kept, before].some(({ own, src }) => own || src);
+    // A slider changes nothing of it, and files are long.
+    if (!isLocal || isSame(kept, before)) return;
+    if (!this.#local) void forgetBefore((this.#local = Date.now()) - LONG);
+    void keep("tabs", `${this.#local} ${this.#entry}`, kept).catch(() => {});
   }
 
   #tell(before, returned) {
@@ -123,6 +131,20 @@ export class Store {
       this.#later = setTimeout(() => this.#write(step), PAUSE);
     }
   }
+}
+
+/** Takes away what tabs of long ago have left. @param {number} time */
+async function forgetBefore(time) {
+  for (const [key] of await readStore("tabs"))
+    if (Number.parseInt(key) < time) void removeStored("tabs", key).catch(() => {});
+}
+
+/** Whether two objects have the same values; lists are those of the address, which are new each time. */
+function isSame(one, other) {
+  const names = Object.keys({ ...one, ...other });
+  return names.every(
+    (name) => one[name] === other[name] || (Array.isArray(one[name]) && String(one[name]) === String(other[name])),
+  );
 }
 
 function isAddress(src) {

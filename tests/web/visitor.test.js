@@ -320,6 +320,62 @@ test("Back returns to the photo before, and a reload keeps the one that was drop
   assert.equal((await settled(page)).error, undefined);
 });
 
+test("Back returns over what was refused, before a reload and after it", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const shows = (alt) => page.waitFor((alt) => document.querySelector("grad-cam")?.alt === alt, alt);
+  await page.drop("main", "tests/data/images/portrait.jpg");
+  await shows("portrait.jpg");
+  await settled(page);
+  await page.drop("main", "tests/data/images/photo.png");
+  await shows("photo.png");
+  await settled(page);
+  for (const name of ["broken.png", "broken.onnx"]) {
+    await page.drop("main", { name, type: "", bytes: Buffer.from("none") });
+    await errorOf(page);
+    await page.waitFor(() => document.querySelector("#stage").dataset.state === "ready");
+    await page.evaluate(() => document.querySelector("#error-close").click());
+  }
+  await page.driver.goBack();
+  await shows("portrait.jpg");
+  await page.driver.reload();
+  await shows("portrait.jpg");
+  await settled(page);
+  await page.driver.goForward();
+  await shows("photo.png");
+  assert.equal((await settled(page)).error, undefined);
+});
+
+test("what a tab of long ago had is forgotten", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const keys = (added) =>
+    page.evaluate(
+      (added) =>
+        new Promise((resolve) => {
+          indexedDB.open("gradcam-web", 1).onsuccess = ({ target: { result: database } }) => {
+            const transaction = database.transaction("tabs", "readwrite");
+            const objects = transaction.objectStore("tabs");
+            for (const key of added) objects.put({}, key);
+            const found = objects.getAllKeys();
+            transaction.oncomplete = () => resolve(database.close() ?? found.result);
+          };
+        }),
+      added,
+    );
+  const [past, now] = [`${Date.now() - 8 * 24 * 3600 * 1000} 1`, `${Date.now() - 1000} 1`];
+  // Whoever reads first makes the stores.
+  assert.deepEqual(await keys([past, now]), [past, now]);
+  await page.drop("main", "tests/data/images/portrait.jpg");
+  await page.waitFor(() => document.querySelector("grad-cam").alt === "portrait.jpg");
+  await settled(page);
+  let left;
+  do left = await keys([]);
+  while (left.includes(past) || left.length < 2);
+  assert.equal(left.length, 2);
+  assert.ok(left.includes(now));
+});
+
 test("an address is typed or pasted, of a photo or of a network", async (t) => {
   const page = await open(t, { src: photo });
   await settled(page);
