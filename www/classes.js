@@ -1,6 +1,6 @@
 // The classes: the likeliest as bars, all of them on demand, and whether the network is sure. Every row chooses its class.
 
-import { $, create } from "./dom.js";
+import { $, create, moveByArrows } from "./dom.js";
 import { grouped, percent } from "./format.js";
 
 const SHOWN = 5;
@@ -18,6 +18,7 @@ export class ClassPanel {
     this.#onChoose = onChoose;
     $("class-search").addEventListener("input", () => this.#search());
     $("all").addEventListener("toggle", () => this.#search());
+    moveByArrows($("class-results"));
     // Room for the rows, before there are any.
     this.#fill($("classes"), Array(SHOWN).fill(undefined));
   }
@@ -80,7 +81,8 @@ export class ClassPanel {
   /** Rows are reused, so that the one with the focus keeps it. */
   #fill(list, rows) {
     while (list.children.length > rows.length) list.lastElementChild.remove();
-    while (list.children.length < rows.length) list.append(this.#createRow());
+    // A list that has the focus itself has arrow keys for its rows.
+    while (list.children.length < rows.length) list.append(this.#createRow(list.tabIndex === 0 ? -1 : 0));
     rows.forEach((row, i) => {
       const button = list.children[i].firstElementChild;
       const [name, number, bar] = button.children;
@@ -97,8 +99,8 @@ export class ClassPanel {
     });
   }
 
-  #createRow() {
-    const button = create("button", { type: "button" });
+  #createRow(tabIndex) {
+    const button = create("button", { type: "button", tabIndex });
     for (const name of ["label", "number", "bar"]) button.append(create("span", { className: name }));
     button.addEventListener("click", () => this.#onChoose(Number(button.value)));
     return create("li", {}, button);

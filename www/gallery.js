@@ -1,6 +1,6 @@
 // The strip under the picture: photos that came together, and samples.
 
-import { $, create } from "./dom.js";
+import { $, create, moveByArrows } from "./dom.js";
 import { SAMPLES } from "./samples.js";
 
 export class Gallery {
@@ -13,14 +13,7 @@ export class Gallery {
   constructor(picture, onChoose) {
     this.#onChoose = onChoose;
     this.#list();
-    // One stop for the keyboard; arrow keys move inside.
-    $("samples").addEventListener("keydown", ({ key, target }) => {
-      const buttons = [...$("samples").querySelectorAll("button")];
-      const to = buttons[buttons.indexOf(target) + ({ ArrowLeft: -1, ArrowRight: 1 }[key] ?? NaN)];
-      if (!to) return;
-      for (const button of buttons) button.tabIndex = button === to ? 0 : -1;
-      to.focus();
-    });
+    moveByArrows($("samples"));
     for (const type of ["explain", "error"]) picture.addEventListener(type, () => this.#open(), { once: true });
     // A slow method does not hold them up.
     picture.addEventListener("load", () => setTimeout(() => this.#open(), 1000), { once: true });

@@ -1,6 +1,6 @@
 // Where the map is taken: a slider through the network's layers, and the mean of several.
 
-import { $, create } from "./dom.js";
+import { $, create, moveByArrows } from "./dom.js";
 import { layerText, sizeText } from "./format.js";
 
 /** How many layers a slider can tell apart. */
@@ -22,6 +22,7 @@ export class LayerPanel {
     });
     $("layer-search").addEventListener("input", () => this.#find());
     $("layer-list").addEventListener("toggle", () => this.#find());
+    moveByArrows($("layer-results"));
     $("layer-default").addEventListener("click", () => {
       this.#kept = [];
       this.#current = this.#model.defaultLayer;
@@ -128,7 +129,7 @@ export class LayerPanel {
       ...[...blocks, ...rest].filter(isWanted).map((layer) => {
         const button = create(
           "button",
-          { type: "button", value: layer.name, title: layer.name },
+          { type: "button", tabIndex: -1, value: layer.name, title: layer.name },
           create("span", { className: "label", textContent: layer.name }),
           create("span", { className: "number", textContent: sizeText(layer) }),
         );

@@ -497,17 +497,41 @@ test("what is dropped before the page's script runs is not lost", async (t) => {
   assert.equal((await settled(page)).error, undefined);
 });
 
-test("sliders are read out in words, and the samples take one stop of the keyboard", async (t) => {
-  const page = await open(t, { src: photo });
+test("sliders are read out in words, and long lists take one stop of the keyboard", async (t) => {
+  const page = await open(t, { src: photo, model: "" });
   await settled(page);
   const found = await page.evaluate(() => ({
     opacity: document.querySelector("#opacity").getAttribute("aria-valuetext"),
     layer: document.querySelector("#layer").getAttribute("aria-valuetext"),
-    stops: [...document.querySelectorAll("#samples button")].filter(({ tabIndex }) => tabIndex === 0).length,
   }));
   assert.equal(found.opacity, "50 %");
   assert.match(found.layer, /channels/);
-  assert.equal(found.stops, 1);
+
+  await page.evaluate(() => {
+    for (const id of ["all", "more", "layer-list"]) document.querySelector(`#${id}`).open = true;
+  });
+  await page.waitFor(() => document.querySelectorAll("#class-results button, #layer-results button").length > 100);
+  for (const list of ["#samples", "#class-results", "#layer-results"]) {
+    const stops = (list) =>
+      page.evaluate(
+        (list) => [...document.querySelectorAll(`${list}, ${list} *`)].filter(({ tabIndex }) => tabIndex === 0).length,
+        list,
+      );
+    assert.equal(await stops(list), 1, list);
+    const at = () =>
+      page.evaluate((list) => [...document.querySelectorAll(`${list} button`)].indexOf(document.activeElement), list);
+    await page.driver.focus(list === "#samples" ? `${list} button` : list);
+    const first = await at();
+    for (const key of ["ArrowDown", "ArrowDown", "ArrowUp"]) await page.driver.keyboard.press(key);
+    assert.equal(await at(), first + 1, list);
+  }
+  // Enter chooses the row.
+  await page.driver.focus("#class-results");
+  for (const key of ["ArrowDown", "ArrowDown", "Enter"]) await page.driver.keyboard.press(key);
+  await page.waitFor(() => {
+    const { prediction, explanation } = document.querySelector("grad-cam");
+    return explanation?.targetClass === prediction.top(2)[1].index;
+  });
 });
 
 test("on a phone the picture does not lie over what has the keyboard's focus", async (t) => {
