@@ -41,16 +41,18 @@ test("the page opens on an explained sample, and nothing jumps", async (t) => {
   const { error, classes, query } = await settled(page);
   assert.deepEqual([error, query], [undefined, "?backend=cpu"]);
   assert.equal(classes.length, 5);
-  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
+  // The small pictures come last.
+  await page.waitFor(() =>
+    [...document.querySelectorAll("#samples img")].every((image) => image.complete && image.naturalWidth > 0),
+  );
   const found = await page.evaluate(() => ({
     shift: globalThis.shift,
     invites: document.querySelector("#hero").checkVisibility(),
     alt: document.querySelector("grad-cam").alt,
-    samples: [...document.querySelectorAll("#samples img")].every((image) => image.complete && image.naturalWidth > 0),
     known: document.querySelector("#all summary").textContent,
   }));
   assert.ok(found.shift <= 0.02, `${found.shift} shifted`);
-  assert.ok(found.invites && found.samples && found.alt, JSON.stringify(found));
+  assert.ok(found.invites && found.alt, JSON.stringify(found));
   assert.match(found.known, /^This network knows (1,000|100) things/);
 });
 
