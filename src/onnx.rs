@@ -494,13 +494,13 @@ impl<'a> Builder<'a> {
     /// Whether a node's input is a softmax that has a number everywhere: of rows of -∞ alone, which masks may make, it has none.
     fn is_number(&mut self, node: &Node) -> bool {
         let Some(Some(Resolved::Value(operand))) = node.inputs.first() else { return false };
-        let step = self.steps.iter().rev().find(|step| step.output == operand.id);
+        let step = self.steps.binary_search_by_key(&operand.id.0, |step| step.output.0);
         let infinite = |constant: &Constant| !constant.values.iter().all(|value| value.is_finite());
         while !self.is_infinite && self.checked < self.constants.len() {
             self.is_infinite = infinite(&self.constants[self.checked]);
             self.checked += 1;
         }
-        !self.is_infinite && step.is_some_and(|step| matches!(step.op, Op::Softmax { log: false, .. }))
+        !self.is_infinite && step.is_ok_and(|step| matches!(self.steps[step].op, Op::Softmax { log: false, .. }))
     }
 
     /// The nodes of a graph inside this one, whose results are the given names.

@@ -718,3 +718,28 @@ fn gradients_by_a_matrix_that_meets_several_are_added_up() {
         }
     }
 }
+
+#[test]
+fn packed_weights_are_as_many_as_their_sizes_say() {
+    let product = |operator: &str, k: i64, n: i64, block: i64| {
+        let packed = node(operator, &["r", "w", "b"], "x").int("K", k).int("N", n).int("block_size", block);
+        classifier(vec![packed], vec![])
+    };
+    for operator in ["MatMulNBits", "MatMulBnb4"] {
+        let huge = (1 << 24) - 1;
+        refused(&product(operator, huge, huge, 16), ErrorKind::Unsupported, &[operator, "2 GiB"]);
+        refused(&product(operator, 0, -1, 0), ErrorKind::Unsupported, &[operator, "1 to 16777215"]);
+        refused(&product(operator, 6, 1 << 20, 16), ErrorKind::Unsupported, &[operator, "has 12 numbers"]);
+    }
+    refused(&product("MatMulNBits", 6, 4, 3), ErrorKind::Unsupported, &["whole bytes"]);
+}
+
+#[test]
+fn a_great_many_questions_for_numbers_take_no_longer_than_others() {
+    let count = 20_000;
+    let mut nodes = vec![node("Softmax", &["r"], "s")];
+    let name = |i: usize| format!("n{i}");
+    nodes.extend((0..count).map(|i| node("IsNaN", &["s"], &name(i))));
+    nodes.push(node("Where", &[&name(count - 1), "r", "s"], "x"));
+    assert!(outcome(&classifier(nodes, vec![])).is_ok());
+}
