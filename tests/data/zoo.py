@@ -1,9 +1,10 @@
-"""Exports architectures of torchvision and timm with random weights and prints, for each, whether it loads here and gives
+"""Exports architectures of torchvision, timm and Hugging Face's transformers with random weights and prints, for each, whether it loads here and gives
 the right scores and the right Grad-CAM: `python zoo.py ZOO TABLE [NAME…]`, ZOO being the example `zoo`, built
 (`cargo build --release --example zoo`), TABLE the file to which lines are added.
 
-Needs a Python with torch, torchvision, timm, grad-cam, onnx and onnxruntime; elsewhere it says so and stops. A name is
-timm's, or torchvision's behind `tv:`; `dynamo:` before it takes PyTorch's dynamo exporter. One line of tab-separated
+Needs a Python with torch, torchvision, timm, transformers, grad-cam, onnx and onnxruntime; elsewhere it says so and stops. A
+name is timm's, torchvision's behind `tv:`, or that of a family of transformers behind `hf:`; `dynamo:` before it takes PyTorch's
+dynamo exporter. One line of tab-separated
 fields for each network:
 
 - its name and the size of its input;
@@ -32,6 +33,7 @@ try:
     import timm
     import torch
     import torchvision
+    import transformers
     from pytorch_grad_cam import GradCAM
 except ImportError as error:
     sys.exit(f"skipped: the zoo needs {error.name}")
@@ -57,6 +59,65 @@ tf_efficientnet_cc_b0_4e tf_mixnet_s tf_mobilenetv3_small_075 tiny_vit_5m_224 ti
 twins_pcpvt_small twins_svt_small vgg11 visformer_tiny vit_relpos_small_patch16_224 vit_tiny_patch16_224 vitamin_small_224
 volo_d1_224 vovnet39a wide_resnet50_2 xception41 xcit_nano_12_p16_224""".split()
 
+# Families of transformers, with what makes them small.
+TOKENS = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64, "patch_size": 16}
+WINDOWS = {"embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4}
+STAGES = {"hidden_sizes": [16, 32, 48, 64], "depths": [1, 1, 2, 1]}
+TRANSFORMERS = {
+    **dict.fromkeys("ViT DeiT Beit Data2VecVision Dinov2 Dinov2WithRegisters ViTMSN IJepa".split(), TOKENS),
+    **dict.fromkeys("Swin Swinv2 DonutSwin".split(), WINDOWS),
+    **dict.fromkeys("ConvNext ConvNextV2".split(), STAGES),
+    "ResNet": STAGES | {"embedding_size": 16},
+    "RegNet": STAGES | {"embedding_size": 16, "groups_width": 8},
+    "PoolFormer": STAGES,
+    "Segformer": STAGES,
+    "PvtV2": {"hidden_sizes": [16, 32, 40, 64], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 2, 5, 8]},
+    "SwiftFormer": {"embed_dims": [16, 24, 32, 48], "depths": [1, 1, 1, 1]},
+    "FocalNet": {"embed_dim": 16, "depths": [1, 1, 1, 1]},
+    "Hiera": {"embed_dim": 16, "depths": [1, 1, 2, 1]},
+    "MobileNetV1": {"depth_multiplier": 0.25},
+    "MobileNetV2": {"depth_multiplier": 0.35},
+    **dict.fromkeys("MobileViT MobileViTV2 Levit HGNetV2 TextNet".split(), {}),
+    **dict.fromkeys("CLIP Siglip".split(), {"vision_config": TOKENS}),
+}
+
+
+class Scores(torch.nn.Module):
+    """A network of transformers that gives its scores alone."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels):
+        return self.network(pixels).logits
+
+
+def of_transformers(family):
+    """A network of that family, and the size of its input: not square where it may be."""
+    made = getattr(transformers, f"{family}Config"), getattr(transformers, f"{family}ForImageClassification")
+    for height, width in ((64, 96), (64, 64)):
+        kept = dict(TRANSFORMERS[family])
+        inner = kept["vision_config"] = dict(kept["vision_config"]) if "vision_config" in kept else None
+        (kept if inner is None else inner)["image_size"] = [height, width] if height != width else height
+        if inner is None:
+            del kept["vision_config"]
+        try:
+            torch.manual_seed(0)
+            config = made[0](num_labels=7, **kept)
+            config.num_labels = 7
+            model = Scores(made[1](config)).eval()
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    if parameter.dim() > 1:
+                        parameter.normal_(0, parameter[0].numel() ** -0.5)
+                model(torch.zeros(1, 3, height, width))
+            return model, (3, height, width)
+        except Exception:  # Some take squares only.
+            continue
+    raise ValueError("it can't be made")
+
+
 # Small and not square, so that a swapped axis shows; networks that take one size only get their own.
 SIZE = (3, 96, 128)
 
@@ -64,6 +125,8 @@ SIZE = (3, 96, 128)
 def network(name, small):
     """A network of that name with random weights, for a small input if it can be had, and the size of its own input."""
     torch.manual_seed(0)
+    if name.startswith("hf:"):
+        return of_transformers(name[3:])
     if name.startswith("tv:"):
         kept = {"weights": None}
         if name[3:] in ("googlenet", "inception_v3"):
@@ -275,7 +338,7 @@ def summary(table):
     share = lambda part, whole: f"{len(part)} of {len(whole)} ({100 * len(part) / len(whole):.1f} %)"
     text = f"""# Networks that were tried
 
-{len(exported)} exports of architectures of torchvision and timm, with random weights and statistics as after training. Each was
+{len(exported)} exports of architectures of torchvision, timm and Hugging Face's transformers, with random weights and statistics as after training. Each was
 exported by PyTorch (`dynamo:` by its dynamo exporter, the others by the TorchScript one) and its scores compared with
 onnxruntime's, its Grad-CAM at the default layer with the formula of pytorch-grad-cam on PyTorch's own gradients, tokens by
 `reshape_transform`.
@@ -288,7 +351,7 @@ onnxruntime's, its Grad-CAM at the default layer with the formula of pytorch-gra
 | of these, the right Grad-CAM there, within 1e-4 of the largest value | {share(cams, loaded)} | 98 % |
 
 `python tests/data/zoo.py ZOO TABLE` and `python tests/data/zoo.py --summary TABLE` wrote this page. Versions:
-{", ".join(f"{name} {version}" for name, version in versions("torch", "torchvision", "timm", "grad-cam", "onnx", "onnxruntime").items())}.
+{", ".join(f"{name} {version}" for name, version in versions("torch", "torchvision", "timm", "transformers", "grad-cam", "onnx", "onnxruntime").items())}.
 Distances are relative to the largest number.
 
 The distance from double precision was measured for {len(exact)} networks, and is within twice onnxruntime's for {len(exact) - len(far)}. Beyond are
@@ -324,7 +387,8 @@ if __name__ == "__main__":
         sys.exit()
     zoo, table = sys.argv[1], pathlib.Path(sys.argv[2])
     torchvisions = [f"tv:{name}" for name in TORCHVISION]
-    names = sys.argv[3:] or torchvisions + TIMM + [f"dynamo:{name}" for name in torchvisions]
+    families = [f"hf:{family}" for family in TRANSFORMERS]
+    names = sys.argv[3:] or torchvisions + families + TIMM + [f"dynamo:{name}" for name in torchvisions + families]
     done = {line.split("\t")[0] for line in table.read_text().splitlines()} if table.exists() else set()
     torch.set_num_threads(1)
     for name in names:
