@@ -743,3 +743,17 @@ fn a_great_many_questions_for_numbers_take_no_longer_than_others() {
     nodes.push(node("Where", &[&name(count - 1), "r", "s"], "x"));
     assert!(outcome(&classifier(nodes, vec![])).is_ok());
 }
+
+#[test]
+fn a_window_of_two_axes_is_refused_along_one() {
+    for operator in ["MaxPool", "AveragePool", "LpPool"] {
+        let nodes = vec![
+            node("Reshape", &["r", "line"], "l"),
+            node(operator, &["l"], "p").ints("kernel_shape", &[4, 5]).ints("pads", &[2, 2, 2, 2]),
+            node("ReduceMean", &["p"], "m").ints("axes", &[2]),
+            node("Reshape", &["m", "places"], "x"),
+        ];
+        let sizes = vec![ints("line", &[1, 4, 48]), ints("places", &[1, 4, 1, 1])];
+        refused(&classifier(nodes, sizes), ErrorKind::Unsupported, &[operator, "[4, 5] along one axis"]);
+    }
+}
