@@ -36,7 +36,7 @@ impl Levels {
     /// Scale and zero point for each of `count` numbers in a row.
     fn each(&self, count: usize) -> impl Iterator<Item = (f32, f32)> {
         let (scale, zero) = (self.scale.floats(), self.zero.floats());
-        (0..count).map(move |i| (scale[(self.group)(i)], zero[(self.group)(i)]))
+        (0..count).map(|i| (self.group)(i)).map(move |group| (scale[group], zero[group]))
     }
 }
 
