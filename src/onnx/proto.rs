@@ -125,7 +125,7 @@ pub(super) struct Attribute {
     pub ints: Vec<i64>,
     #[prost(bytes = "bytes", repeated, tag = "9")]
     pub strings: Vec<Bytes>,
-    /// For other readers: which of the fields counts. Here the one that an operator asks for does.
+    /// For other readers: 2 where `i` counts, 7 where `ints` does. Here the field counts that an operator asks for.
     #[prost(int32, optional, tag = "20")]
     pub kind: Option<i32>,
     /// In a function: the attribute of its caller that this one is.

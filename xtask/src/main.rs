@@ -11,7 +11,7 @@ mod notices;
 mod pages;
 mod pictures;
 /// The messages of ONNX files, as the crate reads them.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the loader reads more than the converter writes")]
 #[path = "../../src/onnx/proto.rs"]
 mod proto;
 mod serve;
