@@ -16,6 +16,7 @@ fn main() {
             "paper": method.paper(),
             "summary": method.summary(),
             "forwardPasses": method.forward_passes(),
+            "warmPlaces": method.warm_places(),
         })
     });
     let colormaps = Colormap::ALL.map(Colormap::name);

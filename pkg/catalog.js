@@ -195,6 +195,21 @@ export const METHODS = Object.freeze([
   }),
 ]);
 
+/**
+ * Of methods whose warm places do not speak for the explained class: whether they speak against it, change its score either
+ * way, or stand out whatever the class. @type {Record<string, "against" | "either" | "any">}
+ */
+export const SENSES = Object.freeze({
+  "eigen-cam": "any",
+  "seg-eigen-cam": "either",
+  "kpca-cam": "any",
+  fem: "any",
+  counterfactual: "against",
+  "attention-rollout": "any",
+  fullgrad: "either",
+  "guided-backprop": "either",
+});
+
 /** Every colormap there is, in the order in which to offer them. */
 export const COLORMAPS = Object.freeze(["turbo", "viridis", "inferno", "magma", "cividis", "jet", "gray"]);
 

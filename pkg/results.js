@@ -1,6 +1,6 @@
 // What a network said of an image: predictions, explanations and other maps over the image.
 
-import { METHODS, DEFAULT_STYLE } from "./catalog.js";
+import { DEFAULT_STYLE, METHODS, SENSES } from "./catalog.js";
 import { certaintyOf } from "./certainty.js";
 import { highest } from "./classes.js";
 import { GradCamError } from "./errors.js";
@@ -352,18 +352,7 @@ function pngOf(canvas) {
   });
 }
 
-/** Methods whose maps show something else than what speaks for the class. @type {Record<string, keyof typeof WARM_PLACES>} */
-const SENSES = {
-  counterfactual: "against",
-  fullgrad: "either",
-  "guided-backprop": "either",
-  "seg-eigen-cam": "either",
-  "attention-rollout": "any",
-  "eigen-cam": "any",
-  fem: "any",
-  "kpca-cam": "any",
-};
-
+/** What a map shows, by what its warm places say about the class. */
 const WARM_PLACES = {
   for: "Warm places speak most for this class.",
   against: "Warm places speak most against this class.",

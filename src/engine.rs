@@ -24,7 +24,7 @@ pub(crate) use self::reference::Reference;
 pub(crate) use self::step::run as run_step;
 pub(crate) use self::tape::{stretched, stretched_sum};
 use crate::device::Device;
-use crate::plan::{Op, Plan, Unary, ValueId};
+use crate::plan::{Op, Plan, Turned, Unary, ValueId};
 use crate::{Result, tensor};
 
 /// A stretch of a plan.
@@ -99,14 +99,21 @@ pub(crate) trait Engine {
 
     /// A program for a way back. It takes the inputs of the way forward and then the gradient by its output, and gives the
     /// gradient by the value wanted (zeros if nothing depends on it) and then FullGrad's sums, `[1, 1, h, w]` each.
-    fn compile_back(&self, way: WayBack) -> Box<dyn Program>;
+    fn compile_back(&self, way: WayBack) -> Box<dyn Program> {
+        let Turned { plan, stretch, results } = Turned::new(self.plan(), &way);
+        let engine = self.with_reference(Rc::new(Reference::new(Rc::new(plan))));
+        Box::new(Back { program: engine.compile(stretch), results })
+    }
+
+    /// What it runs.
+    fn plan(&self) -> &Plan;
 
     /// How many steps the CPU had to run in a graphics card's place.
     fn cpu_steps(&self) -> u64 {
         0
     }
 
-    /// The same engine for a plan with other parameters.
+    /// The same engine, with the same memory and counts, for another plan.
     fn with_reference(&self, reference: Rc<Reference>) -> Rc<dyn Engine>;
 }
 

@@ -15,6 +15,8 @@ const { colormaps, files, preprocess, style, targets } = catalog;
 const methods = catalog.methods.map(({ name, title, paper, summary, forwardPasses }) => {
   return { name, title, paper, summary, forwardPasses };
 });
+const otherSenses = catalog.methods.filter(({ warmPlaces }) => warmPlaces !== "for");
+const senses = Object.fromEntries(otherSenses.map(({ name, warmPlaces }) => [name, warmPlaces]));
 const quoted = (values) => values.map((value) => JSON.stringify(value));
 const union = (values) => quoted(values).join(" | ");
 
@@ -27,6 +29,12 @@ await write(
 
     /** Every method there is, in the order in which to offer them. */
     export const METHODS = Object.freeze([${methods.map((method) => `Object.freeze(${JSON.stringify(method)})`)}]);
+
+    /**
+     * Of methods whose warm places do not speak for the explained class: whether they speak against it, change its score either
+     * way, or stand out whatever the class. @type {Record<string, "against" | "either" | "any">}
+     */
+    export const SENSES = Object.freeze(${JSON.stringify(senses)});
 
     /** Every colormap there is, in the order in which to offer them. */
     export const COLORMAPS = Object.freeze(${JSON.stringify(colormaps)});

@@ -86,26 +86,42 @@ pub(super) enum Fuse {
     Product,
 }
 
+/// What warm places of a map say about the explained class.
+#[derive(Clone, Copy)]
+enum Warm {
+    For,
+    Against,
+    /// They change its score most, up or down.
+    Either,
+    /// They stand out, whatever the class.
+    Any,
+}
+
 /// Everything about a method.
 #[derive(Clone, Copy)]
 pub(super) struct Recipe {
     pub map: Map,
     pub aim: Aim,
     pub fuse: Fuse,
+    warm: Warm,
 }
 
 impl Recipe {
     fn layer(map: LayerMap) -> Recipe {
-        Recipe { map: Map::Layer(map), aim: Aim::Asked, fuse: Fuse::Mean }
+        Recipe { map: Map::Layer(map), aim: Aim::Asked, fuse: Fuse::Mean, warm: Warm::For }
     }
 
     fn input(map: InputMap) -> Recipe {
-        Recipe { map: Map::Input(map), aim: Aim::Asked, fuse: Fuse::Mean }
+        Recipe { map: Map::Input(map), aim: Aim::Asked, fuse: Fuse::Mean, warm: Warm::For }
     }
 
     /// Σ_k w_k A_k with the weights that the formula gives.
     fn sum(formula: fn(Tensor<4>, Tensor<4>) -> Tensor<4>) -> Recipe {
         Recipe::layer(LayerMap::Gradients(formula, Join::Sum))
+    }
+
+    fn warm(self, warm: Warm) -> Recipe {
+        Recipe { warm, ..self }
     }
 }
 
@@ -171,7 +187,7 @@ methods! {
 
     EigenCam: "eigen-cam", "Eigen-CAM", "https://arxiv.org/abs/2008.00299", "1",
         "Shows the strongest pattern in the activations, whatever the class."
-        => Recipe::layer(LayerMap::Unweighted(Join::Principal));
+        => Recipe::layer(LayerMap::Unweighted(Join::Principal)).warm(Warm::Any);
 
     EigenGradCam: "eigen-grad-cam", "Eigen-Grad-CAM", "https://github.com/jacobgil/pytorch-grad-cam", "1",
         "Shows the strongest pattern in the activations times their gradients."
@@ -179,15 +195,15 @@ methods! {
 
     SegEigenCam: "seg-eigen-cam", "Seg-Eigen-CAM", "https://doi.org/10.3390/app15137562", "1",
         "Shows the strongest pattern in the activations times the size of their gradients."
-        => Recipe::layer(LayerMap::Gradients(|_, g| g.abs(), Join::Principal));
+        => Recipe::layer(LayerMap::Gradients(|_, g| g.abs(), Join::Principal)).warm(Warm::Either);
 
     KpcaCam: "kpca-cam", "KPCA-CAM", "https://arxiv.org/abs/2410.00267", "1",
         "Shows the strongest pattern in the activations as a curved kernel sees it, whatever the class."
-        => Recipe::layer(LayerMap::Unweighted(Join::KernelPrincipal));
+        => Recipe::layer(LayerMap::Unweighted(Join::KernelPrincipal)).warm(Warm::Any);
 
     Fem: "fem", "FEM", "https://ieeexplore.ieee.org/document/9286629", "1",
         "Weights each channel by how much of it is unusually strong, whatever the class."
-        => Recipe::layer(LayerMap::Activations(fem));
+        => Recipe::layer(LayerMap::Activations(fem)).warm(Warm::Any);
 
     ScoreCam: "score-cam", "Score-CAM", "https://arxiv.org/abs/1910.01279", "1 a channel",
         "Weights each channel by the score of the image seen through it."
@@ -223,11 +239,11 @@ methods! {
 
     Counterfactual: "counterfactual", "Counterfactual Grad-CAM", "https://arxiv.org/abs/1610.02391", "1",
         "Shows what speaks against the class: Grad-CAM with negated gradients."
-        => Recipe::sum(|a, g| grad_cam(a, g.neg()));
+        => Recipe::sum(|a, g| grad_cam(a, g.neg())).warm(Warm::Against);
 
     AttentionRollout: "attention-rollout", "Attention rollout", "https://arxiv.org/abs/2005.00928", "1",
         "Follows a transformer's attention from block to block, whatever the class."
-        => Recipe::input(InputMap::Rollout);
+        => Recipe::input(InputMap::Rollout).warm(Warm::Any);
 
     LeGrad: "legrad", "LeGrad", "https://arxiv.org/abs/2404.03214", "about 3",
         "Shows where more attention would raise the score, averaged over a transformer's blocks."
@@ -235,11 +251,11 @@ methods! {
 
     FullGrad: "fullgrad", "FullGrad", "https://arxiv.org/abs/1905.00780", "1",
         "Adds up, over the whole network, what the image and each bias do to the score."
-        => Recipe::input(InputMap::FullGrad);
+        => Recipe::input(InputMap::FullGrad).warm(Warm::Either);
 
     GuidedBackprop: "guided-backprop", "Guided backpropagation", "https://arxiv.org/abs/1412.6806", "1",
         "Shows edges and texture that excite the network. It fails the sanity check: it hardly changes when the last layers are random."
-        => Recipe::input(InputMap::Guided);
+        => Recipe::input(InputMap::Guided).warm(Warm::Either);
 
     GuidedGradCam: "guided-grad-cam", "Guided Grad-CAM", "https://arxiv.org/abs/1610.02391", "1",
         "Guided backpropagation where Grad-CAM is warm; with it, it fails the sanity check."
@@ -269,6 +285,17 @@ impl Method {
     /// What it does, in a sentence.
     pub fn summary(self) -> &'static str {
         self.texts()[3]
+    }
+
+    /// What warm places of its map say about the explained class: that they speak `for` or `against` it, that they change its
+    /// score `either` way, or that they stand out whatever the class, `any`.
+    pub fn warm_places(self) -> &'static str {
+        match self.recipe().warm {
+            Warm::For => "for",
+            Warm::Against => "against",
+            Warm::Either => "either",
+            Warm::Any => "any",
+        }
     }
 
     /// How often the network is run for a map, in words.

@@ -12,14 +12,14 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::reference::Reference;
-use super::{Engine, Images, Later, Program, Stretch, WayBack, each_image};
+use super::{Engine, Images, Later, Program, Stretch, each_image};
 use crate::formula::{Combine, Function, PoolKind, Rectifier, Window};
 use crate::kernels::{self, After, Convolution, Depthwise, Map, Planes, Pool, PoolBack, Tiling, Winograd};
 use crate::order::arranged;
-use crate::plan::{Plan, Turned, ValueId};
+use crate::plan::{Plan, ValueId};
 use crate::schedule::{Back, Form, Group, Kind, Life, addresses, groups, parents};
 
-/// The kernels, and the memory that all programs of a network share.
+/// The kernels, for one plan, and the memory that all programs of a network share.
 pub(crate) struct Cpu {
     reference: Rc<Reference>,
     memory: Rc<RefCell<Vec<f32>>>,
@@ -37,16 +37,12 @@ impl Engine for Cpu {
         Box::new(Compiled { code, reference: self.reference.clone(), memory: self.memory.clone() })
     }
 
-    fn compile_back(&self, way: WayBack) -> Box<dyn Program> {
-        let Turned { plan, stretch, results } = Turned::new(&self.reference.plan, &way);
-        let reference = Rc::new(Reference::new(Rc::new(plan)));
-        let code = Code::new(&reference.plan, &stretch);
-        let program = Box::new(Compiled { code, reference, memory: self.memory.clone() });
-        Box::new(super::Back { program, results })
+    fn plan(&self) -> &Plan {
+        &self.reference.plan
     }
 
     fn with_reference(&self, reference: Rc<Reference>) -> Rc<dyn Engine> {
-        Rc::new(Cpu::new(reference))
+        Rc::new(Cpu { reference, memory: self.memory.clone() })
     }
 }
 

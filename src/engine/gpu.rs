@@ -17,12 +17,12 @@ use burn::tensor::{Tensor, TensorData};
 use super::card;
 use super::cpu::Placed;
 use super::reference::Reference;
-use super::{Engine, Images, Later, Program, Stretch, WayBack};
+use super::{Engine, Images, Later, Program, Stretch};
 use crate::Result;
 use crate::formula::{Function, PoolKind, Window};
 use crate::gpu::{Bound, Buffer, Gpu as Card, Wanted, Watch};
 use crate::kernels::Planes;
-use crate::plan::{Plan, Source, Turned, ValueId};
+use crate::plan::{Plan, Source, ValueId};
 use crate::schedule::{Back, Form, Group, Kind, Life, Weights, buffers, groups, parents};
 use crate::shaders::{self, Edges, Epilogue, Input, Operand, Shader, Shared, Sizes, Strides};
 
@@ -46,12 +46,8 @@ impl Engine for Gpu {
         Box::new(Compiled { code, common: self.common.clone(), reference: self.reference.clone() })
     }
 
-    fn compile_back(&self, way: WayBack) -> Box<dyn Program> {
-        let Turned { plan, stretch, results } = Turned::new(&self.reference.plan, &way);
-        let reference = Rc::new(Reference::new(Rc::new(plan)));
-        let common = Rc::new(self.common.for_another_plan());
-        let code = Code::new(&common, &reference.plan, &stretch);
-        Box::new(super::Back { program: Box::new(Compiled { code, common, reference }), results })
+    fn plan(&self) -> &Plan {
+        &self.reference.plan
     }
 
     fn cpu_steps(&self) -> u64 {
@@ -59,7 +55,7 @@ impl Engine for Gpu {
     }
 
     fn with_reference(&self, reference: Rc<Reference>) -> Rc<dyn Engine> {
-        Rc::new(Gpu::new(self.common.gpu.clone(), reference))
+        Rc::new(Gpu { common: Rc::new(self.common.for_another_plan()), reference })
     }
 }
 

@@ -112,6 +112,10 @@ impl Engine for Stepwise {
         Box::new(StepsBack { reference: self.0.clone(), way })
     }
 
+    fn plan(&self) -> &Plan {
+        &self.0.plan
+    }
+
     fn with_reference(&self, reference: Rc<Reference>) -> Rc<dyn Engine> {
         Rc::new(Stepwise(reference))
     }
