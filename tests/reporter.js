@@ -1,3 +1,5 @@
+const SUMS = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/;
+
 /**
  * Reports each test on a line, and in the end how many passed, failed and were skipped, for `cargo xtask test`.
  *
@@ -7,6 +9,8 @@ export default async function* report(events) {
   const count = { passed: 0, failed: 0, skipped: 0 };
   for await (const { type, data } of events) {
     if (type === "test:stderr" || type === "test:stdout") yield data.message;
+    // Figures that a test tells; node:test tells its sums in the same way.
+    if (type === "test:diagnostic" && !SUMS.test(data.message)) yield `  ${data.message}\n`;
     if (type !== "test:pass" && type !== "test:fail") continue;
     const { name, skip, todo, details } = data;
     // Suites are no tests, and what holds tests fails along with them: its own fault alone counts.

@@ -8,6 +8,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { basename, extname, join } from "node:path";
 import { readFile } from "node:fs/promises";
+import test, { after } from "node:test";
 import { chromium as playwright } from "playwright-core";
 import puppeteer from "puppeteer-core";
 import { ROOT } from "./site.js";
@@ -43,6 +44,27 @@ export function missing(name) {
     return "needs WebKitGTK's MiniBrowser (Debian: webkit2gtk-driver libwebkit2gtk-4.1-0 xvfb)";
   }
   return false;
+}
+
+/**
+ * Makes one test of each engine, in the given order. An engine starts with its first test, and ends with the file.
+ *
+ * @param {("chromium" | "firefox" | "webkit")[]} [names]
+ * @returns {(title: string, body: (test: import("node:test").TestContext, browser: Browser) => Promise<void>,
+ *   options?: { skip?: boolean }) => void}
+ */
+export function testIn(names = ["chromium", "firefox", "webkit"]) {
+  const engines = { chromium, firefox, webkit };
+  const started = {};
+  after(() => Promise.all(Object.values(started).map(async (browser) => (await browser).close())));
+  return (title, body, { skip = false } = {}) => {
+    for (const name of names) {
+      const without = name !== "chromium" && missing(name);
+      test(`${title}, in ${name}`, { skip: skip || without }, async (t) =>
+        body(t, await (started[name] ??= engines[name]())),
+      );
+    }
+  };
 }
 
 /**

@@ -1,8 +1,8 @@
 // One page for a long time: pictures, loads and changes of mind without end leave it as right, and as large, as it was.
 
 import assert from "node:assert/strict";
-import test, { after } from "node:test";
-import { chromium } from "./browsers.js";
+import { after } from "node:test";
+import { testIn } from "./browsers.js";
 import { serveSite } from "./site.js";
 
 const site = await serveSite();
@@ -17,11 +17,10 @@ const LOADS = Number(process.env.GRADCAM_LOADS ?? 40);
 const WANTS_IMAGES = !process.env.GRADCAM_LOADS;
 const WANTS_LOADS = !process.env.GRADCAM_IMAGES;
 
-const browser = await chromium();
-after(() => browser.close());
+const test = testIn(WANTS_IMAGES && WANTS_LOADS ? undefined : ["chromium"]);
 
 /** Puts into the page what all tests use: pictures that differ, and a way to compare maps. */
-async function opened(t) {
+async function opened(t, browser) {
   const page = await browser.open(site.blank, t);
   await page.evaluate(async (address) => {
     globalThis.package = await import(address);
@@ -52,67 +51,75 @@ function assertSettled(memory, from, t) {
   assert.ok(Math.max(...memory.slice(-10)) <= (isLong ? 1.05 : 1.5) * settled, megabytes.join(" → "));
 }
 
-test(`${IMAGES} pictures in one page are all right, and its memory settles`, { skip: !WANTS_IMAGES }, async (t) => {
-  const page = await opened(t);
-  const { wrong, memory } = await page.evaluate(
-    async (file, count) => {
-      const { package: gradcam, picture, isSame } = globalThis;
-      const model = await gradcam.loadModel(file, { backend: "cpu" });
-      // As many as come again in turn; each must have the map that it had first.
-      const kinds = await Promise.all(Array.from({ length: 35 }, (_, i) => picture(i)));
-      const [first, memory] = [[], []];
-      let wrong = 0;
-      for (let i = 0; i < count; i++) {
-        const { map } = await model.explain(kinds[i % kinds.length]);
-        first[i % kinds.length] ??= map.values;
-        if (!isSame(first[i % kinds.length], map.values)) wrong++;
-        memory.push(model.stats.memory);
-      }
-      return { wrong, memory };
-    },
-    MODELS[0],
-    IMAGES,
-  );
-  assert.equal(wrong, 0);
-  assertSettled(memory, 500, t);
-});
-
-test(`${LOADS} loads and disposals leave nothing behind`, { skip: !WANTS_LOADS }, async (t) => {
-  const page = await opened(t);
-  const { wrong, memory, workers } = await page.evaluate(
-    async (files, count) => {
-      const { package: gradcam, picture, isSame } = globalThis;
-      let workers = 0;
-      globalThis.Worker = class extends Worker {
-        constructor(...args) {
-          super(...args);
-          workers++;
+test(
+  `${IMAGES} pictures in one page are all right, and its memory settles`,
+  async (t, browser) => {
+    const page = await opened(t, browser);
+    const { wrong, memory } = await page.evaluate(
+      async (file, count) => {
+        const { package: gradcam, picture, isSame } = globalThis;
+        const model = await gradcam.loadModel(file, { backend: "cpu" });
+        // As many as come again in turn; each must have the map that it had first.
+        const kinds = await Promise.all(Array.from({ length: 35 }, (_, i) => picture(i)));
+        const [first, memory] = [[], []];
+        let wrong = 0;
+        for (let i = 0; i < count; i++) {
+          const { map } = await model.explain(kinds[i % kinds.length]);
+          first[i % kinds.length] ??= map.values;
+          if (!isSame(first[i % kinds.length], map.values)) wrong++;
+          memory.push(model.stats.memory);
         }
-      };
-      const image = await picture(3);
-      const blobs = await Promise.all(files.map(async (file) => (await fetch(file)).blob()));
-      const [first, memory] = [[], []];
-      let wrong = 0;
-      for (let i = 0; i < count; i++) {
-        const model = await gradcam.loadModel(blobs[i % 2], { backend: "cpu" });
-        const { map } = await model.explain(image);
-        first[i % 2] ??= map.values;
-        if (!isSame(first[i % 2], map.values)) wrong++;
-        memory.push(model.stats.memory);
-        model.dispose();
-      }
-      return { wrong, memory, workers };
-    },
-    MODELS,
-    LOADS,
-  );
-  assert.equal(wrong, 0);
-  assert.ok(workers <= 1 + LOADS / 20, `${workers} workers`);
-  assertSettled(memory, 200, t);
-});
+        return { wrong, memory };
+      },
+      MODELS[0],
+      IMAGES,
+    );
+    assert.equal(wrong, 0);
+    assertSettled(memory, 500, t);
+  },
+  { skip: !WANTS_IMAGES },
+);
 
-test("two models in turn, and questions that are stopped at any moment, never mix up their answers", async (t) => {
-  const page = await opened(t);
+test(
+  `${LOADS} loads and disposals leave nothing behind`,
+  async (t, browser) => {
+    const page = await opened(t, browser);
+    const { wrong, memory, workers } = await page.evaluate(
+      async (files, count) => {
+        const { package: gradcam, picture, isSame } = globalThis;
+        let workers = 0;
+        globalThis.Worker = class extends Worker {
+          constructor(...args) {
+            super(...args);
+            workers++;
+          }
+        };
+        const image = await picture(3);
+        const blobs = await Promise.all(files.map(async (file) => (await fetch(file)).blob()));
+        const [first, memory] = [[], []];
+        let wrong = 0;
+        for (let i = 0; i < count; i++) {
+          const model = await gradcam.loadModel(blobs[i % 2], { backend: "cpu" });
+          const { map } = await model.explain(image);
+          first[i % 2] ??= map.values;
+          if (!isSame(first[i % 2], map.values)) wrong++;
+          memory.push(model.stats.memory);
+          model.dispose();
+        }
+        return { wrong, memory, workers };
+      },
+      MODELS,
+      LOADS,
+    );
+    assert.equal(wrong, 0);
+    assert.ok(workers <= 1 + LOADS / 20, `${workers} workers`);
+    assertSettled(memory, 200, t);
+  },
+  { skip: !WANTS_LOADS },
+);
+
+test("two models in turn, and questions that are stopped at any moment, never mix up their answers", async (t, browser) => {
+  const page = await opened(t, browser);
   const outcomes = await page.evaluate(
     async (files, count) => {
       const { package: gradcam, picture, isSame } = globalThis;

@@ -1,8 +1,8 @@
 // Workers killed at any moment: every request is answered rightly or by a named error, and none waits for ever.
 
 import assert from "node:assert/strict";
-import test, { after } from "node:test";
-import { chromium } from "./browsers.js";
+import { after } from "node:test";
+import { testIn } from "./browsers.js";
 import { serveSite } from "./site.js";
 
 const site = await serveSite();
@@ -12,10 +12,8 @@ const PACKAGE = site.material("package/index.js");
 /** How many workers are killed in each test. The long form is `GRADCAM_KILLS=330`. */
 const KILLS = Number(process.env.GRADCAM_KILLS ?? 8);
 
-let browser;
-after(() => browser?.close());
-const open = async (t) => {
-  browser ??= await chromium();
+const test = testIn(process.env.GRADCAM_KILLS ? ["chromium"] : undefined);
+const open = async (t, browser) => {
   const page = await browser.open(site.blank, t);
   await page.evaluate(() => {
     globalThis.workers = [];
@@ -42,8 +40,8 @@ const open = async (t) => {
 const MODEL = site.material("data/bright.onnx");
 const PHOTO = site.material("data/images/photo.jpg");
 
-test("a worker that is killed while it starts is replaced", async (t) => {
-  const page = await open(t);
+test("a worker that is killed while it starts is replaced", async (t, browser) => {
+  const page = await open(t, browser);
   const answers = await page.evaluate(
     async (address, file, photo, kills) => {
       const { workers, within, pause, said } = globalThis;
@@ -89,8 +87,8 @@ test("a worker that is killed while it starts is replaced", async (t) => {
   assert.ok(killed >= KILLS / 2, `${killed} of ${KILLS} were killed`);
 });
 
-test("a worker that is killed while it works is replaced, for all who wait", async (t) => {
-  const page = await open(t);
+test("a worker that is killed while it works is replaced, for all who wait", async (t, browser) => {
+  const page = await open(t, browser);
   const answers = await page.evaluate(
     async (address, file, photo, kills) => {
       const { workers, within, pause, said } = globalThis;
@@ -115,8 +113,8 @@ test("a worker that is killed while it works is replaced, for all who wait", asy
   assert.deepEqual(answers, Array(3 * KILLS).fill("right"));
 });
 
-test("a load is stopped by its signal, though the engine does not listen, and other models go on", async (t) => {
-  const page = await open(t);
+test("a load is stopped by its signal, though the engine does not listen, and other models go on", async (t, browser) => {
+  const page = await open(t, browser);
   const found = await page.evaluate(
     async (address, file, photo) => {
       const { workers, within, pause, said } = globalThis;
@@ -153,8 +151,8 @@ test("a load is stopped by its signal, though the engine does not listen, and ot
   assert.deepEqual([found.waiting, found.workers], ["right", 2]);
 });
 
-test("who waits without progress is told what the engine is at, and can end it", async (t) => {
-  const page = await open(t);
+test("who waits without progress is told what the engine is at, and can end it", async (t, browser) => {
+  const page = await open(t, browser);
   const found = await page.evaluate(
     async (address, file, photo) => {
       const { within, said } = globalThis;

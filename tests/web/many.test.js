@@ -1,8 +1,8 @@
 // Many figures on one page: each is answered, by few requests, by one worker, within a memory that does not grow with them.
 
 import assert from "node:assert/strict";
-import test, { after } from "node:test";
-import { chromium } from "./browsers.js";
+import { after } from "node:test";
+import { testIn } from "./browsers.js";
 import { relativeDifference } from "./fixtures.js";
 import { serveSite } from "./site.js";
 
@@ -16,12 +16,7 @@ const PICTURES = Math.round(FIGURES / 10);
 const METHODS = ["grad-cam", "hirescam", "layercam", "eigen-cam"];
 const MODELS = ["data/bright.onnx", "models/everyday/model.json"];
 
-let browser;
-after(() => browser?.close());
-const open = async (t) => {
-  browser ??= await chromium();
-  return browser.open(site.blank, t);
-};
+const test = testIn(process.env.GRADCAM_FIGURES ? ["chromium"] : undefined);
 
 /** Puts what is asked of the page's workers into `globalThis.asked`. */
 function watchWorkers() {
@@ -39,8 +34,8 @@ function watchWorkers() {
   };
 }
 
-test(`${FIGURES} figures of ${PICTURES} pictures, 4 methods and 2 models are all right`, async (t) => {
-  const page = await open(t);
+test(`${FIGURES} figures of ${PICTURES} pictures, 4 methods and 2 models are all right`, async (t, browser) => {
+  const page = await browser.open(site.blank, t);
   await page.evaluate(watchWorkers);
   const found = await page.evaluate(
     async (address, models, methods, pictures, count) => {
@@ -115,8 +110,8 @@ test(`${FIGURES} figures of ${PICTURES} pictures, 4 methods and 2 models are all
   t.diagnostic(`${requests} requests, ${Math.round(found.memory / 1e6)} MB`);
 });
 
-test("predictions that are asked about in turn are answered, however many", async (t) => {
-  const page = await open(t);
+test("predictions that are asked about in turn are answered, however many", async (t, browser) => {
+  const page = await browser.open(site.blank, t);
   await page.evaluate(watchWorkers);
   const count = 40;
   const { asked, wrong } = await page.evaluate(
@@ -149,8 +144,8 @@ test("predictions that are asked about in turn are answered, however many", asyn
   assert.ok(asked.filter((op) => op === "classify" || op === "explain").length <= 2 * count, `${asked}`);
 });
 
-test("what is in the window goes first", async (t) => {
-  const page = await open(t);
+test("what is in the window goes first", async (t, browser) => {
+  const page = await browser.open(site.blank, t);
   const order = await page.evaluate(
     async (address, model, photo) => {
       await import(address);

@@ -1,6 +1,6 @@
 //! Long tests: as many odd inputs as there is time for.
 
-use std::{env, fs};
+use std::{env, fs, path::PathBuf};
 
 use crate::{
     shell::{Result, cargo, command, example, path_text, read, run, target},
@@ -11,6 +11,7 @@ pub const USAGE: &str = "\
 usage: cargo xtask soak models [--count N] [--first N] [--file PATH…]
        cargo xtask soak memory [--count N]
        cargo xtask soak wasm [--count N] [--first N]
+       cargo xtask soak pages [--count N] [--first N]
        cargo xtask soak pictures [COUNT] [SEED]
        cargo xtask soak manifests [--count N] [--first N]
        cargo xtask soak workers|devices|elements|images|loads|servers [--count N]
@@ -20,6 +21,7 @@ usage: cargo xtask soak models [--count N] [--first N] [--file PATH…]
   memory     the tests of the kernels and of the engine, and N mutated models (1000), with AddressSanitizer: in a
              target folder of their own, a quarter of an hour the first time
   wasm       N mutated models (1000) in the browser's CPU build, in Node.js, within the same limits
+  pages      N mutated models (1000) in a page of Chromium, by the package, within the same limits
   pictures   COUNT mutated pictures (2000) and oddly encoded ones: the crate's pixels against Pillow's;
              needs a Python with pillow and numpy, python3 or $PYTHON
   manifests  N mutated manifests and metadata (100000): read, or refused with one sentence, at once
@@ -31,6 +33,9 @@ usage: cargo xtask soak models [--count N] [--first N] [--file PATH…]
   images     N pictures in one page (2500)
   loads      N models loaded and disposed of in one page (500)
   servers    every file that a figure fetches, with every fault of a server";
+
+/// Where the long form of `mutants.test.js` finds the models.
+const MUTANTS_FOLDER: &str = "GRADCAM_MUTANTS";
 
 /// The long forms: a name, a file below `tests/web`, the variable that says how many, and how many if nobody says.
 const LONG_FORMS: [(&str, &str, &str, &str); 6] = [
@@ -44,7 +49,7 @@ const LONG_FORMS: [(&str, &str, &str, &str); 6] = [
 
 /// Whether a variable asks a test file for its long form.
 pub fn is_long_form(variable: &str) -> bool {
-    LONG_FORMS.iter().any(|(_, _, name, _)| *name == variable)
+    variable == MUTANTS_FOLDER || LONG_FORMS.iter().any(|(_, _, name, _)| *name == variable)
 }
 
 /// Runs one of them.
@@ -56,7 +61,12 @@ pub fn soak(options: &[&str]) -> Result<()> {
         ["models", rest @ ..] => models(rest),
         ["memory"] => memory("1000"),
         ["memory", "--count", count] => memory(number(count)?),
-        ["wasm", rest @ ..] => wasm(rest),
+        ["wasm", rest @ ..] => {
+            let build = site::build_one("cpu")?;
+            let folder = saved(rest)?;
+            run(&mut command("node", &["tests/soak/wasm.js", path_text(&build)?, path_text(&folder)?]))
+        }
+        ["pages", rest @ ..] => test::long_form("tests/web/mutants.test.js", MUTANTS_FOLDER, path_text(&saved(rest)?)?),
         ["pictures", numbers @ ..] if numbers.len() <= 2 && numbers.iter().all(|text| number(text).is_ok()) => {
             let pixels = example("pixels")?;
             let python = env::var("PYTHON").unwrap_or_else(|_| "python3".into());
@@ -124,8 +134,8 @@ fn memory(count: &str) -> Result<()> {
     run(&mut command(path_text(&program)?, &["--count", count]))
 }
 
-/// Mutants in WebAssembly, which Node.js compiles as Chromium does.
-fn wasm(options: &[&str]) -> Result<()> {
+/// A folder of mutated models.
+fn saved(options: &[&str]) -> Result<PathBuf> {
     let (mut first, mut count) = ("0", "1000");
     for option in options.chunks(2) {
         match option {
@@ -134,9 +144,8 @@ fn wasm(options: &[&str]) -> Result<()> {
             _ => return Err(USAGE.into()),
         }
     }
-    let build = site::build_one("cpu")?;
-    let folder = target().join("soak-wasm");
+    let folder = target().join("soak-mutants");
     let _ = fs::remove_dir_all(&folder);
     models(&["--first", first, "--count", count, "--save", path_text(&folder)?])?;
-    run(&mut command("node", &["tests/soak/wasm.js", path_text(&build)?, path_text(&folder)?]))
+    Ok(folder)
 }
