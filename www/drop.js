@@ -57,7 +57,7 @@ export function watchDrops(on) {
       takeAddress(new URL(address, document.baseURI).href, on);
       $("address").value = "";
     } catch {
-      on.error(modelError(`"${address}" is no address: one such as https://example.org/photo.jpg is.`));
+      on.error(modelError("This address", `"${address}" is no address: one such as https://example.org/photo.jpg is.`));
     }
   });
   for (const [action, inputId] of [
@@ -147,7 +147,8 @@ async function describing(notes) {
   if (own.manifest) {
     const { labels, preprocess } = own.manifest.content;
     if (!Array.isArray(labels) && !preprocess) {
-      throw modelError(`${own.manifest.name} describes a model: drop it together with the .onnx file.`);
+      const { name } = own.manifest;
+      throw modelError(name, `${name} describes a model: drop it together with the .onnx file.`);
     }
     if (Array.isArray(labels)) own.labels ??= labels;
     own.preprocess ??= preprocess;

@@ -28,17 +28,18 @@ export function hideProgress() {
 let again;
 
 /**
- * @param {{ name: string, message: string }} error
- * @param {{ picture?: string, retry?: () => void }} [about] what a picture that can't be used is called, and how to try again
+ * @param {{ name: string, message: string, what?: string }} error
+ * @param {{ what?: string, retry?: () => void }} [about] what the picture or the file that can't be used is called, and how to
+ *   try again
  */
-export function showError({ name, message }, { picture, retry } = {}) {
+export function showError({ name, message, what: own }, { what = own, retry } = {}) {
   hideProgress();
   again = retry;
   $("error-retry").hidden = !retry;
   $("error").hidden = false;
   $("error").dataset.name = name;
   const title = TITLES[name] ?? name;
-  $("error-name").textContent = name === "ImageError" && picture ? title.replace("This picture", picture) : title;
+  $("error-name").textContent = what ? title.replace(/^This (picture|network)/, () => what) : title;
   $("error-message").textContent = message;
 }
 

@@ -104,7 +104,7 @@ export class Networks {
       // What has to come over the network may come the next time.
       const canRetry = !own?.file || error.name === "DeviceError";
       const retry = canRetry && (() => (isDefault ? void this.load() : this.use({ own, model: address })));
-      showError({ name, message: own ? tellOf(own, error.message) : error.message }, { retry });
+      showError({ name, ...(own ? tellOf(own, error.message) : { message: error.message }) }, { retry });
     }
   }
 

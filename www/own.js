@@ -46,7 +46,10 @@ export async function read(file, strict = true) {
     const labels = isOther ? undefined : namesIn(text);
     if (labels) return { labels, labelsName: file.name };
     if (strict) return {};
-    throw modelError(`${file.name} has no names: a list of them, one a line or below "names:", is looked for.`);
+    throw modelError(
+      file.name,
+      `${file.name} has no names: a list of them, one a line or below "names:", is looked for.`,
+    );
   }
   const content = parse(text, file.name);
   const labels = namesOf(content);
@@ -59,7 +62,7 @@ export async function read(file, strict = true) {
   // What else hubs put into such a folder.
   if (/config|tokenizer|quantize|_info|dataset|args|results|state|history|metrics/i.test(file.name) && strict)
     return {};
-  throw modelError(`${file.name} is neither a manifest nor a list of labels, one name a class.`);
+  throw modelError(file.name, `${file.name} is neither a manifest nor a list of labels, one name a class.`);
 }
 
 /** A preprocessor_config.json of Hugging Face. @returns {import("gradcam-web").Preprocess} */
@@ -95,21 +98,28 @@ export function sourceOf({ file, address, parts = [], manifest, labels, preproce
   return { source: [file, ...parts, new File([JSON.stringify(content)], manifest.name)], options };
 }
 
-/** A sentence that says what the files are for, with their names. @param {OwnModel} own */
-export function tellOf({ manifest, labelsName }, sentence) {
-  return sentence
+/**
+ * What is wrong with own files: a sentence that says what they are for, with their names, and which of them it is about.
+ *
+ * @param {OwnModel} own
+ */
+export function tellOf({ file, manifest, labelsName }, sentence) {
+  const message = sentence
     .replace(`The manifest ${manifest?.name}`, manifest?.name)
     .replace(/^The (call|manifest)/, labelsName ?? manifest?.name ?? "The $1");
+  const what = [labelsName, manifest?.name].find((name) => name && message.startsWith(name)) ?? file?.name;
+  return { message, what };
 }
 
 function parse(text, name) {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw modelError(`${name} is not JSON: ${error.message}.`);
+    throw modelError(name, `${name} is not JSON: ${error.message}.`);
   }
 }
 
-export function modelError(message) {
-  return Object.assign(new Error(message), { name: "ModelError" });
+/** @param {string} what can't be used, as a title has it @param {string} message */
+export function modelError(what, message) {
+  return Object.assign(new Error(message), { name: "ModelError", what });
 }

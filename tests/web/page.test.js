@@ -187,10 +187,10 @@ test("a dropped manifest is followed as a fetched one is, and errors name the fi
   assert.deepEqual([classes.toSorted(), targetLayer], [["day", "night"], layer]);
 
   for (const [content, sentence] of [
-    [{ file: "bright.onnx", sha256: "00" }, /^This network can't be used: bright\.onnx does not match its manifest/],
+    [{ file: "bright.onnx", sha256: "00" }, /^bright\.onnx can't be used: bright\.onnx does not match its manifest/],
     [{ preprocess: { std: 0 } }, /model\.json has a preprocess with a std that is no list of numbers/],
-    [["one", "two", "three"], /model\.json names 3 classes, but the network has 2\./],
-    [{ a: "day", b: "night" }, /model\.json is neither a manifest nor a list of labels/],
+    [["one", "two", "three"], /^model\.json can't be used: model\.json names 3 classes, but the network has 2\./],
+    [{ a: "day", b: "night" }, /^model\.json can't be used: model\.json is neither a manifest nor a list of labels/],
     [null, /model\.json is neither a manifest nor a list of labels/],
   ]) {
     await page.drop("main", json("model.json", content), "tests/data/bright.onnx");
@@ -199,6 +199,10 @@ test("a dropped manifest is followed as a fetched one is, and errors name the fi
       sentence.source,
     );
   }
+  await page.drop("main", { name: "broken.onnx", bytes: Buffer.from("no model") });
+  await page.waitFor(() =>
+    document.querySelector("#error").textContent.trim().startsWith("broken.onnx can't be used: "),
+  );
   assert.deepEqual((await settled(page)).classes.toSorted(), ["day", "night"]);
 });
 
