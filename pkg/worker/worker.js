@@ -21,6 +21,8 @@ const GLUE = { cpu, relaxed: cpu, gpu, decode, formats };
  * pass. The last one is kept, however large.
  */
 const MEMORY_FOR_PREDICTIONS = 96e6;
+/** And how many there are at most: thousands of small ones take longer to go through, and more than they say. */
+const MOST_PREDICTIONS = 256;
 
 /** What is drawn on a page, at most and about: in CSS pixels, and on any screen. */
 const PAGE_PIXELS = 1.2e6;
@@ -32,7 +34,7 @@ let isOnCard = false;
 const pictures = {};
 let lastId = 0;
 /** @type {Map<number, { network: object, preprocess?: object, preparation?: object }>} */ const networks = new Map();
-/** From the least to the most recently used; `bytes` as of its last use. @type {Map<number, { prediction: object, network: object, bytes: number }>} */
+/** From the least to the most recently used. @type {Map<number, { prediction: object, network: object }>} */
 const predictions = new Map();
 
 /** Kept, that is all. @type {MessagePort[]} */
@@ -160,7 +162,7 @@ async function ask(name, { prediction: id, ...question }, { progress, isStopped 
   if (!kept) return { forgotten: true };
   // It is now the one used last.
   predictions.delete(id);
-  predictions.set(id, { ...kept, bytes: kept.prediction.memory() });
+  predictions.set(id, kept);
   const started = performance.now();
   const asking = kept.prediction.ask(name, question, progress, isStopped);
   if (doomed && name === "explain") glue.panicForTest();
@@ -292,13 +294,13 @@ async function shrink({ width, height, rgba }, most) {
 
 /** Keeps a prediction for questions to come, instead of those whose last question is longest ago. @returns {number} */
 function keep(prediction, network) {
-  predictions.set(++lastId, { prediction, network, bytes: prediction.memory() });
+  predictions.set(++lastId, { prediction, network });
   let sum = 0;
-  for (const { bytes } of predictions.values()) sum += bytes;
-  for (const [id, old] of predictions) {
-    if (sum <= MEMORY_FOR_PREDICTIONS || id === lastId) break;
-    sum -= old.bytes;
-    old.prediction.free();
+  for (const { prediction } of predictions.values()) sum += prediction.memory();
+  for (const [id, { prediction }] of predictions) {
+    if ((sum <= MEMORY_FOR_PREDICTIONS && predictions.size <= MOST_PREDICTIONS) || id === lastId) break;
+    sum -= prediction.memory();
+    prediction.free();
     predictions.delete(id);
   }
   return lastId;
