@@ -22,6 +22,10 @@ import { Store } from "./store.js";
 import { watchTabs } from "./tabs.js";
 import { UnitsPanel } from "./units.js";
 
+// Each part of the page comes about in a task of its own, so that the browser may answer in between.
+const pause = () => new Promise((resolve) => setTimeout(resolve));
+await pause();
+
 const picture = $("picture");
 const store = new Store();
 await store.restore();
@@ -45,8 +49,6 @@ const networks = new Networks(store, picture, {
   forget: () => stage.forget(),
 });
 void networks.load();
-// Each part of the page comes about in a task of its own, so that the browser may answer in between.
-const pause = () => new Promise((resolve) => setTimeout(resolve));
 await pause();
 
 const style = () => ({ colormap: store.state.colormap, opacity: Number(store.state.opacity) });
