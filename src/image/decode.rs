@@ -48,6 +48,7 @@ impl Image {
         let mended = match format {
             ImageFormat::Png => Some(headers::plain_png(bytes)),
             ImageFormat::Gif => headers::with_room(bytes),
+            ImageFormat::Bmp => headers::with_offset(bytes),
             _ => None,
         };
         let bytes = mended.as_deref().unwrap_or(bytes);
@@ -59,7 +60,7 @@ impl Image {
         let (width, height) = decoder.dimensions();
         check_size(&format!("this {name} image"), width, height)?;
         // Damaged EXIF data is no reason to refuse the picture.
-        let has_exif = format != ImageFormat::WebP || headers::exif_ends(bytes);
+        let has_exif = format != ImageFormat::WebP || headers::has_exif(bytes);
         let exif = has_exif.then(|| decoder.exif_metadata().ok().flatten()).flatten();
         let color = decoder.color_type();
         let mut samples = vec![0; decoder.total_bytes() as usize];
@@ -300,12 +301,12 @@ mod tests {
     #[test]
     fn exif_data_that_are_longer_than_their_file_are_left_out() {
         let whole = include_bytes!("../../tests/data/pictures/exif.webp");
-        assert!(headers::exif_ends(whole));
+        assert!(headers::has_exif(whole));
         let turned = Image::decode(whole).unwrap();
         let mut bytes = whole.to_vec();
         let at = bytes.windows(4).position(|name| name == b"EXIF").unwrap() + 4;
         bytes[at..at + 4].copy_from_slice(&3_385_393_178_u32.to_le_bytes());
-        assert!(!headers::exif_ends(&bytes));
+        assert!(!headers::has_exif(&bytes));
         let image = Image::decode(&bytes).unwrap();
         assert_eq!((image.width(), image.height()), (turned.height(), turned.width()));
     }

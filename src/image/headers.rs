@@ -103,8 +103,32 @@ pub(super) fn with_room(bytes: &[u8]) -> Option<Vec<u8>> {
     (room != screen).then(|| [&bytes[..6], &room[0].to_le_bytes(), &room[1].to_le_bytes(), &bytes[10..]].concat())
 }
 
-/// Whether a WebP file's EXIF data end in the file. Otherwise its decoder would ask for as much memory as their length says.
-pub(super) fn exif_ends(bytes: &[u8]) -> bool {
+/// A BMP file that does not say where its pixels begin, with their place: behind its headers, as Pillow and browsers read it.
+pub(super) fn with_offset(bytes: &[u8]) -> Option<Vec<u8>> {
+    let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let (start, header) = (number(10)?, number(14)?);
+    if start != 0 {
+        return None;
+    }
+    let (bits, color) = if header == 12 { (number(22)? >> 16, 3) } else { (number(26)? >> 16, 4) };
+    let masks = match (header, number(30)?) {
+        (40, 3) => 12,
+        (40, 6) => 16,
+        _ => 0,
+    };
+    let named = if header == 12 { 0 } else { number(46)? };
+    let colors = if bits > 8 || named > 0 { named } else { 1 << bits };
+    let start = header.checked_add(14 + masks)?.checked_add(colors.checked_mul(color)?)?;
+    Some([&bytes[..10], &start.to_le_bytes(), &bytes[14..]].concat())
+}
+
+/// Whether a WebP file says that it has EXIF data, without which Pillow and browsers look at none, and these end in the file.
+/// Otherwise its decoder would ask for as much memory as their length says.
+pub(super) fn has_exif(bytes: &[u8]) -> bool {
+    const EXIF: u8 = 8;
+    if bytes.get(20).is_none_or(|flags| flags & EXIF == 0) {
+        return false;
+    }
     let mut at = 12usize;
     while let Some(&[a, b, c, d, ref length @ ..]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let length = u32::from_le_bytes(*length) as usize;

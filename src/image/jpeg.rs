@@ -53,6 +53,8 @@ const MAX_SCANS: usize = 500;
 /// again and again; the largest picture may have 67 scans of whole planes.
 const MAX_UNITS: usize = 1 << 26;
 
+const TWICE: &str = "a component comes twice";
+
 fn damaged(reason: &str) -> Error {
     refuse(format!("this JPEG image is damaged: {reason}"))
 }
@@ -145,9 +147,11 @@ impl<'a> Decoder<'a> {
                 _ => {
                     let segment = self.segment()?;
                     self.read_segment(marker, segment)?;
-                    // Whatever follows a picture that is complete is no part of it, whether or not its end is marked.
+                    // Whatever follows a picture that is complete is no part of it, whether or not its end is marked, unless it is
+                    // one more scan, which libjpeg mixes with those before.
                     if self.frame.as_ref().is_some_and(|frame| !frame.progressive && frame.is_complete()) {
-                        return Ok(());
+                        let is_over = !self.bytes[self.at..].starts_with(&[0xff, 0xda]);
+                        return if is_over { Ok(()) } else { Err(damaged(TWICE)) };
                     }
                 }
             }
@@ -316,7 +320,7 @@ impl<'a> Decoder<'a> {
                 component.coefficients.resize(64 * blocks, 0);
                 component.missing[first..=last].fill(low as i8);
             } else if !component.samples.is_empty() {
-                return Err(damaged("a component comes twice"));
+                return Err(damaged(TWICE));
             } else {
                 component.samples.resize(64 * blocks, 0);
                 component.missing.fill(0);

@@ -253,15 +253,32 @@ fn the_first_of_several_orientations_counts() {
 }
 
 #[test]
+fn a_bmp_file_that_does_not_say_where_its_pixels_begin_has_them_behind_its_headers() {
+    let mut file = bytes("images/plain.bmp");
+    file[10..14].fill(0);
+    assert_eq!(Image::decode(&file).unwrap().rgba(), decode("plain.bmp").rgba());
+}
+
+#[test]
+fn a_webp_file_is_turned_only_if_it_says_that_it_has_exif_data() {
+    let mut file = bytes("pictures/exif.webp");
+    let upright = Image::decode(&file).unwrap();
+    file[20] = 0;
+    let stored = Image::decode(&file).unwrap();
+    assert_eq!((stored.width(), stored.height()), (upright.height(), upright.width()));
+}
+
+#[test]
 fn jpeg_data_that_decoders_read_differently_is_refused() {
     let refused = |file: &[u8], reason: &str| {
         let message = Image::decode(file).unwrap_err().message().to_owned();
         assert_eq!(message, format!("this JPEG image is damaged: {reason}"));
     };
-    // The first of three scans, twice.
+    // The first of three scans, twice, and the last one.
     let file = bytes("pictures/separate_420.jpg");
     let scans: Vec<usize> = (0..file.len()).filter(|&at| file[at..].starts_with(&[0xff, 0xda])).collect();
     refused(&[&file[..scans[1]], &file[scans[0]..]].concat(), "a component comes twice");
+    refused(&[&file[..file.len() - 2], &file[scans[2]..]].concat(), "a component comes twice");
 
     // What may fill the space before a marker, before a stuffed zero.
     let file = bytes("images/photo.jpg");
