@@ -181,8 +181,9 @@ test("who waits without progress is told what the engine is at, and can end it",
         model.explain(image).catch(({ name, message }) => `${name}: ${message}`),
       );
       isDeaf = false;
+      const told = [...stalls];
       const next = await within(20_000, model.explain(image).then(...said(map.values)));
-      return { stalls, error, next };
+      return { stalls: told, error, next };
     },
     PACKAGE,
     MODEL,
