@@ -91,6 +91,8 @@ test(`${chosen.length} faults of a server are survived`, async (t, browser) => {
             document.body.replaceChildren(figure);
             return ends;
           };
+          const { PATIENCE } = await import(new URL("worker-client.js", address)).catch(() => ({ PATIENCE: {} }));
+          PATIENCE.start = 2_500;
           // A script that does not come is the browser's own error, before there is anything of the package.
           return within(import(address).then(explained, (error) => error.name));
         },
