@@ -162,6 +162,8 @@ pub(super) fn orientation(exif: &[u8]) -> Option<Orientation> {
         if number(entry, 2)? != ORIENTATION {
             continue;
         }
+        // One that is cut off counts for nothing.
+        number(entry + 8, 4)?;
         let size: usize = match number(entry + 2, 2)? {
             3 | 8 => 2,
             4 | 9 => 4,

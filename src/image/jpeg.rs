@@ -150,8 +150,9 @@ impl<'a> Decoder<'a> {
                     // Whatever follows a picture that is complete is no part of it, whether or not its end is marked, unless it is
                     // one more scan, which libjpeg mixes with those before.
                     if self.frame.as_ref().is_some_and(|frame| !frame.progressive && frame.is_complete()) {
-                        let is_over = !self.bytes[self.at..].starts_with(&[0xff, 0xda]);
-                        return if is_over { Ok(()) } else { Err(damaged(TWICE)) };
+                        let mut markers = std::iter::from_fn(|| next_marker(self.bytes, &mut self.at));
+                        let next = markers.find(|marker| !matches!(marker, 0x01 | 0xd0..=0xd7));
+                        return if next == Some(0xda) { Err(damaged(TWICE)) } else { Ok(()) };
                     }
                 }
             }
