@@ -10,7 +10,7 @@ const site = await serveSite();
 after(() => site.close());
 
 /** How many cards are lost. The long form is `cargo xtask soak devices`. */
-const LOSSES = Number(process.env.GRADCAM_LOSSES ?? 2);
+const LOSSES = Number(process.env.GRADCAM_LOSSES ?? 1);
 
 const PACKAGE = `${site.url}gradcam-web/index.js`;
 const NETWORK = site.material("data/cams/squeeze.onnx");
