@@ -28,11 +28,11 @@ export function hideProgress() {
 let again;
 
 /**
- * @param {{ name: string, message: string, what?: string }} error
- * @param {{ what?: string, retry?: () => void }} [about] what the picture or the file that can't be used is called, and how to
- *   try again
+ * @param {{ name: string, message: string, what?: string }} error `what` is the file that can't be used
+ * @param {{ picture?: string, retry?: () => void }} [about] what a picture that can't be used is called, and how to try again
  */
-export function showError({ name, message, what: own }, { what = own, retry } = {}) {
+export function showError({ name, message, what }, { picture, retry } = {}) {
+  what ??= name === "ImageError" ? picture : undefined;
   hideProgress();
   again = retry;
   $("error-retry").hidden = !retry;

@@ -211,9 +211,9 @@ export class Stage {
       this.#failed = src;
       this.#before = undefined;
       this.#store.set(previous);
-      return showError(error, { what: fileName, retry });
+      return showError(error, { picture: fileName, retry });
     }
-    showError(error, { what: fileName, retry });
+    showError(error, { picture: fileName, retry });
     this.#failed = src;
     this.#hideHeatmap();
     // Without a picture there is room for another one.
