@@ -355,7 +355,7 @@ onnxruntime's, its Grad-CAM at the default layer with the formula of pytorch-gra
 
 `python tests/data/zoo.py ZOO TABLE` and `python tests/data/zoo.py --summary TABLE` wrote this page. Versions:
 {", ".join(f"{name} {version}" for name, version in versions("torch", "torchvision", "timm", "transformers", "grad-cam", "onnx", "onnxruntime").items())}.
-Distances are relative to the largest number; layers are named without the slash that their names begin with.
+Distances are relative to the largest number; the parts of layers' names stand apart.
 
 The distance from double precision was measured for {len(exact)} networks, and is within twice onnxruntime's for {len(exact) - len(far)}. Beyond are
 {", ".join(f"`{name}` ({ratio:.1f} times)" for name, ratio in sorted(far.items(), key=lambda pair: -pair[1])) or "none"}.
@@ -376,7 +376,7 @@ happens to be nearer.
             continue
         scores, layer, kind, shape, is_last, seen, cam = rest
         is_last = is_last if seen == "seen" else f"{is_last}, blank"
-        layer = layer.removeprefix("/")
+        layer = layer.strip("/").replace("/", " / ")
         text += f"| `{name}` | {size} | {scores} | `{layer}` | {kind} | {shape} | {is_last} | {cam} |\n"
     failed = [line for line in lines if line[2].startswith("not exported")]
     if failed:
