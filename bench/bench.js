@@ -206,7 +206,7 @@ async function compareEvents(all, task, backend) {
 
   const events = options.quick
     ? ["forward", "gradCam", "anotherClass"]
-    : ["forward", "gradCam", "anotherClass", "anotherMethod", "opacity", "frame"];
+    : ["forward", "gradCam", "anotherClass", "anotherMethod", "fullGrad", "guided", "opacity", "frame"];
   // On a graphics card made of software a single result takes seconds.
   const budget = 250;
   for (const { name } of contestants) {

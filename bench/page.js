@@ -19,6 +19,8 @@ import { networkOf as tensorflowNetworkOf } from "./tfjs-network.js";
  * @property {(input: Float32Array, targetClass: number) => Promise<Float32Array>} [gradCam] from the input to the heatmap
  * @property {(targetClass: number) => Promise<Float32Array>} [anotherClass] of the image seen last
  * @property {(targetClass: number) => Promise<Float32Array>} [anotherMethod] HiResCAM of the image seen last
+ * @property {(targetClass: number) => Promise<Float32Array>} [fullGrad] of the image seen last
+ * @property {(targetClass: number) => Promise<Float32Array>} [guided] guided backpropagation of the image seen last
  * @property {(opacity: number) => void} [opacity] draws the last heatmap over a picture of 2 megapixels again
  * @property {(camera: HTMLCanvasElement, screen: HTMLCanvasElement) => Promise<void>} [frame] from a camera's frame to a
  *   picture on the screen: with a heatmap where there is one
@@ -68,6 +70,9 @@ async function ours({ model: address, shape, preprocess, layer }, backend, site 
     },
     anotherClass: (targetClass) => explain({ targetClass }),
     anotherMethod: (targetClass) => explain({ targetClass, method: "hirescam" }),
+    fullGrad: async (targetClass) => (await prediction.explain({ targetClass, method: "fullgrad" })).heatmap.values,
+    guided: async (targetClass) =>
+      (await prediction.explain({ targetClass, method: "guided-backprop" })).heatmap.values,
     async opacity(opacity) {
       if (!drawn) {
         drawn = { explanation: await model.explain(testPicture(1600, 1250)), canvas: document.createElement("canvas") };
@@ -379,6 +384,8 @@ const EVENTS = {
   gradCam: ({ contestant, input, classes }) => contestant.gradCam?.(input, classes[0]),
   anotherClass: ({ contestant, classes }, turn) => contestant.anotherClass?.(classes[(turn + 1) % 2]),
   anotherMethod: ({ contestant, classes }) => contestant.anotherMethod?.(classes[0]),
+  fullGrad: ({ contestant, classes }, turn) => contestant.fullGrad?.(classes[(turn + 1) % 2]),
+  guided: ({ contestant, classes }, turn) => contestant.guided?.(classes[(turn + 1) % 2]),
   opacity: ({ contestant }, turn) => contestant.opacity?.(0.3 + 0.1 * (turn % 5)),
   frame: ({ contestant }, turn) => {
     camera = testPicture(640, 480, camera, turn);

@@ -8,10 +8,15 @@ const ROWS = [
   ["Grad-CAM", "gradCam", "ms"],
   ["another class", "anotherClass", "ms"],
   ["another method", "anotherMethod", "ms"],
+  ["FullGrad", "fullGrad", "ms"],
+  ["guided backpropagation", "guided", "ms"],
   ["opacity change", "opacity", "ms"],
   ["frames a second", "frame", "1/s"],
   ["peak memory", "memory", "MB"],
 ];
+
+/** What is compared with our own forward pass, too. */
+const OWN_FORWARDS = new Set(["gradCam", "anotherClass", "fullGrad", "guided"]);
 
 /** Contestants of our own; the first is compared with the peers, and so is the other, where it takes part. */
 const OURS = ["gradcam-web", "gradcam-web relaxed"];
@@ -50,6 +55,11 @@ export function printNetwork({ network, backend, browser, layer, rounds, agreeme
     names.map(() => ""),
     ratios(names, compared, "ms"),
   );
+  const own = OURS.filter((name) => contestants[name]);
+  for (const [title, key] of ROWS.filter(([, key]) => OWN_FORWARDS.has(key) && contestants[own[0]][key])) {
+    const inForwards = (name) => (median(contestants[name][key]) / median(contestants[name].forward)).toFixed(2);
+    console.log(`${`${title} / own forward`.padEnd(28)}${own.map(inForwards).join(" ")}`);
+  }
   for (const kind of ["raw", "brotli"]) {
     const bytes = names.map((name) => contestants[name].bytes?.[kind]);
     const sizeOf = (name) => contestants[name].bytes?.[kind];

@@ -12,6 +12,7 @@ import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { METHODS } from "../../pkg/catalog.js";
+import { ERROR_NAMES } from "../../pkg/errors.js";
 
 const MOST_MILLISECONDS = 5000;
 const MOST_MEMORY = 2 ** 31;
@@ -158,7 +159,6 @@ async function exercise(engine, bytes, seed) {
 
 /** The kind of an error of the engine's own, which says in a sentence what is wrong; any other is a fault. */
 function named(error) {
-  const isOwn = /^(Model|Unsupported|Target|Image|Device|Abort)Error$/.test(error?.name ?? "");
-  if (!isOwn || !error.message || error.message.length > 5000) throw error;
+  if (!ERROR_NAMES.includes(error?.name) || !error.message || error.message.length > 5000) throw error;
   return error.name;
 }

@@ -174,8 +174,9 @@ test("a device that is lost at any moment is survived, in page after page", asyn
       backends[found.backend] = (backends[found.backend] ?? 0) + 1;
     }
     await page.close();
+    // At once, unlike a diagnostic of the test: a long run may be ended.
+    if ((i + 1) % 20 === 0 || i + 1 === LOSSES) console.log(JSON.stringify({ lost: i + 1, outcomes, backends }));
   }
-  t.diagnostic(JSON.stringify(backends));
   assert.deepEqual(outcomes, { right: 3 * LOSSES });
 });
 

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after } from "node:test";
+import { ERROR_NAMES } from "../../pkg/errors.js";
 import { testIn } from "./browsers.js";
 import { serveSite } from "./site.js";
 
@@ -109,7 +110,7 @@ test(`${chosen.length} faults of a server are survived`, async (t, browser) => {
       page = await browser.open(site.blank, t);
     }
     const second = await explain();
-    const named = /^(Image|Model|Unsupported|Target|Device|Abort)Error$/.test(first);
+    const named = ERROR_NAMES.includes(first);
     const early = part.endsWith(".js") && /^(Type|Syntax|Reference)Error$/.test(first);
     const isFine = (named || early || first === second) && second.includes(",");
     const outcome = isFine
