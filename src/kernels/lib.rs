@@ -10,6 +10,8 @@
 //! Chromium replaces slow code by fast code only where a function begins.
 
 mod back;
+#[cfg(target_family = "wasm")]
+mod constructors;
 mod convolution;
 mod depthwise;
 mod elementwise;
@@ -22,6 +24,8 @@ mod sums;
 mod winograd;
 
 pub use back::{PoolBack, clear, slope, spread, stretched_sum};
+#[cfg(target_family = "wasm")]
+pub use constructors::run_constructors;
 pub use convolution::Convolution;
 pub use depthwise::Depthwise;
 pub use elementwise::{Map, clear_border, combine, copy, fill, from_planes, shuffle, to_planes};

@@ -26,6 +26,8 @@ impl Engine {
     /// Opens the device and holds it to a known answer.
     pub async fn start() -> Result<Engine, JsValue> {
         super::report_panics();
+        #[cfg(feature = "gpu")]
+        crate::kernels::run_constructors();
         crate::host::set_next_turn(|| Box::pin(super::next_turn()));
         #[cfg(feature = "gpu")]
         let device = Device::gpu().await?;

@@ -56,6 +56,21 @@ test("no file names a folder of the machine that built it", () => {
   }
 });
 
+test("constructors do not run with every call from JavaScript", () => {
+  // The linker gives functions that begin with them a name of this kind.
+  const names = files
+    .filter((file) => file.endsWith(".wasm"))
+    .flatMap((file) => {
+      const module = new WebAssembly.Module(readFileSync(join(folder, "package", file)));
+      return WebAssembly.Module.exports(module).map(({ name }) => `${file}: ${name}`);
+    });
+  assert.ok(names.length > 20);
+  assert.deepEqual(
+    names.filter((name) => name.endsWith("command_export")),
+    [],
+  );
+});
+
 test("one version everywhere", () => {
   const text = (path) => readFileSync(join(ROOT, path), "utf8");
   const found = {
