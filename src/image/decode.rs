@@ -47,7 +47,13 @@ impl Image {
 
         let mended = match format {
             ImageFormat::Png => Some(headers::plain_png(bytes)),
-            ImageFormat::Gif => headers::with_room(bytes),
+            ImageFormat::Gif => match headers::gif_room(bytes) {
+                Some(room @ [width, height]) => {
+                    check_size(&format!("this {name} image"), width, height)?;
+                    Some(headers::with_screen(bytes, room.map(|side| side as u16)))
+                }
+                None => None,
+            },
             ImageFormat::Bmp => headers::with_offset(bytes),
             _ => None,
         };
@@ -286,6 +292,16 @@ mod tests {
                 ),
             );
         }
+    }
+
+    #[test]
+    fn a_frame_that_ends_beyond_all_screens_is_not_cut() {
+        // One pixel at 65,535 of a screen of 1 × 1.
+        let gif = b"GIF89a\x01\0\x01\0\0\0\0,\xff\xff\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0;";
+        check_refused(
+            gif,
+            "this GIF image is too large: 65536 × 1 pixels; at most 65535 pixels a side and 64 megapixels are accepted",
+        );
     }
 
     #[test]

@@ -93,14 +93,18 @@ pub(super) fn plain_png(bytes: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// A GIF file whose first frame is larger than its screen, with a screen that holds it, as Pillow and browsers show it.
-pub(super) fn with_room(bytes: &[u8]) -> Option<Vec<u8>> {
-    let number = |at: usize| Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+/// Width and height that hold a GIF file's first frame, where its screen does not: as large Pillow and browsers show it.
+pub(super) fn gif_room(bytes: &[u8]) -> Option<[u32; 2]> {
+    let number = |at: usize| Some(u32::from(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?)));
     let at = first_gif_frame(bytes)?;
-    let screen = [number(6)?, number(8)?];
-    let needed = [0, 2].map(|axis| Some(number(at + 1 + axis)?.saturating_add(number(at + 5 + axis)?)));
-    let room = [screen[0].max(needed[0]?), screen[1].max(needed[1]?)];
-    (room != screen).then(|| [&bytes[..6], &room[0].to_le_bytes(), &room[1].to_le_bytes(), &bytes[10..]].concat())
+    let side = |axis: usize| Some((number(6 + axis)?, number(at + 1 + axis)? + number(at + 5 + axis)?));
+    let [(width, right), (height, bottom)] = [side(0)?, side(2)?];
+    (right > width || bottom > height).then_some([width.max(right), height.max(bottom)])
+}
+
+/// The GIF file with a screen of that size.
+pub(super) fn with_screen(bytes: &[u8], [width, height]: [u16; 2]) -> Vec<u8> {
+    [&bytes[..6], &width.to_le_bytes(), &height.to_le_bytes(), &bytes[10..]].concat()
 }
 
 /// A BMP file that does not say where its pixels begin, with their place: behind its headers, as Pillow and browsers read it.
