@@ -57,18 +57,12 @@ test("no file names a folder of the machine that built it", () => {
 });
 
 test("constructors do not run with every call from JavaScript", () => {
-  // The linker gives functions that begin with them a name of this kind.
-  const names = files
-    .filter((file) => file.endsWith(".wasm"))
-    .flatMap((file) => {
-      const module = new WebAssembly.Module(readFileSync(join(folder, "package", file)));
-      return WebAssembly.Module.exports(module).map(({ name }) => `${file}: ${name}`);
-    });
-  assert.ok(names.length > 20);
-  assert.deepEqual(
-    names.filter((name) => name.endsWith("command_export")),
-    [],
-  );
+  const builds = files.filter((file) => file.endsWith(".wasm"));
+  assert.ok(builds.length >= 6);
+  for (const file of builds) {
+    // What the linker calls functions that begin with them.
+    assert.ok(!readFileSync(join(folder, "package", file)).includes("_command_export"), file);
+  }
 });
 
 test("one version everywhere", () => {
