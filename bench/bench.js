@@ -244,7 +244,8 @@ const AGREED = { scores: 1e-3, heatmap: 1e-2 };
 function distanceOf(actual, expected) {
   if (actual.length !== expected.length) return Infinity;
   const largest = Math.max(...expected.map(Math.abs));
-  return Math.max(...expected.map((value, i) => Math.abs(value - actual[i]))) / largest;
+  // A map of nothing is compared as it is.
+  return Math.max(...expected.map((value, i) => Math.abs(value - actual[i]))) / (largest || 1);
 }
 
 /** Sizes of files as they are and as a server with brotli would send them, in bytes. */
