@@ -28,7 +28,7 @@ usage: cargo xtask soak models [--count N] [--first N] [--file PATH…]
 
   These run a test file of tests/web in its long form:
   workers    N workers killed while they start, and N while they work (330)
-  devices    N graphics cards lost at any moment, in a page each (250)
+  devices    N graphics cards lost at any moment (250)
   elements   N figures on one page (200)
   images     N pictures in one page (2500)
   loads      N models loaded and disposed of in one page (500)
