@@ -58,7 +58,7 @@ export function printNetwork({ network, backend, browser, layer, rounds, agreeme
   const own = OURS.filter((name) => contestants[name]);
   for (const [title, key] of ROWS.filter(([, key]) => OWN_FORWARDS.has(key) && contestants[own[0]][key])) {
     const inForwards = (name) => (median(contestants[name][key]) / median(contestants[name].forward)).toFixed(2);
-    console.log(`${`${title} / own forward`.padEnd(28)}${own.map(inForwards).join(" ")}`);
+    console.log(`${`${title} / own forward`.padEnd(38)}${own.map(inForwards).join(" ")}`);
   }
   for (const kind of ["raw", "brotli"]) {
     const bytes = names.map((name) => contestants[name].bytes?.[kind]);
