@@ -35,8 +35,11 @@ const classify = async () => {
   }
 };
 
-const inWorkers = (page, task, value) =>
-  Promise.all(page.driver.workers().map((worker) => worker.evaluate(task, value)));
+/** What comes of a task in each worker. One that was replaced a moment ago may still be among them, and gives nothing. */
+async function inWorkers(page, task, value) {
+  const outcomes = await Promise.allSettled(page.driver.workers().map((worker) => worker.evaluate(task, value)));
+  return outcomes.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
+}
 
 let browser;
 after(() => browser?.close());
