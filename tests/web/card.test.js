@@ -35,10 +35,16 @@ const classify = async () => {
   }
 };
 
-/** What comes of a task in each worker. One that was replaced a moment ago may still be among them, and gives nothing. */
+/** What comes of a task in each worker. One that was replaced a moment ago may still be named, and has ended. */
 async function inWorkers(page, task, value) {
   const outcomes = await Promise.allSettled(page.driver.workers().map((worker) => worker.evaluate(task, value)));
-  return outcomes.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
+  const values = [];
+  for (const { status, value, reason } of outcomes) {
+    if (status === "fulfilled") values.push(value);
+    else if (!/has been closed/.test(reason.message)) throw reason;
+  }
+  assert.ok(values.length > 0, "no worker is there");
+  return values;
 }
 
 let browser;

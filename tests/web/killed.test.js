@@ -38,6 +38,13 @@ const open = async (t, browser) => {
   return page;
 };
 
+/** How often each word is among them. @param {string[]} words @returns {Record<string, number>} */
+function countsOf(words) {
+  const counts = {};
+  for (const word of words) counts[word] = (counts[word] ?? 0) + 1;
+  return counts;
+}
+
 const MODEL = site.material("data/bright.onnx");
 const PHOTO = site.material("data/images/photo.jpg");
 
@@ -84,11 +91,7 @@ test("a worker that is killed while it starts is replaced", async (t, browser) =
     PHOTO,
     killsIn(browser),
   );
-  const outcomes = {};
-  for (const { answer, isLate } of answers) {
-    const outcome = isLate ? `${answer}, killed at work` : answer;
-    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
-  }
+  const outcomes = countsOf(answers.map(({ answer, isLate }) => (isLate ? `${answer}, killed at work` : answer)));
   t.diagnostic(JSON.stringify(outcomes));
   // Beside other work a thousand starts have a slow one among them: what is then said by name is no fault.
   const allowed = [
@@ -128,10 +131,9 @@ test("a worker that is killed while it works is replaced, for all who wait", asy
     PHOTO,
     killsIn(browser),
   );
-  const outcomes = {};
-  for (const answer of answers) outcomes[answer] = (outcomes[answer] ?? 0) + 1;
+  const outcomes = countsOf(answers);
   t.diagnostic(JSON.stringify(outcomes));
-  // As above.
+  // As above: the long form may have starts that are slower than the test's patience.
   const named = IS_LONG ? (outcomes.DeviceError ?? 0) : 0;
   assert.equal(outcomes.right + named, 3 * killsIn(browser), JSON.stringify(outcomes));
 });
