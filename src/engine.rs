@@ -17,8 +17,9 @@ pub(crate) mod reference;
 mod step;
 mod tape;
 
+use std::cell::RefCell;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 pub(crate) use self::reference::Reference;
 pub(crate) use self::step::run as run_step;
@@ -145,6 +146,39 @@ impl Program for Back {
                 if is_given { found.next() } else { None }.unwrap_or_else(zeros)
             });
             Ok(results.skip(skipped).collect())
+        })
+    }
+}
+
+/// What programs share of a plan's constants, each thing once, as long as one of them has it.
+///
+/// Programs for other layers take most weights as the first one has them, and a network with a gigabyte of them has no room
+/// for another copy.
+struct Kept<K, V>(RefCell<Vec<Made<K, V>>>);
+
+/// What was made of one constant, and how.
+type Made<K, V> = Vec<(K, Weak<V>)>;
+
+impl<K, V> Default for Kept<K, V> {
+    fn default() -> Kept<K, V> {
+        Kept(RefCell::default())
+    }
+}
+
+impl<K: PartialEq, V> Kept<K, V> {
+    /// What is made of a constant in the way that `key` says; made now, if nothing is left of it.
+    fn get(&self, constant: usize, key: K, make: impl FnOnce() -> Rc<V>) -> Rc<V> {
+        let mut constants = self.0.borrow_mut();
+        if constants.len() <= constant {
+            constants.resize_with(constant + 1, Vec::new);
+        }
+        let kept = &mut constants[constant];
+        kept.retain(|(_, made)| made.strong_count() > 0);
+        let found = kept.iter().find(|(made_by, _)| *made_by == key);
+        found.and_then(|(_, made)| made.upgrade()).unwrap_or_else(|| {
+            let made = make();
+            kept.push((key, Rc::downgrade(&made)));
+            made
         })
     }
 }

@@ -104,9 +104,9 @@ pub(crate) enum Back {
 }
 
 /// The weights of a convolution, `[outputs, inputs, rows, columns]`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Weights {
-    constant: usize,
+    pub constant: usize,
     /// A matrix `[inputs, outputs]` in their place.
     columns: bool,
     /// Inputs and outputs swapped and every window turned round, of a convolution with so many groups.
@@ -118,15 +118,16 @@ impl Weights {
         let Constant { shape: [outputs, inputs, rows, columns], values } = &plan.constants[self.constant];
         if let Some(groups) = self.turned {
             let (area, each) = (rows * columns, outputs / groups);
-            let at = |to: usize| {
-                let (input, output, tap) = (to / (each * area), to / area % each, to % area);
-                let (group, input) = (input / inputs, input % inputs);
-                ((group * each + output) * inputs + input) * area + area - 1 - tap
-            };
-            return (0..values.len()).map(|to| values[at(to)]).collect();
+            let mut turned = Vec::with_capacity(values.len());
+            for windows in values.chunks_exact(each * inputs * area) {
+                for (input, output) in (0..*inputs).flat_map(|input| (0..each).map(move |output| (input, output))) {
+                    turned.extend(windows[(output * inputs + input) * area..][..area].iter().rev());
+                }
+            }
+            return turned.into();
         }
         match self.columns {
-            true => (0..rows * columns).map(|at| values[at % rows * columns + at / rows]).collect(),
+            true => (0..*columns).flat_map(|column| values[column..].iter().step_by(*columns)).copied().collect(),
             false => Cow::Borrowed(values),
         }
     }

@@ -7,33 +7,65 @@
 //! **Invariants.** A compiled program returns exactly the values it is asked for; only those between may be fused away. The
 //! reference engine defines what they are.
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::cell::{LazyCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::reference::Reference;
-use super::{Engine, Images, Later, Program, Stretch, each_image};
+use super::{Engine, Images, Kept, Later, Program, Stretch, each_image};
 use crate::formula::{Combine, Function, PoolKind, Rectifier, Window};
-use crate::kernels::{self, After, Convolution, Depthwise, Map, Planes, Pool, PoolBack, Tiling, Winograd};
+use crate::kernels::{
+    self, After, Convolution, Depthwise, Map, Order, Panels, Planes, Pool, PoolBack, Tiling, Winograd,
+};
 use crate::order::arranged;
 use crate::plan::{Plan, ValueId};
-use crate::schedule::{Back, Form, Group, Kind, Life, addresses, groups, parents};
+use crate::schedule::{Back, Form, Group, Kind, Life, Weights, addresses, groups, parents};
 
 /// The kernels, for one plan, and the memory that all programs of a network share.
 pub(crate) struct Cpu {
     reference: Rc<Reference>,
     memory: Rc<RefCell<Vec<f32>>>,
+    packed: Rc<AllPanels>,
 }
 
 impl Cpu {
     pub(crate) fn new(reference: Rc<Reference>) -> Cpu {
-        Cpu { reference, memory: Rc::default() }
+        Cpu { reference, memory: Rc::default(), packed: Rc::default() }
+    }
+}
+
+/// Weights in the kernels' order.
+type AllPanels = Kept<Packed, Vec<f32>>;
+
+/// Which weights of a plan, and how they are packed.
+#[derive(PartialEq)]
+struct Packed {
+    weights: Weights,
+    /// The places of each window that are left, if not all are.
+    places: Vec<usize>,
+    order: Order,
+    /// As bits, which can be compared.
+    bias: Vec<u32>,
+}
+
+impl AllPanels {
+    /// `numbers` are those of the weights that are left.
+    fn panels<'a>(
+        &self,
+        (weights, places): (Weights, Vec<usize>),
+        bias: &[f32],
+        order: Order,
+        numbers: &dyn Fn() -> Cow<'a, [f32]>,
+    ) -> Panels {
+        let bits = bias.iter().map(|bias| bias.to_bits()).collect();
+        self.get(weights.constant, Packed { weights, places, order, bias: bits }, || order.pack(&numbers(), bias))
     }
 }
 
 impl Engine for Cpu {
     fn compile(&self, stretch: Stretch) -> Box<dyn Program> {
-        let code = Code::new(&self.reference.plan, &stretch);
+        let code = Code::new(&self.reference.plan, &stretch, &self.packed);
         Box::new(Compiled { code, reference: self.reference.clone(), memory: self.memory.clone() })
     }
 
@@ -42,7 +74,10 @@ impl Engine for Cpu {
     }
 
     fn with_reference(&self, reference: Rc<Reference>) -> Rc<dyn Engine> {
-        Rc::new(Cpu { reference, memory: self.memory.clone() })
+        // A way back has the constants of the way forward.
+        let is_same = Rc::ptr_eq(&reference.plan.constants, &self.reference.plan.constants);
+        let packed = if is_same { self.packed.clone() } else { Rc::default() };
+        Rc::new(Cpu { reference, memory: self.memory.clone(), packed })
     }
 }
 
@@ -112,11 +147,11 @@ enum Instruction {
 }
 
 impl Code {
-    fn new(plan: &Plan, stretch: &Stretch) -> Code {
+    fn new(plan: &Plan, stretch: &Stretch, packed: &AllPanels) -> Code {
         let Stretch { steps, inputs, outputs } = stretch;
         let groups = groups(plan, steps, outputs, usize::MAX);
         let layout = Layout::new(plan, &groups, inputs, outputs);
-        layout.emit(groups, inputs, outputs)
+        layout.emit(groups, inputs, outputs, packed)
     }
 
     /// Runs the steps for one image. `inputs` and the results, of which the first `skipped` are not wanted, are in the order
@@ -364,7 +399,7 @@ impl<'a> Layout<'a> {
         Instruction::Step { step: group.last, values, output: self.placed(group.output) }
     }
 
-    fn emit(self, groups: Vec<Group>, inputs: &[ValueId], outputs: &[ValueId]) -> Code {
+    fn emit(self, groups: Vec<Group>, inputs: &[ValueId], outputs: &[ValueId], packed: &AllPanels) -> Code {
         let mut instructions = Vec::new();
         let border = |value: ValueId| self.roots[&self.root(value).0].border;
         let mut clean: HashSet<ValueId> = inputs.iter().map(|&input| self.root(input).0).collect();
@@ -379,7 +414,6 @@ impl<'a> Layout<'a> {
             let planes = [operands[0], output];
             match group.kind {
                 Kind::Convolution { window, groups, weights, ref bias, ref affine, addend, function } => {
-                    let weights = weights.numbers(self.plan);
                     let (rectifier, then) = match function {
                         Function::Rectifier(rectifier) => (rectifier, None),
                         function => (Rectifier::PLAIN, Some(function)),
@@ -387,13 +421,15 @@ impl<'a> Layout<'a> {
                     let addend = addend.map(|value| self.planes(value));
                     let after = After { bias: bias.clone(), affine: affine.clone(), addend, rectifier };
                     let depthwise = groups > 1 && groups == planes[0].channels && groups == output.channels;
+                    let numbers = || weights.numbers(self.plan);
+                    let panels = &|order| packed.panels((weights, Vec::new()), &after.bias, order, &numbers);
                     instructions.push(if let Some(tiling) = self.tiling(&group, &window, groups) {
                         let scratch = self.scratch[&index];
-                        Instruction::Winograd(Winograd::new(tiling, planes, window.padding, &weights, &after, scratch))
+                        Instruction::Winograd(Winograd::new(tiling, planes, window.padding, panels, &after, scratch))
                     } else if depthwise {
-                        Instruction::Depthwise(Depthwise::new(planes, window, &weights, &after))
+                        Instruction::Depthwise(Depthwise::new(planes, window, panels, &after))
                     } else {
-                        Instruction::Convolution(Convolution::new(planes, window, groups, &weights, &after))
+                        Instruction::Convolution(Convolution::new(planes, window, groups, panels, &after))
                     });
                     if let Some(function) = then {
                         let (scale, shift) = (vec![1.; output.channels], vec![0.; output.channels]);
@@ -443,8 +479,13 @@ impl<'a> Layout<'a> {
                 }
                 Kind::Shuffle { groups } => instructions.push(Instruction::Shuffle(planes, groups)),
                 Kind::Back(Back::Convolution { window, groups, weights }) => {
-                    let numbers = weights.numbers(self.plan);
-                    strided_back(&mut instructions, planes, &window, groups, &numbers);
+                    let numbers = LazyCell::new(|| weights.numbers(self.plan));
+                    let windows = || numbers.chunks_exact(window.kernel[0] * window.kernel[1]);
+                    let panels = |places: &[usize], bias: &[f32], order| {
+                        let left = || windows().flat_map(|window| places.iter().map(|&place| window[place])).collect();
+                        packed.panels((weights, places.to_vec()), bias, order, &left)
+                    };
+                    strided_back(&mut instructions, planes, &window, groups, &panels);
                 }
                 Kind::Back(Back::MaxPool(window)) => {
                     let pool = PoolBack::new([operands[0], operands[1], output], window, PoolKind::Max, vec![1.]);
@@ -487,15 +528,19 @@ impl<'a> Layout<'a> {
     }
 }
 
+/// Weights at some places of their windows, with biases, in an order.
+type PackedAt<'a> = dyn Fn(&[usize], &[f32], Order) -> Panels + 'a;
+
 /// The gradient by the input of a strided convolution: one convolution for each phase of rows and columns.
 ///
-/// `turned` are its weights with inputs and outputs swapped and windows turned round.
+/// `packed` gives, in an order, its weights with inputs and outputs swapped, windows turned round, and only some of their places
+/// left.
 fn strided_back(
     instructions: &mut Vec<Instruction>,
     [from, to]: [Planes; 2],
     window: &Window,
     groups: usize,
-    turned: &[f32],
+    packed: &PackedAt<'_>,
 ) {
     let [kh, kw] = window.kernel;
     let after = After { bias: vec![0.; to.channels], affine: None, addend: None, rectifier: Rectifier::PLAIN };
@@ -519,13 +564,10 @@ fn strided_back(
                 continue;
             }
             // Taps of the turned window: the last of its own is the first.
-            let picked: Vec<f32> = turned
-                .chunks_exact(kh * kw)
-                .flat_map(|taps| {
-                    let tap = move |y: usize, x: usize| taps[(kh - 1 - y) * kw + kw - 1 - x];
-                    rows.taps.iter().flat_map(|&y| columns.taps.iter().map(move |&x| tap(y, x))).collect::<Vec<_>>()
-                })
-                .collect();
+            let place = |y: usize, x: usize| (kh - 1 - y) * kw + kw - 1 - x;
+            let places: Vec<usize> =
+                rows.taps.iter().flat_map(|&y| columns.taps.iter().map(move |&x| place(y, x))).collect();
+            let panels = &|order| packed(&places, &after.bias, order);
             let skip = [rows.first.max(0) as usize, columns.first.max(0) as usize];
             let shifted = Planes {
                 start: from.start + skip[0] * from.row + skip[1] * from.pixel,
@@ -537,9 +579,96 @@ fn strided_back(
             let piece = Window { kernel, stride: [1, 1], padding, dilation: [1, 1] };
             let depthwise = groups > 1 && groups == from.channels && groups == to.channels;
             instructions.push(match depthwise {
-                true => Instruction::Depthwise(Depthwise::new([shifted, part], piece, &picked, &after)),
-                false => Instruction::Convolution(Convolution::new([shifted, part], piece, groups, &picked, &after)),
+                true => Instruction::Depthwise(Depthwise::new([shifted, part], piece, panels, &after)),
+                false => Instruction::Convolution(Convolution::new([shifted, part], piece, groups, panels, &after)),
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rectifiers, WayBack};
+    use super::*;
+    use crate::plan::layers::Layout as Axes;
+    use crate::plan::{Activation, Constant, Op, Output, OutputKind, Source, Step, Unary, Value};
+
+    /// A convolution, a ReLU, and a convolution with a stride, of 8 channels each.
+    fn plan() -> Plan {
+        let value =
+            |height, width| Value { name: String::new(), shape: vec![1, 8, height, width], layout: Axes::default() };
+        let weights = |seed: usize| Constant {
+            shape: [8, 8, 3, 3],
+            values: (0..576).map(|i| ((i * 37 + seed) % 23) as f32 / 11. - 1.).collect(),
+        };
+        let step = |index: usize, op: Op, constant: Option<usize>| Step {
+            node: String::new(),
+            operator: String::new(),
+            op,
+            inputs: [Source::Value(ValueId(index))].into_iter().chain(constant.map(Source::Constant)).collect(),
+            output: ValueId(index + 1),
+        };
+        let convolution =
+            |side| Op::Convolution { stride: [side; 2], padding: [(1, 1); 2], dilation: [1, 1], groups: 1 };
+        Plan {
+            values: vec![value(7, 6), value(7, 6), value(7, 6), value(4, 3)],
+            constants: vec![weights(1), weights(2)].into(),
+            steps: vec![
+                step(0, convolution(1), Some(0)),
+                step(1, Op::Unary(Unary::Relu), None),
+                step(2, convolution(2), Some(1)),
+            ],
+            output: Output { value: ValueId(3), kind: OutputKind::Scores(Activation::Softmax) },
+            batches: true,
+            head: Err(String::new()),
+            aliases: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn programs_of_a_network_share_their_weights_while_they_live() {
+        let plan = Rc::new(plan());
+        let engine = Cpu::new(Rc::new(Reference::new(plan.clone())));
+        let kept = || {
+            let constants = engine.packed.0.borrow();
+            constants.iter().flatten().filter(|(_, panels)| panels.strong_count() > 0).count()
+        };
+        let [input, first, last] = [ValueId(0), ValueId(1), ValueId(3)];
+        let forward = [vec![last], vec![first, last]].map(|outputs| engine.compile(plan.whole(vec![input], outputs)));
+        assert_eq!(kept(), 2, "one for each convolution");
+        let back = [input, first].map(|wanted| {
+            let steps = (wanted.0..3).collect();
+            let forward = Stretch { steps, inputs: vec![wanted], outputs: vec![last] };
+            engine.compile_back(WayBack { forward, wanted, rectifiers: Rectifiers::Plain, biases: false })
+        });
+        // Back through the stride there is one convolution for each of four phases.
+        assert_eq!(kept(), 2 + 1 + 4);
+        drop(forward);
+        drop(back);
+        assert_eq!(kept(), 0);
+    }
+
+    #[test]
+    fn other_parameters_are_not_taken_for_the_same() {
+        let plan = Rc::new(plan());
+        let engine = Cpu::new(Rc::new(Reference::new(plan.clone())));
+        let mut other = (*plan).clone();
+        other.constants = other
+            .constants
+            .iter()
+            .map(|weights| Constant { values: weights.values.iter().map(|value| 2. * value).collect(), ..*weights })
+            .collect::<Vec<_>>()
+            .into();
+        let doubled = engine.with_reference(Rc::new(Reference::new(Rc::new(other))));
+        let numbers: Vec<f32> = (0..8 * 7 * 6).map(|i| ((i * 29) % 17) as f32 / 8. - 1.).collect();
+        let run = |engine: &dyn Engine| {
+            let program = engine.compile(plan.whole(vec![ValueId(0)], vec![ValueId(3)]));
+            let inputs = [Images { numbers: &numbers, count: 1 }];
+            pollster::block_on(program.run(&inputs, 1, 0)).unwrap().remove(0)
+        };
+        // Twice two convolutions, and a ReLU that keeps factors.
+        let (once, four) = (run(&engine), run(&*doubled));
+        assert!(once.iter().zip(&four).all(|(once, four)| (4. * once - four).abs() < 1e-4), "{once:?} {four:?}");
+        assert!(once.iter().any(|number| number.abs() > 1.));
     }
 }

@@ -17,7 +17,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::card;
 use super::cpu::Placed;
 use super::reference::Reference;
-use super::{Engine, Images, Later, Program, Stretch};
+use super::{Engine, Images, Kept, Later, Program, Stretch};
 use crate::Result;
 use crate::formula::{Function, PoolKind, Window};
 use crate::gpu::{Bound, Buffer, Gpu as Card, Wanted, Watch};
@@ -55,7 +55,10 @@ impl Engine for Gpu {
     }
 
     fn with_reference(&self, reference: Rc<Reference>) -> Rc<dyn Engine> {
-        Rc::new(Gpu { common: Rc::new(self.common.for_another_plan()), reference })
+        // A way back has the constants of the way forward.
+        let is_same = Rc::ptr_eq(&reference.plan.constants, &self.reference.plan.constants);
+        let common = if is_same { self.common.clone() } else { Rc::new(self.common.for_another_plan()) };
+        Rc::new(Gpu { common, reference })
     }
 }
 
@@ -98,12 +101,13 @@ fn join(joined: &mut Vec<Vec<f32>>, results: Vec<Vec<f32>>) {
     }
 }
 
-/// What the programs of a network share: the card, and weights in the shaders' order.
+/// What the programs of a network share: the card and, as long as one of them takes it, what lies there of the constants.
 struct Common {
     gpu: Rc<Card>,
-    weights: RefCell<HashMap<(Weights, Order), Rc<Buffer>>>,
+    /// Weights in the shaders' order.
+    weights: Kept<(Weights, Order), Buffer>,
     /// Constants as they are, one behind the other.
-    matrices: RefCell<HashMap<Vec<usize>, Rc<Buffer>>>,
+    matrices: Kept<Vec<usize>, Buffer>,
     /// The plan's constants as burn takes them, from their first use on.
     constants: OnceCell<Vec<OnceCell<Tensor<4>>>>,
     /// How many steps the CPU had to run.
@@ -111,7 +115,7 @@ struct Common {
 }
 
 /// How weights are laid out.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq)]
 enum Order {
     Vectors,
     Numbers,
@@ -292,8 +296,8 @@ impl Common {
     fn new(gpu: Rc<Card>) -> Common {
         Common {
             gpu,
-            weights: RefCell::default(),
-            matrices: RefCell::default(),
+            weights: Kept::default(),
+            matrices: Kept::default(),
             constants: OnceCell::new(),
             cpu_steps: Rc::default(),
         }
@@ -338,7 +342,7 @@ impl Common {
             }
             Rc::new(self.gpu.filled(&packed))
         };
-        self.weights.borrow_mut().entry((weights, order)).or_insert_with(pack).clone()
+        self.weights.get(weights.constant, (weights, order), pack)
     }
 }
 

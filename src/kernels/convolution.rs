@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::simd::F32x4;
-use super::{After, Planes, assert_covering, reach};
+use super::{After, Order, Panels, Planes, assert_covering, reach};
 use crate::formula::{Rectifier, Window};
 
 /// Output channels that are computed together.
@@ -30,6 +30,8 @@ pub struct Convolution {
     chains: Vec<Vec<Stretch>>,
     /// Numbers of a window that lie one behind the other.
     length: usize,
+    /// As [`Order::Direct`] says.
+    panels: Panels,
     groups: Vec<Group>,
     rectifier: Rectifier,
     pub(super) reach: usize,
@@ -40,21 +42,19 @@ struct Group {
     /// The first input channel and the first output channel.
     first: [usize; 2],
     outputs: usize,
-    /// Of each block of eight outputs the biases, then for each number of the window eight weights.
-    panels: Vec<f32>,
     /// Of each block eight scales and eight shifts; empty if there are none.
     affine: Vec<f32>,
 }
 
 impl Convolution {
-    /// `weights` are `[outputs, inputs / groups, kernel height, kernel width]`.
+    /// `packed` gives the weights `[outputs, inputs / groups, kernel height, kernel width]` and `after`'s biases in an order.
     ///
     /// With more than one group, the outputs of each must be a multiple of four.
     pub fn new(
         [input, output]: [Planes; 2],
         window: Window,
         groups: usize,
-        weights: &[f32],
+        packed: &dyn Fn(Order) -> Panels,
         after: &After,
     ) -> Convolution {
         let [kh, kw] = window.kernel;
@@ -68,26 +68,29 @@ impl Convolution {
                     .map(move |kx| (ky * window.dilation[0] * input.row + kx * window.dilation[1] * input.pixel) as u32)
             })
             .collect::<Vec<u32>>();
-        // Which weight of an output belongs to a number of a stretch.
-        let weight_at = |segment: usize, offset: usize| {
-            let (ky, kx) = (segment / per_row, segment % per_row);
-            let (kx, channel) = if joined { (offset / input.pixel, offset % input.pixel) } else { (kx, offset) };
-            (channel < per_group).then(|| (channel * kh + ky) * kw + kx)
-        };
-        let order: Vec<Option<usize>> =
-            (0..segments.len()).flat_map(|s| (0..length).map(move |o| (s, o))).map(|(s, o)| weight_at(s, o)).collect();
+        let panels = packed(Order::Direct {
+            outputs: output.channels,
+            inputs: per_group,
+            groups,
+            kernel: window.kernel,
+            joined: joined.then_some(input.pixel),
+        });
         let outputs = output.channels / groups;
         assert!(groups == 1 || outputs.is_multiple_of(4), "groups of outputs are whole vectors");
         assert_covering(output, after.addend.as_slice());
-        let groups = (0..groups)
+        let groups: Vec<Group> = (0..groups)
             .map(|group| {
                 let first = group * outputs;
-                let rows = &weights[first * per_group * kh * kw..][..outputs * per_group * kh * kw];
-                let panels = pack(rows, outputs, &order, &after.bias[first..][..outputs]);
                 let affine = after.affine_blocks(first, outputs, BLOCK);
-                Group { first: [group * per_group, first], outputs, panels, affine }
+                Group { first: [group * per_group, first], outputs, affine }
             })
             .collect();
+        let panel = BLOCK * (1 + segments.len() * length);
+        assert_eq!(
+            panels.len(),
+            groups.len() * outputs.div_ceil(BLOCK) * panel,
+            "the weights were packed for this kernel"
+        );
         let pixels = output.height * output.width;
         let tile = |tile: usize, at: &dyn Fn(usize, usize) -> usize| -> [u32; TILE] {
             std::array::from_fn(|lane| {
@@ -113,6 +116,7 @@ impl Convolution {
             pixels,
             chains: chains(&segments, length),
             length,
+            panels,
             groups,
             rectifier: after.rectifier,
             reach: read.max(written),
@@ -122,9 +126,10 @@ impl Convolution {
     pub fn run(&self, memory: &mut [f32]) {
         assert!(self.reach <= memory.len(), "the memory was made for this kernel");
         let memory = memory.as_mut_ptr();
-        for group in &self.groups {
+        let each = self.panels.len() / self.groups.len();
+        for (group, panels) in self.groups.iter().zip(self.panels.chunks_exact(each)) {
             let blocks = group.outputs.div_ceil(BLOCK);
-            let panel = group.panels.len() / blocks;
+            let panel = panels.len() / blocks;
             let job = |block: usize, tiles: Range<usize>| Job {
                 // SAFETY: the first input channel lies within `reach`.
                 input: unsafe { memory.add(group.first[0]) },
@@ -133,7 +138,7 @@ impl Convolution {
                 places: &self.places[tiles.clone()],
                 addends: self.addends.as_ref().map(|addends| &addends[tiles]),
                 chains: &self.chains,
-                panel: &group.panels[block * panel..][..panel],
+                panel: &panels[block * panel..][..panel],
                 affine: group.affine.get(2 * block * BLOCK..2 * (block + 1) * BLOCK),
                 half: group.outputs - block * BLOCK <= 4,
                 rectifier: self.rectifier,
@@ -164,8 +169,27 @@ impl Convolution {
     }
 }
 
+/// Which weight of an output belongs to each number that its window reads, if one does.
+pub(super) fn order(inputs: usize, [kh, kw]: [usize; 2], joined: Option<usize>) -> Vec<Option<usize>> {
+    let weight = move |ky: usize, kx: usize, channel: usize| (channel * kh + ky) * kw + kx;
+    match joined {
+        Some(pixel) => {
+            let length = (kw - 1) * pixel + inputs;
+            let at = move |ky: usize, offset: usize| {
+                let (kx, channel) = (offset / pixel, offset % pixel);
+                (channel < inputs).then(|| weight(ky, kx, channel))
+            };
+            (0..kh).flat_map(|ky| (0..length).map(move |offset| at(ky, offset))).collect()
+        }
+        None => {
+            let taps = (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx)));
+            taps.flat_map(|(ky, kx)| (0..inputs).map(move |channel| Some(weight(ky, kx, channel)))).collect()
+        }
+    }
+}
+
 /// Weights in the order in which a block of outputs reads them, behind their biases.
-fn pack(rows: &[f32], outputs: usize, order: &[Option<usize>], bias: &[f32]) -> Vec<f32> {
+pub(super) fn pack(rows: &[f32], outputs: usize, order: &[Option<usize>], bias: &[f32]) -> Vec<f32> {
     let per_output = rows.len() / outputs;
     let mut panels = vec![0.; outputs.div_ceil(BLOCK) * BLOCK * (1 + order.len())];
     for (block, panel) in panels.chunks_exact_mut(BLOCK * (1 + order.len())).enumerate() {

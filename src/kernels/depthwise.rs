@@ -1,7 +1,7 @@
 //! Convolutions of each channel by itself.
 
 use super::simd::F32x4;
-use super::{After, Planes, assert_covering, reach};
+use super::{After, Order, Panels, Planes, assert_covering, reach};
 use crate::formula::{Rectifier, Window};
 
 /// Neighbouring outputs that are computed together: as many as registers hold the sums of, and what narrow images have.
@@ -70,8 +70,8 @@ pub struct Depthwise {
     output: Planes,
     addend: Option<Planes>,
     window: Window,
-    /// For each four channels: the biases, then four weights for each place of the window.
-    panels: Vec<f32>,
+    /// As [`Order::Depthwise`] says.
+    panels: Panels,
     /// Of each four channels four scales and four shifts; empty if there are none.
     affine: Vec<f32>,
     rectifier: Rectifier,
@@ -79,19 +79,18 @@ pub struct Depthwise {
 }
 
 impl Depthwise {
-    /// `weights` are `[channels, 1, kernel height, kernel width]`.
-    pub fn new([input, output]: [Planes; 2], window: Window, weights: &[f32], after: &After) -> Depthwise {
+    /// `packed` gives the weights `[channels, 1, kernel height, kernel width]` and `after`'s biases in an order.
+    pub fn new(
+        [input, output]: [Planes; 2],
+        window: Window,
+        packed: &dyn Fn(Order) -> Panels,
+        after: &After,
+    ) -> Depthwise {
         let taps = window.kernel[0] * window.kernel[1];
         assert!(input.vectors() == output.vectors(), "one output for each channel");
         assert_covering(output, after.addend.as_slice());
-        let mut panels = vec![0.; input.vectors() * 4 * (1 + taps)];
-        for channel in 0..input.channels {
-            let panel = &mut panels[channel / 4 * 4 * (1 + taps) + channel % 4..];
-            panel[0] = after.bias[channel];
-            for tap in 0..taps {
-                panel[4 * (1 + tap)] = weights[channel * taps + tap];
-            }
-        }
+        let panels = packed(Order::Depthwise { channels: input.channels, taps });
+        assert_eq!(panels.len(), input.vectors() * 4 * (1 + taps), "the weights were packed for this kernel");
         let (y, x) = window.corner(output.height - 1, output.width - 1);
         let span = |i: usize| ((window.kernel[i] - 1) * window.dilation[i]) as isize;
         let read = input.at(y + span(0), x + span(1)) + 4 * input.vectors();
@@ -195,4 +194,16 @@ impl Depthwise {
         // SAFETY: four scales and four shifts.
         Some(unsafe { (F32x4::load(from), F32x4::load(from.add(4))) })
     }
+}
+
+pub(super) fn pack(weights: &[f32], channels: usize, taps: usize, bias: &[f32]) -> Vec<f32> {
+    let mut panels = vec![0.; channels.div_ceil(4) * 4 * (1 + taps)];
+    for channel in 0..channels {
+        let panel = &mut panels[channel / 4 * 4 * (1 + taps) + channel % 4..];
+        panel[0] = bias[channel];
+        for tap in 0..taps {
+            panel[4 * (1 + tap)] = weights[channel * taps + tap];
+        }
+    }
+    panels
 }

@@ -18,6 +18,7 @@ mod elementwise;
 pub mod formula;
 #[cfg(target_family = "wasm")]
 mod memory;
+mod panels;
 mod pooling;
 mod simd;
 mod sums;
@@ -31,6 +32,7 @@ pub use depthwise::Depthwise;
 pub use elementwise::{Map, clear_border, combine, copy, fill, from_planes, shuffle, to_planes};
 #[cfg(target_family = "wasm")]
 pub use memory::used as used_memory;
+pub use panels::{Order, Panels};
 pub use pooling::Pool;
 pub use sums::{add_scaled, sum};
 pub use winograd::{Tiling, Winograd};
@@ -154,16 +156,16 @@ pub fn warm_up() {
     let weights = vec![0.; CHANNELS * CHANNELS * 9];
     let window = Window { kernel: [3, 3], stride: [1, 1], padding: [1, 1], dilation: [1, 1] };
     let by_two = Window { stride: [2, 2], ..window };
-    Convolution::new([input, output], window, 1, &weights, &after).run(&mut memory);
+    let pack = &|order: Order| order.pack(&weights, &after.bias);
+    Convolution::new([input, output], window, 1, pack, &after).run(&mut memory);
     for tiling in [Tiling::SMALL, Tiling::LARGE] {
-        Winograd::new(tiling, [input, output], [1, 1], &weights, &after, 2 * IMAGE).run(&mut memory);
+        Winograd::new(tiling, [input, output], [1, 1], pack, &after, 2 * IMAGE).run(&mut memory);
     }
     for _ in 0..8 {
-        Depthwise::new([input, output], window, &weights, &after).run(&mut memory);
-        Depthwise::new([input, halved], by_two, &weights, &after).run(&mut memory);
+        Depthwise::new([input, output], window, pack, &after).run(&mut memory);
+        Depthwise::new([input, halved], by_two, pack, &after).run(&mut memory);
         Pool::new([input, halved], by_two, PoolKind::Max, vec![1.]).run(&mut memory);
-        Convolution::new([input, halved], Window { kernel: [1, 1], ..by_two }, 1, &weights[..1024], &after)
-            .run(&mut memory);
+        Convolution::new([input, halved], Window { kernel: [1, 1], ..by_two }, 1, pack, &after).run(&mut memory);
     }
 }
 

@@ -121,19 +121,20 @@ fn check_convolution(by: By, shape: [usize; 3], outputs: usize, window: Window, 
             let affine = addend.map(|_| [numbers(outputs, 5), numbers(outputs, 6)]);
             let after = After { bias: bias.clone(), affine, addend: addend_planes, rectifier };
             let (planes, numbers) = ([input, output], &mut memory.numbers);
+            let pack = &|order: Order| order.pack(&weights, &after.bias);
             match by {
                 By::Direct => {
-                    let kernel = Convolution::new(planes, window, groups, &weights, &after);
+                    let kernel = Convolution::new(planes, window, groups, pack, &after);
                     run_within(numbers, kernel.reach, |memory| kernel.run(memory));
                 }
                 By::Depthwise => {
-                    let kernel = Depthwise::new(planes, window, &weights, &after);
+                    let kernel = Depthwise::new(planes, window, pack, &after);
                     run_within(numbers, kernel.reach, |memory| kernel.run(memory));
                 }
                 By::Winograd(tiling) => {
                     let scratch = numbers.len();
                     numbers.resize(scratch + tiling.scratch(channels, output), 777.);
-                    let kernel = Winograd::new(tiling, planes, window.padding, &weights, &after, scratch);
+                    let kernel = Winograd::new(tiling, planes, window.padding, pack, &after, scratch);
                     run_within(numbers, kernel.reach, |memory| kernel.run(memory));
                 }
             }
@@ -221,7 +222,8 @@ fn long_sums_are_as_exact_as_short_ones() {
         let input = memory.filled([inputs, shape[0], shape[1]], 0, 0, &x);
         let output = memory.planes([8, shape[0], shape[1]], 0, 0);
         let after = After { bias: vec![0.; 8], affine: None, addend: None, rectifier: Rectifier::PLAIN };
-        let kernel = Convolution::new([input, output], Window::PIXEL, 1, &weights, &after);
+        let kernel =
+            Convolution::new([input, output], Window::PIXEL, 1, &|order| order.pack(&weights, &after.bias), &after);
         run_within(&mut memory.numbers, kernel.reach, |memory| kernel.run(memory));
         let sum = |output: usize, pixel: usize| -> f64 {
             (0..inputs).map(|i| f64::from(x[i * pixels + pixel]) * f64::from(weights[output * inputs + i])).sum()
@@ -449,7 +451,8 @@ fn a_memory_that_is_too_small_is_noticed() {
     let output = memory.planes([4, 3, 3], 0, 0);
     let weights = numbers(4 * 4 * 9, 2);
     let after = After { bias: vec![0.; 4], affine: None, addend: None, rectifier: Rectifier::PLAIN };
-    let kernel = Convolution::new([input, output], window(3, 1, 1, 1), 1, &weights, &after);
+    let kernel =
+        Convolution::new([input, output], window(3, 1, 1, 1), 1, &|order| order.pack(&weights, &after.bias), &after);
     memory.numbers.truncate(output.start + 4);
     kernel.run(&mut memory.numbers);
 }

@@ -6,7 +6,7 @@
 
 use super::convolution::{Job, Places, Stretch, chains, tiles};
 use super::simd::F32x4;
-use super::{After, Planes, Rectifier, Window, assert_covering};
+use super::{After, Order, Panels, Planes, Rectifier, Window, assert_covering};
 
 /// Transformed numbers that are in work at a time: what the second-level cache holds.
 const RESIDENT: usize = 160 * 1024;
@@ -87,8 +87,8 @@ pub struct Winograd {
     output: Planes,
     addend: Option<Planes>,
     padding: [usize; 2],
-    /// For each of the products, blocks of eight outputs as [`tiles`] reads them.
-    panels: Vec<f32>,
+    /// As [`Order::Winograd`] says.
+    panels: Panels,
     bias: Vec<f32>,
     /// Of each four outputs four scales and four shifts; empty if there are none.
     affine: Vec<f32>,
@@ -106,18 +106,21 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// `weights` are `[outputs, inputs, 3, 3]`; `scratch` is where the numbers of [`Tiling::scratch`] are free.
+    /// `packed` gives the weights `[outputs, inputs, 3, 3]` in an order; `scratch` is where the numbers of [`Tiling::scratch`] are free.
     pub fn new(
         tiling: Tiling,
         [input, output]: [Planes; 2],
         padding: [usize; 2],
-        weights: &[f32],
+        packed: &dyn Fn(Order) -> Panels,
         after: &After,
         scratch: usize,
     ) -> Winograd {
         let (chunk, inputs, outputs) = tiling.sizes(input.channels, output);
         assert_covering(output, after.addend.as_slice());
         let grid = [output.height.div_ceil(tiling.side), output.width.div_ceil(tiling.side)];
+        let panels = packed(Order::Winograd { tiling, inputs: input.channels, outputs: output.channels });
+        let length = tiling.products() * outputs * (1 + input.channels);
+        assert_eq!(panels.len(), length, "the weights were packed for this kernel");
         let mut bias = after.bias.clone();
         bias.resize(outputs, 0.);
         let [rows, columns] = tiling.needed([output.height, output.width], padding);
@@ -132,10 +135,7 @@ impl Winograd {
             output,
             addend: after.addend,
             padding,
-            panels: match tiling.side {
-                2 => transform_weights::<4>(weights, input.channels, output.channels),
-                _ => transform_weights::<6>(weights, input.channels, output.channels),
-            },
+            panels,
             bias,
             affine: after.affine_blocks(0, output.channels, 4),
             rectifier: after.rectifier,
@@ -261,6 +261,13 @@ impl Winograd {
                 }
             }
         }
+    }
+}
+
+pub(super) fn pack(weights: &[f32], tiling: Tiling, inputs: usize, outputs: usize) -> Vec<f32> {
+    match tiling.side {
+        2 => transform_weights::<4>(weights, inputs, outputs),
+        _ => transform_weights::<6>(weights, inputs, outputs),
     }
 }
 

@@ -15,9 +15,10 @@ pub(super) struct Compiled {
     steps: u64,
 }
 
-/// Beside the default layer's, programs are kept for so many layers, as far as together they have no more parameters than this.
+/// Beside the default layer's, programs are kept for so many layers, and for one of networks with more parameters than this:
+/// those of the ways back lie in memory once more.
 const KEPT_LAYERS: usize = 6;
-const KEPT_NUMBERS: usize = 10_000_000;
+const KEPT_NUMBERS: usize = 50_000_000;
 
 /// What runs before a layer and behind it.
 pub(super) struct Programs {
@@ -68,9 +69,9 @@ impl Network {
         let values = (0..is_kept.len()).map(ValueId);
         let kept: Vec<ValueId> =
             values.filter(|&value| is_kept[value.0] && !behind[value.0] && value != layer.0).collect();
-        // Whoever compares layers comes back to them, but packed parameters take memory: of large networks one layer is kept.
+        // Whoever compares layers comes back to them.
         let others = cuts.iter().filter(|programs| programs.layer != self.default_layer).count();
-        if others >= (KEPT_NUMBERS / self.plan.numbers().max(1)).clamp(1, KEPT_LAYERS) {
+        if others >= if self.plan.numbers() > KEPT_NUMBERS { 1 } else { KEPT_LAYERS } {
             let oldest = cuts.iter().position(|programs| programs.layer != self.default_layer);
             cuts.remove(oldest.expect("there is another one"));
         }

@@ -141,15 +141,9 @@ impl Compiler<'_> {
 impl super::Common {
     /// Constants as they are, one behind the other.
     fn constants_in_one(&self, plan: &crate::plan::Plan, constants: Vec<usize>) -> Rc<super::Buffer> {
-        let join = |constants: &Vec<usize>| {
+        self.matrices.get(constants[0], constants.clone(), || {
             let numbers = constants.iter().flat_map(|&index| plan.constants[index].values.iter().copied());
             Rc::new(self.gpu.filled(&numbers.collect::<Vec<f32>>()))
-        };
-        let mut matrices = self.matrices.borrow_mut();
-        if !matrices.contains_key(&constants) {
-            let joined = join(&constants);
-            matrices.insert(constants.clone(), joined);
-        }
-        matrices[&constants].clone()
+        })
     }
 }

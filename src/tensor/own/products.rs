@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Tensor;
 use crate::formula::{Rectifier, Window};
-use crate::kernels::{After, Convolution, Depthwise, Planes, add_scaled, from_planes, to_planes};
+use crate::kernels::{After, Convolution, Depthwise, Order, Planes, add_scaled, from_planes, to_planes};
 use crate::plan::NOWHERE as NONE;
 
 /// How a convolution moves.
@@ -183,10 +183,11 @@ fn convolve(
                 }
             }
         }
+        let pack = &|order: Order| order.pack(weights, &after.bias);
         if depthwise {
-            Depthwise::new([input, output], window, weights, &after).run(&mut memory);
+            Depthwise::new([input, output], window, pack, &after).run(&mut memory);
         } else {
-            Convolution::new([input, output], window, 1, weights, &after).run(&mut memory);
+            Convolution::new([input, output], window, 1, pack, &after).run(&mut memory);
         }
         found.extend(to_planes(&memory, output));
     }
@@ -304,7 +305,7 @@ fn product(a: &[f32], b: &[f32], length: usize) -> Vec<f32> {
     let mut memory = vec![0.; a.len() + (rows * pixel).max(4)];
     memory[..a.len()].copy_from_slice(a);
     let after = After { bias: vec![0.; columns], affine: None, addend: None, rectifier: Rectifier::PLAIN };
-    Convolution::new([input, output], Window::PIXEL, 1, b, &after).run(&mut memory);
+    Convolution::new([input, output], Window::PIXEL, 1, &|order| order.pack(b, &after.bias), &after).run(&mut memory);
     output.pixels().flat_map(|at| &memory[at..][..columns]).copied().collect()
 }
 
