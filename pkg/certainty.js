@@ -27,6 +27,8 @@ const SAMPLE = 1e5;
  * @returns {{ certainty: "sure" | "unsure", certaintyReason: string }}
  */
 export function certaintyOf(scores, { label, probability }, rule = {}, rgba = new Uint8Array()) {
+  if (!scores.every(Number.isFinite))
+    return unsure("The computation overflowed: not all scores are numbers, so that nothing is said of this image.");
   const { probability: least, energy: enough, rest: most } = rule;
   const classes = scores.length;
   // One output is a yes or a no: both are answers.

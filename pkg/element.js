@@ -11,7 +11,7 @@ import { explain } from "./model.js";
 import { drawForScreen } from "./results.js";
 import { borrowModel } from "./shared-models.js";
 import { OPACITIES } from "./view.js";
-import { FIRST_FRAME, languageOf, percent, say } from "./words.js";
+import { FIRST_FRAME, captionFor, languageOf, percent, say, wordsFor } from "./words.js";
 
 /** What is done one after the other. A change repeats its own stage and those that follow. */
 const STAGE = { model: 0, image: 1, explain: 2, done: 3 };
@@ -414,6 +414,7 @@ export class GradCamElement extends ElementWithProperties {
   #forgetImage() {
     this.#prediction = this.#explanation = this.#shown = undefined;
     this.#parts.canvas.hidden = true;
+    this.#setState();
     this.#show();
   }
 
@@ -535,13 +536,14 @@ export class GradCamElement extends ElementWithProperties {
   #reserve() {
     const { canvas, image, stage } = this.#parts;
     const slotted = this.#picture();
+    // As HTML reads them: what stands behind a number is a share of the column, or counts for nothing.
     const asked = (name, node) => {
-      const number = parseFloat(node?.getAttribute(name) ?? "");
-      return number > 0 ? number : undefined;
+      const [, number, share] = /^\s*(\d*\.?\d+)(%?)/.exec(node?.getAttribute(name) ?? "") ?? [];
+      return Number(number) > 0 ? `${Number(number)}${share || "px"}` : undefined;
     };
     const own = asked("width", this);
     stage.toggleAttribute("data-sized", own !== undefined);
-    if (own) stage.style.width = `${own}px`;
+    if (own) stage.style.width = own;
     else if (!this.#taken) stage.style.removeProperty("width");
     const width = own ?? asked("width", slotted);
     const height = asked("height", this) ?? asked("height", slotted);
@@ -549,11 +551,12 @@ export class GradCamElement extends ElementWithProperties {
       if (own) node.style.width = "100%";
       // Styles of the page had the last word on the slotted picture.
       else if (node === canvas && this.#taken) continue;
-      else if (width) node.style.width = `${width}px`;
+      else if (width) node.style.width = width;
       else node.style.removeProperty("width");
     }
     // Of a picture that is there, its own shape counts.
-    image.style.aspectRatio = width && height && !image.naturalWidth ? `${width} / ${height}` : "";
+    const isShape = [width, height].every((side) => side?.endsWith("px"));
+    image.style.aspectRatio = isShape && !image.naturalWidth ? `${parseFloat(width)} / ${parseFloat(height)}` : "";
   }
 
   /** The width that styles of the page gave the slotted picture, in CSS pixels, if it is not the picture's own or all there is. */
@@ -617,12 +620,7 @@ export class GradCamElement extends ElementWithProperties {
     caption.hidden = !this.caption && !(drawn && this.controls);
     // With controls the line is there for paper alone, which has none.
     caption.toggleAttribute("data-print", !this.caption);
-    const isExplained = drawn && this.#shown.method !== undefined;
-    caption.textContent = isExplained
-      ? this.say("{label}, {percent} · {method}", this.#named())
-      : drawn
-        ? this.#what()
-        : "\u00a0";
+    caption.textContent = drawn ? this.#said(captionFor(this.#shown), isolated) : "\u00a0";
   }
 
   /** What is shown in the language of the page. */
@@ -654,7 +652,7 @@ export class GradCamElement extends ElementWithProperties {
   }
 
   #updateControls() {
-    const { figure, message } = this.#parts;
+    const { message } = this.#parts;
     if (this.controls && !this.#parts.controls) {
       this.#parts.controls = new Controls(this);
       message.after(this.#parts.controls.root);
@@ -663,16 +661,17 @@ export class GradCamElement extends ElementWithProperties {
       this.#parts.controls = undefined;
     }
     this.#parts.controls?.update();
-    figure.setAttribute("aria-busy", String(this.#dirty < STAGE.done && this.#wanted));
   }
 
+  /** @param {"loading" | "ready" | "error"} [state] none: nothing is there to be seen */
   #setState(state) {
-    const { message, progress } = this.#parts;
+    const { figure, message, progress } = this.#parts;
+    figure.setAttribute("aria-busy", String(state === "loading"));
     message.hidden = state !== "error";
     progress.toggleAttribute("data-busy", state === "loading");
     try {
       this.#internals?.states.clear();
-      this.#internals?.states.add(state);
+      if (state) this.#internals?.states.add(state);
     } catch {
       // Older browsers allow only names with dashes, and nothing depends on these.
     }
@@ -685,35 +684,23 @@ export class GradCamElement extends ElementWithProperties {
   #describe() {
     // A picture that the heatmap covers has said its own.
     const alt = this.#covering ? "" : this.#alt();
-    return alt ? `${alt}. ${this.#what()}` : this.#what();
+    const shown = this.#said(wordsFor(this.#shown));
+    return alt ? `${alt}. ${shown}` : shown;
   }
 
-  /** The names of what is shown. */
-  #named() {
-    const { targetClass, method, ratherThan } = this.#shown;
+  /**
+   * Words about what is over the image. @param {string} words
+   * @param {(percent: string) => string} [percentAs] how a percentage stands among them
+   */
+  #said(words, percentAs = String) {
+    const { targetClass, method, channel, ratherThan } = this.#shown;
+    if (method === undefined) return this.say(words, { channel });
     const { model, probabilities } = this.#prediction;
-    return {
+    return this.say(words, {
       method: METHODS.find(({ name }) => name === method)?.title ?? method,
       label: model.labels[targetClass],
-      rival: ratherThan === undefined ? undefined : model.labels[ratherThan],
-      // Kept together and left to right, whatever is around it.
-      percent: `\u2066${this.percent(probabilities[targetClass])}\u2069`,
-    };
-  }
-
-  /** What is over the image, in words. */
-  #what() {
-    const { method, channel, target, ratherThan } = this.#shown;
-    if (method === undefined)
-      return channel === undefined
-        ? this.say("A concept of a layer")
-        : this.say("Activations of channel {channel}", { channel });
-    const { percent, ...named } = this.#named();
-    const toward = target === "against" ? "against" : "for";
-    const rival = ratherThan === undefined ? "" : " rather than {rival}";
-    return this.say(`{method} heatmap ${toward} {label}${rival}, {percent}`, {
-      ...named,
-      percent: percent.slice(1, -1),
+      rival: model.labels[ratherThan],
+      percent: percentAs(this.percent(probabilities[targetClass])),
     });
   }
 
@@ -741,6 +728,11 @@ export class GradCamElement extends ElementWithProperties {
     value.textContent = number.toFixed(2);
     value.style.transform = `translate(${left}px, ${top}px)`;
   }
+}
+
+/** Kept together and left to right, whatever is around it. @param {string} text */
+function isolated(text) {
+  return `\u2066${text}\u2069`;
 }
 
 /** Whether two lengths are the same on a screen. */

@@ -31,6 +31,16 @@ export const isAbort = (error) => error instanceof GradCamError && error.name ==
 /** What was thrown, in words. @param {unknown} thrown */
 export const messageOf = (thrown) => (thrown instanceof Error ? thrown.message : String(thrown));
 
+/**
+ * A part of the package that comes when it is needed.
+ * @template T @param {Promise<T>} part @returns {Promise<T>}
+ */
+export function arrived(part) {
+  return part.catch((cause) => {
+    throw new GradCamError("DeviceError", `A part of the package did not come: ${messageOf(cause)}`, { cause });
+  });
+}
+
 /** @returns {GradCamError} the error for a request whose `signal` was aborted */
 export const aborted = () => new GradCamError("AbortError", "The request was stopped by its caller.");
 

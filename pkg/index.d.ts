@@ -222,7 +222,7 @@ export interface Prediction {
   };
   /** Logits. */
   readonly scores: Float32Array;
-  /** Softmax of the scores, or sigmoid for a single output. */
+  /** What the network ends with: softmax of the scores, or their sigmoids, as of a single output and of several labels. */
   readonly probabilities: Float32Array;
   /** Milliseconds. */
   readonly timings: { readonly preprocess: number; readonly forward: number };

@@ -1,7 +1,7 @@
 import { assetUrl } from "./assets.js";
 import { PREPROCESS } from "./catalog.js";
 import { Bytes, download } from "./download.js";
-import { GradCamError, throwIfAborted } from "./errors.js";
+import { GradCamError, arrived, throwIfAborted } from "./errors.js";
 import { namesIn } from "./labels.js";
 import { MODELS, PACKED } from "./models.js";
 
@@ -23,7 +23,7 @@ export const DEFAULT_MODEL = MODELS[0].url;
  */
 export async function readModel(source, { signal, onProgress }) {
   if (Array.isArray(source) || (globalThis.FileList && source instanceof FileList)) {
-    const { readTogether } = await import("./together.js");
+    const { readTogether } = await arrived(import("./together.js"));
     return readTogether([...source], { signal, onProgress });
   }
   if (source instanceof Blob) return { bytes: await onnx(new Bytes(source), source.name), name: source.name };
@@ -35,7 +35,7 @@ export async function readModel(source, { signal, onProgress }) {
   // Some bundlers give addresses without their host.
   const packed = MODELS.find(({ url }) => absolute(url, base()) === address);
   if (packed) {
-    const { MANIFEST, FILE } = await PACKED[packed.name]();
+    const { MANIFEST, FILE } = await arrived(PACKED[packed.name]());
     const file = assetUrl(`models/${packed.name}/${MANIFEST.file}`, FILE).href;
     return readManifest({ ...MANIFEST, file }, address, { signal, onProgress });
   }

@@ -8,7 +8,7 @@ import { loadView } from "./view.js";
 
 /** See `loadModel` in index.d.ts. */
 export async function loadModel(source, options = {}) {
-  const { backend = "auto", preprocess, labels, onProgress, onStall, signal } = options;
+  const { backend = "auto", preprocess, labels, signal } = options;
   if (!BACKENDS.includes(backend)) {
     throw new GradCamError("TargetError", `There is no backend "${backend}"; there are ${BACKENDS.join(", ")}.`);
   }
@@ -19,11 +19,28 @@ export async function loadModel(source, options = {}) {
   if (typeof Worker === "undefined" || typeof location === "undefined") {
     throw new GradCamError("DeviceError", "Models run in browsers only: here is no Worker to run them in.");
   }
+  // What is left, when one part fails, is not waited for.
+  const stop = new AbortController();
+  const end = () => stop.abort();
+  signal?.addEventListener("abort", end);
+  try {
+    return await load(source, options, stop.signal);
+  } catch (error) {
+    end();
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", end);
+  }
+}
+
+/** @param {AbortSignal} signal the caller's, and that of a part that failed */
+async function load(source, { backend = "auto", preprocess, labels, onProgress, onStall }, signal) {
   // Model and engine download at the same time; the rest is the work of unpacking.
-  const report = combined(onProgress, { model: 0.45, engine: 0.45 });
+  const report = combined((fraction) => signal.aborted || onProgress?.(fraction), { model: 0.45, engine: 0.45 });
   const coming = [openEngine(backend, { onProgress: report("engine") }), loadView()];
   const reading = readModel(source, { signal, onProgress: report("model") });
   const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+  const isAddress = typeof labels === "string" || labels instanceof URL;
   const naming = isAddress ? readLabels(String(labels), base, signal, `The file ${labels}`) : labels;
   const [file, names] = await orAborted(Promise.all([reading, naming, ...coming]), signal);
   const session = new Session(file, backend, { preprocess, labels: names, onStall });
@@ -39,7 +56,7 @@ function combined(onProgress, shares) {
   return (part) => (fraction) => {
     parts[part] = fraction;
     const sum = Object.entries(parts).reduce((sum, [name, fraction]) => sum + shares[name] * fraction, 0);
-    if (sum > shown) onProgress?.((shown = sum));
+    if (sum > shown) onProgress((shown = sum));
   };
 }
 

@@ -3,7 +3,7 @@
 import { DEFAULT_STYLE, METHODS, SENSES } from "./catalog.js";
 import { certaintyOf } from "./certainty.js";
 import { highest } from "./classes.js";
-import { GradCamError } from "./errors.js";
+import { GradCamError, arrived } from "./errors.js";
 import { npyOf } from "./npy.js";
 import {
   boxesOf,
@@ -18,7 +18,7 @@ import {
   valueAt,
   valuesOf,
 } from "./view.js";
-import { FIRST_FRAME, percent } from "./words.js";
+import { FIRST_FRAME, captionFor, percent, say } from "./words.js";
 import { withRespawn } from "./worker-client.js";
 
 /** @typedef {import("./session.js").Session} Session */
@@ -318,7 +318,7 @@ class MapOverImage {
   }
 
   async toSvg(style = {}) {
-    const { svgOf } = await import("./figure.js");
+    const { svgOf } = await arrived(import("./figure.js"));
     return svgOf(
       this,
       this[CAPTION],
@@ -332,13 +332,13 @@ class MapOverImage {
     const { width, height } = this.#canvas.picture;
     const canvas = createCanvas(width, height);
     this.draw(canvas, style);
-    const { figureOf } = await import("./figure.js");
+    const { figureOf } = await arrived(import("./figure.js"));
     return pngOf(figureOf(this[CAPTION], canvas, await colors(style.colormap ?? DEFAULT_STYLE.colormap), createCanvas));
   }
 
   /** What it is, in a line. */
   get [CAPTION]() {
-    return "";
+    return say("en", captionFor(this), this);
   }
 }
 
@@ -398,9 +398,13 @@ export class Explanation extends MapOverImage {
   }
 
   get [CAPTION]() {
-    const { model, probabilities } = this.prediction;
-    const title = METHODS.find(({ name }) => name === this.method)?.title ?? this.method;
-    return `${model.labels[this.targetClass]}, ${percent(probabilities[this.targetClass])} · ${title}`;
+    const { labels } = this.prediction.model;
+    return say("en", captionFor(this), {
+      label: labels[this.targetClass],
+      rival: labels[this.ratherThan],
+      percent: percent(this.prediction.probabilities[this.targetClass]),
+      method: METHODS.find(({ name }) => name === this.method)?.title ?? this.method,
+    });
   }
 
   async measure({ steps = 20, noise = 0.01, seed = 1, onProgress, signal } = {}) {

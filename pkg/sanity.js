@@ -30,20 +30,29 @@ export function sanityVerdict(steps) {
   const kept = correlations.map((rho) => Math.max(0, rho));
   const mean = kept.reduce((sum, rho) => sum + rho, 0) / kept.length;
   const [last, { randomised }] = [kept.at(-1), steps.at(-1)];
+  const layers = (count) => (count === 1 ? "layer" : "layers");
+  const counted = correlations.some((rho) => rho < 0) ? ", where less than 0 counts as 0," : "";
   const numbers =
-    `While ${randomised} ${randomised === 1 ? "layer is" : "layers are"} made random from the top down, the rank ` +
-    `correlation with the true map is ${mean.toFixed(2)} on average and ${correlations.at(-1).toFixed(2)} at the end`;
+    `While ${randomised} ${layers(randomised)} ${randomised === 1 ? "is" : "are"} made random from the top down, the rank ` +
+    `correlation with the true map is ${mean.toFixed(2)} on average${counted} and ${correlations.at(-1).toFixed(2)} at the end`;
   if (mean >= INDEPENDENT && last >= LASTS) {
     return {
       verdict: "independent",
       sentence: `${numbers}: the map stays much the same though the network forgets what it learnt. It shows the picture rather than the network; do not trust it as an explanation.`,
     };
   }
-  // What outlasts the layer that tells the classes apart does not show what tells them apart.
-  if (mean >= DEPENDS || last >= DEPENDS || kept[0] >= INDEPENDENT) {
+  if (mean >= DEPENDS || last >= DEPENDS) {
     return {
       verdict: "hardly depends",
       sentence: `${numbers}: the map changes late or only in part. Much of it shows the picture rather than what the network's last layers learnt.`,
+    };
+  }
+  // What outlasts the layer that tells the classes apart does not show what tells them apart.
+  if (kept[0] >= INDEPENDENT) {
+    const first = steps[0].randomised;
+    return {
+      verdict: "hardly depends",
+      sentence: `With ${first === 1 ? "the last layer" : `the last ${first} layers`} alone made random, the rank correlation with the true map is still ${kept[0].toFixed(2)}: the map hardly shows what that tells apart. It falls apart with the layers before.`,
     };
   }
   return {

@@ -65,8 +65,25 @@ export function say(language, words, parts = {}) {
   );
 }
 
+/**
+ * What a map over an image is, in English words to be said. @param {{ method?: string, channel?: number, target?: string,
+ * ratherThan?: number }} shown an explanation, a unit or a concept
+ */
+export function wordsFor({ method, channel, target, ratherThan }) {
+  if (method === undefined) return channel === undefined ? "A concept of a layer" : "Activations of channel {channel}";
+  const toward = target === "against" ? "against" : "for";
+  return `{method} heatmap ${toward} {label}${ratherThan === undefined ? "" : " rather than {rival}"}, {percent}`;
+}
+
+/** The same for a caption: of what is shown usually no more than needed. @param {Parameters<typeof wordsFor>[0]} shown */
+export function captionFor(shown) {
+  const isUsual = shown.method !== undefined && shown.target !== "against" && shown.ratherThan === undefined;
+  return isUsual ? "{label}, {percent} · {method}" : wordsFor(shown);
+}
+
 /** "93 %", with a decimal where it matters. @param {number} probability @param {string} [language] */
 export function percent(probability, language) {
+  if (Number.isNaN(probability)) return "– %";
   const digits = probability < 0.0995 ? 1 : 0;
   const isTiny = probability > 0 && probability < 0.001;
   const number = (isTiny ? 0.1 : 100 * probability).toFixed(isTiny ? 1 : digits);

@@ -48,7 +48,14 @@ test("the verdict of a sanity check is on the whole cascade", () => {
   assert.equal(sanityVerdict(cascade(0.1, 0.1, 0.1, 0.39)).verdict, "hardly depends");
   assert.match(
     sanityVerdict(cascade(0.2, -0.4)).sentence,
-    /^While 2 layers are made random .* 0\.10 on average and -0\.40 at the end/,
+    /^While 2 layers are made random .* 0\.10 on average, where less than 0 counts as 0, and -0\.40 at the end/,
+  );
+  // The sentence says what the verdict is by: here the first step, and not the mean of 0.07.
+  const { verdict, sentence } = sanityVerdict(cascade(0.59, -0.12, -0.23, -0.22, -0.28, -0.29, -0.55, -0.16));
+  assert.equal(verdict, "hardly depends");
+  assert.match(
+    sentence,
+    /^With the last layer alone made random, the rank correlation with the true map is still 0\.59:/,
   );
   assert.throws(() => sanityVerdict([]), { name: "TargetError" });
   assert.throws(() => sanityVerdict(cascade(Number.NaN)), { name: "TargetError" });
@@ -57,6 +64,11 @@ test("the verdict of a sanity check is on the whole cascade", () => {
 test("a network is unsure where nothing that it knows is likely, or everything a little", () => {
   const of = (probability, classes, rule) =>
     certaintyOf(new Float32Array(classes), { label: "lighthouse", probability }, rule);
+  for (const score of [Number.NaN, Infinity]) {
+    const overflowed = certaintyOf(Float32Array.of(1, score), { label: "lighthouse", probability: score });
+    assert.equal(overflowed.certainty, "unsure");
+    assert.match(overflowed.certaintyReason, /^The computation overflowed/);
+  }
   assert.equal(of(0.11, 1000, { probability: 0.1 }).certainty, "sure");
   assert.deepEqual(of(0.08, 1000, { probability: 0.1 }), {
     certainty: "unsure",

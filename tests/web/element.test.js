@@ -240,6 +240,80 @@ test("a caption, in the language of the page", async (t) => {
   assert.deepEqual([found.method.startsWith("Verfahren"), found.peek], [true, "Original"]);
 });
 
+test("a caption and what is saved say what a map speaks against, or rather than what", async (t) => {
+  const page = await pageWith(
+    t,
+    `<grad-cam {model} src="{photo}" caption class="0" target="against"></grad-cam>
+     <grad-cam {model} src="{photo}" caption class="0" rather-than="1"></grad-cam>`,
+  );
+  await drawn(page);
+  const found = await page.evaluate(() =>
+    Promise.all(
+      [...document.querySelectorAll("grad-cam")].map(async (element) => [
+        element.shadowRoot.querySelector("[part~=caption]").textContent,
+        /<title>(.*)<\/title>/.exec(await element.explanation.toSvg())[1],
+      ]),
+    ),
+  );
+  const [[against, titled], [rather, other]] = found.map((texts) =>
+    texts.map((text) => text.replace(/[\u2066\u2069]/g, "")),
+  );
+  assert.match(against, /^Grad-CAM heatmap against bright, [\d.]+ %$/);
+  assert.match(rather, /^Grad-CAM heatmap for bright rather than dark, [\d.]+ %$/);
+  assert.deepEqual([titled, other], [against, rather]);
+});
+
+test("a width may be a share of the column, as in HTML", async (t) => {
+  const page = await pageWith(
+    t,
+    `<div style="width: 300px">
+       <grad-cam {model} src="{photo}" width="100%"></grad-cam>
+       <grad-cam {model}><img src="{photo}" width="100%"></grad-cam>
+       <grad-cam {model}><img src="{photo}" width="50%"></grad-cam>
+       <grad-cam {model} src="{photo}" width="120"></grad-cam>
+     </div>`,
+  );
+  const widths = (await drawn(page)).map(({ box }) => Math.round(box.width));
+  assert.deepEqual(widths, [300, 300, 150, 120]);
+});
+
+test("an element is busy while it works, and no longer", async (t) => {
+  const page = await pageWith(
+    t,
+    `<grad-cam {model} src="{photo}"></grad-cam><grad-cam {model} src="missing.png"></grad-cam><grad-cam {model}></grad-cam>`,
+  );
+  const busy = () =>
+    page.evaluate(() =>
+      [...document.querySelectorAll("grad-cam")].map(({ shadowRoot }) =>
+        shadowRoot.querySelector("figure").getAttribute("aria-busy"),
+      ),
+    );
+  await page.waitFor(() => {
+    const [first, second] = document.querySelectorAll("grad-cam");
+    return first.explanation && !second.shadowRoot.querySelector("[part~=message]").hidden;
+  });
+  const [first, second, third] = await busy();
+  assert.deepEqual([first, second], ["false", "false"]);
+  assert.notEqual(third, "true");
+  await page.evaluate(() => (document.querySelector("grad-cam").src = null));
+  assert.equal((await busy())[0], "false");
+});
+
+test("after a list of names that can't be had nothing goes on", async (t) => {
+  const page = await pageWith(t, "");
+  const found = await page.evaluate(async (address) => {
+    const { loadModel } = await import(address);
+    const told = [];
+    const error = await loadModel("everyday", { labels: "nowhere.txt", onProgress: (done) => told.push(done) }).catch(
+      (error) => error,
+    );
+    const count = told.length;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return { name: error.name, later: told.length - count };
+  }, PACKAGE);
+  assert.deepEqual(found, { name: "ModelError", later: 0 });
+});
+
 test("other languages come from a table", async (t) => {
   const page = await pageWith(t, "");
   const found = await page.evaluate(
