@@ -20,19 +20,36 @@ const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
  */
 export function choosePreprocess(info, fromOptions, fromManifest) {
   const guess = guessFor(info);
-  if (fromOptions) return { preprocess: complete(fromOptions, guess, info), reason: "as given", guessed: false };
-  if (fromManifest)
-    return { preprocess: complete(fromManifest, guess, info), reason: "from the model's manifest", guessed: false };
+  const taken = (preprocess, reason) => {
+    const inUnits = isOfBytes(preprocess) ? { ...preprocess, ...unitsOf(preprocess) } : preprocess;
+    const also = inUnits === preprocess ? "" : ", where mean and std are of samples from 0 to 255";
+    return { preprocess: complete(inUnits, guess, info), reason: reason + also, guessed: false };
+  };
+  if (fromOptions) return taken(fromOptions, "as given");
+  if (fromManifest) return taken(fromManifest, "from the model's manifest");
   const fromFile = readMetadata(info);
   if (fromFile) checkPreprocess(fromFile, "ModelError", "The file's metadata");
-  if (fromFile)
-    return { preprocess: complete(fromFile, guess, info), reason: "from the file's metadata", guessed: false };
+  if (fromFile) return taken(fromFile, "from the file's metadata");
   const shown = `mean ${guess.mean.join(", ")}; std ${guess.std.join(", ")}; ${guess.resize}`;
   return {
     preprocess: complete({}, guess, info),
     reason: `a guess, because the file does not say: ${shown}`,
     guessed: true,
   };
+}
+
+/**
+ * Whether mean and std are those of samples from 0 to 255, as OpenCV's friends write them: no sample from 0 to 1 has such a mean.
+ * @param {Preprocess} preprocess
+ */
+function isOfBytes({ mean = [] }) {
+  return mean.some((value) => value > 1);
+}
+
+/** Both for samples from 0 to 1. @param {Preprocess} preprocess */
+function unitsOf({ mean, std = [1] }) {
+  const [inUnits, deviations] = [mean, std].map((values) => values.map((value) => value / 255));
+  return { mean: inUnits, std: deviations };
 }
 
 /** What most files without a word about it were trained with. @param {NetworkInfo} info */
@@ -54,12 +71,24 @@ function complete({ width, height, resize, mean, std, order }, guess, { input })
   };
 }
 
+/**
+ * The sides that a file's metadata names, if they are others than those of its input: where the file leaves them open, they count.
+ * @param {NetworkInfo} info @returns {{ width: number, height: number } | undefined}
+ */
+export function otherSides(info) {
+  const { width, height } = readMetadata(info) ?? {};
+  const isSide = (side) => Number.isInteger(side) && side > 0 && side <= PREPROCESS.maxSide;
+  if (!isSide(width) || !isSide(height)) return undefined;
+  return width === info.input.width && height === info.input.height ? undefined : { width, height };
+}
+
 /** @param {NetworkInfo} info @returns {Preprocess | undefined} */
 function readMetadata({ metadata }) {
   const text = metadata.get("preprocess") ?? metadata.get("preprocessing");
   // Ultralytics' classifiers: the middle square, samples in 0..=1.
   if (text === undefined && metadata.get("task") === "classify" && metadata.has("imgsz")) {
-    return { mean: [0], std: [1], resize: "crop", order: "RGB" };
+    const [height, width] = (metadata.get("imgsz").slice(0, MAX_PROSE).match(/\d+/g) ?? []).map(Number);
+    return { width, height, mean: [0], std: [1], resize: "crop", order: "RGB" };
   }
   if (text === undefined && !metadata.has("mean")) return undefined;
   const json = parseObject(text);

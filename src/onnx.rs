@@ -123,7 +123,15 @@ pub fn load_parts(
     let budget = Budget::new(size);
     let mut builder = Builder::new(&model, graph, &budget)?;
     let (input, channels_last) = builder.image_input(options)?;
-    builder.build()?;
+    let is_assumed = builder.is_size_assumed;
+    let told = |error: Error| match error.kind() {
+        ErrorKind::Model if is_assumed => {
+            let about = "the file leaves its width and height open, and 224 × 224 was taken: another size can be given";
+            Error::new(ErrorKind::Model, format!("{} ({about})", error.message()))
+        }
+        _ => error,
+    };
+    builder.build().map_err(told)?;
     // What the graph itself does to a picture tells what it expects, where the file says nothing else.
     if let Some(text) = builder.preprocess.take()
         && !["preprocess", "preprocessing", "mean"].iter().any(|key| metadata.contains_key(*key))
@@ -236,6 +244,8 @@ struct Builder<'a> {
     fixed_batch: Option<usize>,
     /// How pictures are prepared, if the graph tells, as the metadata would say it.
     preprocess: Option<String>,
+    /// Whether nobody says how large pictures are.
+    is_size_assumed: bool,
     known: HashMap<String, Resolved>,
     initializers: HashSet<String>,
     values: Vec<Value>,
@@ -280,6 +290,7 @@ impl<'a> Builder<'a> {
             budget,
             fixed_batch: None,
             preprocess: None,
+            is_size_assumed: false,
             known,
             initializers,
             values: vec![],
@@ -355,6 +366,7 @@ impl<'a> Builder<'a> {
         if !CHANNELS.contains(&channels) {
             return Err(refuse(&format!("it takes {channels} channels;")));
         }
+        self.is_size_assumed = options.input_size.is_none() && (width.is_none() || height.is_none());
         let (wide, high) = options.input_size.unwrap_or((224, 224));
         let (width, height) = (width.unwrap_or(wide as usize), height.unwrap_or(high as usize));
         if width.max(height) > 4096 || width == 0 || height == 0 {
@@ -780,6 +792,9 @@ impl<'a> Builder<'a> {
             *candidate = outputs::choices(&self.steps, &self.values, *candidate).unwrap_or(*candidate);
         }
         let Some(output) = outputs::result(&self.steps, &candidates) else {
+            if found.is_empty() {
+                found.push("not named".into());
+            }
             let more = more(found.len());
             found.truncate(SHOWN);
             return Err(unsupported(format!(

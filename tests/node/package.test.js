@@ -7,7 +7,7 @@ import { test } from "node:test";
 import * as gradcam from "../../pkg/index.js";
 import { readModel, readParts } from "../../pkg/manifest.js";
 import { findClass } from "../../pkg/classes.js";
-import { choosePreprocess, labelsFromMetadata } from "../../pkg/preprocess.js";
+import { choosePreprocess, labelsFromMetadata, otherSides } from "../../pkg/preprocess.js";
 
 const json = (value) => `data:application/json,${encodeURIComponent(JSON.stringify(value))}`;
 const refuses = (name, message) => (error) => {
@@ -111,6 +111,37 @@ test("the ways in which files say how they want their images are understood", ()
     { resize: "letterbox", order: "BGR" },
   );
   assert.ok(choosePreprocess(info({ preprocess: "as usual" })).guessed);
+});
+
+test("mean and std of samples from 0 to 255 are told by their size, wherever they come from", () => {
+  // torchvision's, as OpenCV's friends write them: 255 times.
+  const bytes = { mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375] };
+  const metadata = info({ preprocess: JSON.stringify(bytes) });
+  for (const found of [
+    choosePreprocess(info({}), bytes),
+    choosePreprocess(info({}), undefined, bytes),
+    choosePreprocess(metadata),
+  ]) {
+    const rounded = (numbers) => numbers.map((number) => Math.round(number * 1e6) / 1e6);
+    assert.deepEqual(rounded(found.preprocess.mean), [0.485, 0.456, 0.406]);
+    assert.deepEqual(rounded(found.preprocess.std), [0.229, 0.224, 0.225]);
+    assert.match(found.reason, /samples from 0 to 255$/);
+  }
+  // Caffe's networks take the difference as it is.
+  const { preprocess } = choosePreprocess(info({}), { mean: [104, 117, 123], std: [1, 1, 1] });
+  assert.deepEqual(preprocess.std, [1 / 255, 1 / 255, 1 / 255]);
+});
+
+test("sides that a file's metadata names are told where the input has others", () => {
+  assert.deepEqual(otherSides(info({ preprocess: '{"width":40,"height":60}' })), { width: 40, height: 60 });
+  assert.deepEqual(otherSides(info({ task: "classify", imgsz: "[64, 48]" })), { width: 48, height: 64 });
+  for (const preprocess of [
+    '{"width":224,"height":224}',
+    '{"width":40}',
+    '{"width":-1,"height":"60"}',
+    "mean 0.5 std 0.5",
+  ])
+    assert.equal(otherSides(info({ preprocess })), undefined);
 });
 
 test("a file's own class names are found where there is one for each class", () => {
