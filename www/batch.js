@@ -9,8 +9,11 @@ const NAMED = 3;
 export class Batch {
   #on;
   /** @type {import("gradcam-web").Model | undefined} */ #model;
-  /** @type {{ photo: File, row: HTMLTableRowElement, prediction?: import("gradcam-web").Prediction, error?: Error }[]} */ #rows =
-    [];
+  /**
+   * Of each photo what is written down of it: a prediction would keep its pixels.
+   * @type {{ photo: File, row: HTMLTableRowElement, said?: { classes: { label: string, probability: number }[], certainty: string }, error?: Error }[]}
+   */
+  #rows = [];
   /** @type {AbortController | undefined} */ #run;
 
   /**
@@ -31,7 +34,7 @@ export class Batch {
     this.#model = model;
     this.#run?.abort();
     this.#run = undefined;
-    for (const row of this.#rows) row.prediction = row.error = undefined;
+    for (const row of this.#rows) row.said = row.error = undefined;
     this.#show();
   }
 
@@ -55,9 +58,10 @@ export class Batch {
     const model = this.#model;
     if (this.#run || !model) return;
     const { signal } = (this.#run = new AbortController());
-    for (const row of this.#rows.filter(({ prediction, error }) => !prediction && !error)) {
+    for (const row of this.#rows.filter(({ said, error }) => !said && !error)) {
       try {
-        row.prediction = await model.classify(row.photo, { signal });
+        const prediction = await model.classify(row.photo, { signal });
+        row.said = { classes: prediction.top(NAMED), certainty: prediction.certainty };
       } catch (error) {
         if (signal.aborted) return;
         row.error = error;
@@ -70,13 +74,13 @@ export class Batch {
 
   #show() {
     let done = 0;
-    for (const { row, prediction, error } of this.#rows) {
+    for (const { row, said, error } of this.#rows) {
       const [, name, probability] = row.cells;
-      const [likeliest] = prediction?.top(1) ?? [];
-      const isUnsure = prediction?.certainty === "unsure";
+      const [likeliest] = said?.classes ?? [];
+      const isUnsure = said?.certainty === "unsure";
       name.textContent = error?.message ?? (isUnsure ? `not sure; ${likeliest.label}?` : (likeliest?.label ?? "…"));
       probability.textContent = likeliest ? percent(likeliest.probability) : "";
-      if (prediction || error) done++;
+      if (said || error) done++;
     }
     const total = this.#rows.length;
     $("batch-status").textContent = done < total ? `${done} of ${total}` : `${total} photos`;
@@ -84,12 +88,13 @@ export class Batch {
   }
 
   #save() {
-    const head = ["photo", "certainty"];
+    const head = ["photo", "certainty", "error"];
     for (let i = 1; i <= NAMED; i++) head.push(`class ${i}`, `probability ${i}`);
-    const lines = this.#rows.map(({ photo, prediction, error }) => [
+    const lines = this.#rows.map(({ photo, said, error }) => [
       photo.name,
-      prediction?.certainty ?? error.message,
-      ...(prediction?.top(NAMED) ?? []).flatMap(({ label, probability }) => [label, probability.toFixed(4)]),
+      said?.certainty ?? "",
+      error?.message ?? "",
+      ...(said?.classes ?? []).flatMap(({ label, probability }) => [label, probability.toFixed(4)]),
     ]);
     const text = [head, ...lines].map((cells) => `${cells.map(quoted).join(",")}\r\n`).join("");
     const anchor = create("a", {

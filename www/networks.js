@@ -1,12 +1,13 @@
 // Which network looks at the picture: the chooser, own files, what is known of it, and how pictures are prepared for it.
 
 import { DEFAULT_MODEL, MODELS, loadModel } from "./gradcam-web/api.js";
+import { PREPROCESS } from "./gradcam-web/catalog.js";
 import { $, create } from "./dom.js";
 import { facts, insideFacts } from "./format.js";
 import { insideOf } from "./inside.js";
 import { hideMessages, hideProgress, showError, showProgress } from "./messages.js";
 import { sourceOf, tellOf } from "./own.js";
-import { readStore, removeStored, store as keep } from "./storage.js";
+import { forgetNetwork, readStore, removeStored, store as keep } from "./storage.js";
 
 /** The option that asks for a file. */
 const FILE = "file:";
@@ -98,7 +99,8 @@ export class Networks {
       const isDefault = !own && !address && backend === "auto";
       const { class: targetClass, layer, "rather-than": rival } = before;
       this.#settings.set({ ...this.#settled, class: targetClass, layer, "rather-than": rival });
-      if (!this.model && !isDefault) void this.load();
+      if (this.model) this.#fillForm();
+      else if (!isDefault) void this.load();
       // What lies beside a network is handed over as the call's options: to a person it is part of the network.
       const name = own && error.name === "TargetError" ? "ModelError" : error.name;
       // What has to come over the network may come the next time.
@@ -210,8 +212,10 @@ export class Networks {
       if (kept) {
         await removeStored("models", kept);
         this.#kept.delete(kept);
+        // Nor do tabs keep it for their reload.
+        await forgetNetwork(own);
       } else {
-        const name = this.model.name ?? own.file?.name ?? "Your own";
+        const name = this.#free(this.model.name ?? own.file?.name ?? "Your own");
         await keep("models", name, own);
         this.#kept.set(name, own);
       }
@@ -219,6 +223,11 @@ export class Networks {
       showError({ name: "ModelError", message: `The browser does not keep it: ${error.message}` });
     }
     this.#list();
+  }
+
+  /** A name that no other kept network has. */
+  #free(name) {
+    for (let count = 2, free = name; ; free = `${name} (${count++})`) if (!this.#kept.has(free)) return free;
   }
 
   async #takeNames() {
@@ -261,8 +270,12 @@ export class Networks {
         `${name}: one number, or ${channels} with commas between them${name === "Deviation" ? ", none of them 0" : ""}.`;
       return;
     }
-    $("prepare-error").textContent = "";
     const [width, height] = [elements.width.valueAsNumber, elements.height.valueAsNumber];
+    if (![width, height].every((side) => Number.isInteger(side) && side > 0 && side <= PREPROCESS.maxSide)) {
+      $("prepare-error").textContent = `Width and height: whole pixels from 1 to ${PREPROCESS.maxSide}.`;
+      return;
+    }
+    $("prepare-error").textContent = "";
     this.refine({
       preprocess: { width, height, resize: elements.resize.value, mean, std, order: elements.order.value },
     });

@@ -9,6 +9,8 @@ import { SAMPLES } from "./samples.js";
 const CLASSIFIED = 0.85;
 /** What takes a moment with every network. */
 const FALLBACK = { method: "grad-cam", smooth: undefined };
+/** No picture at all; the opening one has no address. */
+const NONE = Symbol("none");
 
 /** What is shown when nothing else was asked for. */
 export const opening = SAMPLES[0] && new URL(`samples/${SAMPLES[0].file}`, document.baseURI).href;
@@ -21,7 +23,7 @@ export class Stage {
   #lastWay = FALLBACK;
   /** The picture before, to return to from one that is none. */
   #before;
-  #failed;
+  #failed = NONE;
   /** What is shown in place of the heatmap. @type {import("gradcam-web").Unit | import("gradcam-web").Concept | undefined} */
   #unit;
   /** Whether anything was explained: before that, what is asked for comes from a link. */
@@ -236,7 +238,7 @@ export class Stage {
   }
 
   #retry(src, fileName) {
-    this.#failed = undefined;
+    this.#failed = NONE;
     if (src === undefined) this.open();
     else this.take(src, fileName);
   }

@@ -43,3 +43,11 @@ export function readStore(name) {
     return () => keys.result.map((key, i) => [String(key), values.result[i]]);
   }).catch(() => []);
 }
+
+/** Takes a network away from what tabs had open. @param {import("./own.js").OwnModel} own */
+export async function forgetNetwork({ file }) {
+  const isSame = (own) => own?.file?.name === file?.name && own?.file?.size === file?.size;
+  for (const [key, kept] of await readStore("tabs")) {
+    if (kept.own && isSame(kept.own)) await store("tabs", key, { ...kept, own: undefined });
+  }
+}

@@ -50,6 +50,8 @@ export class Store {
     history.state?.local;
 
   constructor() {
+    // Not while the page begins.
+    setTimeout(() => void forgetBefore(Date.now() - LONG), PAUSE);
     addEventListener("popstate", () => {
       const [before, left] = [this.state, this.#entry];
       this.#entry = history.state?.entry ?? 0;
@@ -102,7 +104,7 @@ export class Store {
     const isLocal = [kept, before].some(({ own, src }) => own || src);
     // A slider changes nothing of it, and files are long.
     if (!isLocal || isSame(kept, before)) return;
-    if (!this.#local) void forgetBefore((this.#local = Date.now()) - LONG);
+    this.#local ??= Date.now();
     void keep("tabs", `${this.#local} ${this.#entry}`, kept).catch(() => {});
   }
 

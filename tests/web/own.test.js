@@ -207,6 +207,17 @@ test("the chooser has the site's networks and one's own, which stay if one says 
   await other.evaluate(() => document.querySelector("#keep-model").click());
   await other.waitForFunction(() => /Keep/.test(document.querySelector("#keep-model").textContent));
   assert.deepEqual(await kept(), [...shipped, "Your own model …"]);
+  // Nor is it left with what this tab would have after a reload.
+  const left = await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        indexedDB.open("gradcam-web", 1).onsuccess = ({ target: { result: database } }) => {
+          const found = database.transaction("tabs").objectStore("tabs").getAll();
+          found.onsuccess = () => resolve(database.close() ?? found.result.filter(({ own }) => own).length);
+        };
+      }),
+  );
+  assert.equal(left, 0);
 });
 
 test("what is in a network's file is told", async (t) => {

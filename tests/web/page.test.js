@@ -147,6 +147,18 @@ test("a file that is no image takes nothing away from the picture before", async
   assert.deepEqual(after, before);
 });
 
+test("nor from the one that the page opens on", async (t) => {
+  const page = await open(t);
+  const before = await settled(page);
+  await page.drop("main", { name: "notes.html", type: "text/html", bytes: Buffer.from("not a picture") });
+  await page.waitFor(
+    () => !document.querySelector("#error").hidden && document.querySelector("#stage").dataset.state === "ready",
+  );
+  const { error, ...after } = await settled(page);
+  assert.equal(error.name, "ImageError");
+  assert.deepEqual(after, before);
+});
+
 test("a damaged model is named, and the network in use stays", async (t) => {
   const page = await open(t, { src: photo, class: "1", layer: "tiles" });
   const before = await settled(page);

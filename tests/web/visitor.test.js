@@ -233,6 +233,22 @@ test("how pictures are prepared can be changed beside the result", async (t) => 
     std.dispatchEvent(new Event("change", { bubbles: true }));
   });
   assert.match(await page.evaluate(() => document.querySelector("#prepare-error").textContent), /none of them 0/);
+  // Nothing is asked of the network that the form itself can refuse.
+  await page.evaluate(() => {
+    const { std, width } = document.querySelector("#prepare-form").elements;
+    [std.value, width.value] = ["0.2", ""];
+    width.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  assert.match(await page.evaluate(() => document.querySelector("#prepare-error").textContent), /^Width and height: /);
+  // What the network can't take is refused, and the form says again what holds.
+  const width = await page.evaluate(() => document.querySelector("grad-cam").prediction.model.input.width);
+  await page.evaluate((other) => {
+    const { width } = document.querySelector("#prepare-form").elements;
+    width.value = other;
+    width.dispatchEvent(new Event("change", { bubbles: true }));
+  }, width + 1);
+  await page.waitFor(() => !document.querySelector("#error").hidden);
+  assert.equal(await page.evaluate(() => document.querySelector("#prepare-form").elements.width.valueAsNumber), width);
 });
 
 test("networks of other formats are named, with the way to ONNX", async (t) => {
@@ -626,10 +642,10 @@ test("photos that came together are a table to take along", async (t) => {
     page.evaluate(() => document.querySelector("#batch-csv").click()),
   ]);
   const lines = (await readFile(await download.path(), "utf8")).trim().split("\r\n");
-  assert.equal(lines[0], "photo,certainty,class 1,probability 1,class 2,probability 2,class 3,probability 3");
-  assert.match(lines[1], /^photo\.png,(un)?sure,(bright|dark),0\.\d{4},(bright|dark),0\.\d{4}$/);
+  assert.equal(lines[0], "photo,certainty,error,class 1,probability 1,class 2,probability 2,class 3,probability 3");
+  assert.match(lines[1], /^photo\.png,(un)?sure,,(bright|dark),0\.\d{4},(bright|dark),0\.\d{4}$/);
   assert.match(lines[2], /^portrait\.jpg,/);
-  assert.match(lines[3], /^"a ""broken"", one\.png",/);
+  assert.match(lines[3], /^"a ""broken"", one\.png",,"?[A-Za-z]/);
   assert.deepEqual((await settled(page)).error, undefined);
   // Each row opens its photo.
   await page.evaluate(() => document.querySelectorAll("#batch-rows button")[1].click());
