@@ -187,9 +187,14 @@ impl Network {
         let (mut layers, mut layer_ids) = (Vec::new(), Vec::new());
         let reached = reach::reaching(&plan);
         let mut default_layer = None;
+        // The rounds of a loop have one name in the file.
+        let mut times: BTreeMap<&str, usize> = BTreeMap::new();
         for (step, form, shape) in plan.layers() {
+            let name = plan.values[step.output.0].name.as_str();
+            let count = times.entry(name).or_default();
+            *count += 1;
             layers.push(Layer {
-                name: plan.values[step.output.0].name.clone(),
+                name: if *count == 1 { name.into() } else { format!("{name} ({count})") },
                 node: step.node.clone(),
                 operator: step.operator.clone(),
                 shape,
@@ -347,9 +352,12 @@ impl Network {
             })
     }
 
-    /// The name of a layer's value in the file.
+    /// The name of a layer, that of its value in the file.
     pub fn layer_name(&self, layer: LayerId) -> &str {
-        &self.plan.values[layer.0.0].name
+        match self.layer_ids.iter().position(|id| *id == layer) {
+            Some(position) => &self.layers[position].name,
+            None => &self.plan.values[layer.0.0].name,
+        }
     }
 
     /// Whether pictures preprocessed like this are what the network takes.

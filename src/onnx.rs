@@ -124,12 +124,13 @@ pub fn load_parts(
     let mut builder = Builder::new(&model, graph, &budget)?;
     let (input, channels_last) = builder.image_input(options)?;
     let is_assumed = builder.is_size_assumed;
-    let told = |error: Error| match error.kind() {
-        ErrorKind::Model if is_assumed => {
-            let about = "the file leaves its width and height open, and 224 × 224 was taken: another size can be given";
-            Error::new(ErrorKind::Model, format!("{} ({about})", error.message()))
+    let told = |error: Error| {
+        // Other errors have nothing to do with it.
+        if !is_assumed || !error.message().contains("not fit") {
+            return error;
         }
-        _ => error,
+        let about = "the file leaves its width and height open, and 224 × 224 was taken: another size can be given";
+        Error::new(error.kind(), format!("{} ({about})", error.message()))
     };
     builder.build().map_err(told)?;
     // What the graph itself does to a picture tells what it expects, where the file says nothing else.
@@ -791,7 +792,8 @@ impl<'a> Builder<'a> {
         for candidate in &mut candidates {
             *candidate = outputs::choices(&self.steps, &self.values, *candidate).unwrap_or(*candidate);
         }
-        let Some(output) = outputs::result(&self.steps, &candidates) else {
+        let graph = outputs::Graph { steps: &self.steps, values: &self.values, constants: &self.constants };
+        let Some(output) = graph.result(&candidates) else {
             if found.is_empty() {
                 found.push("not named".into());
             }
@@ -803,7 +805,6 @@ impl<'a> Builder<'a> {
             )));
         };
         // The score is taken before a trailing softmax or sigmoid.
-        let graph = outputs::Graph { steps: &self.steps, values: &self.values, constants: &self.constants };
         let scores = graph.scores(output);
         let classes: usize = self.values[scores.value.0].shape.iter().product();
         if classes > budget::MAX_CLASSES {

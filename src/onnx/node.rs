@@ -167,6 +167,11 @@ impl<'a> Node<'a> {
             .transpose()
     }
 
+    /// A tensor of which only some numbers are not 0.
+    pub fn sparse(&self, name: &str) -> Result<Option<Literal>> {
+        self.attribute(name).and_then(|attribute| attribute.sparse.as_ref()).map(Literal::sparse).transpose()
+    }
+
     /// A pair of sizes, such as `strides`, each at least `least`, and so small that the product of two is a size, too.
     pub fn pair(&self, name: &str, default: usize, least: usize) -> Result<[usize; 2]> {
         match self.ints(name) {

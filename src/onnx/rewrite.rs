@@ -148,7 +148,8 @@ fn join(tensor: &mut Tensor, parts: &[(String, Bytes)]) -> Result<()> {
              file: torch.onnx.export(…, external_data=False), or onnx.save(onnx.load(\"model.onnx\"), \"one.onnx\")"
         ));
     };
-    let number = |key: &str| entry(&tensor.external, key).and_then(|text| text.parse::<usize>().ok());
+    // What is no number lies nowhere.
+    let number = |key: &str| entry(&tensor.external, key).map(|text| text.parse::<usize>().unwrap_or(usize::MAX));
     let start = number("offset").unwrap_or(0);
     let end = number("length").map_or(Some(bytes.len()), |length| start.checked_add(length));
     match end.filter(|&end| start <= end && end <= bytes.len()) {

@@ -42,10 +42,15 @@ fn constant(node: &Node) -> Result<Lowered> {
         Literal::ints(vec![values.len()], values)
     } else if let Some(values) = node.floats("value_floats") {
         Literal::float(vec![values.len()], values)
-    } else if let Some(value) = node.optional_float("value_float") {
-        Literal::float(vec![], vec![value])
-    } else {
+    } else if node.has_attribute("value_float") {
+        // Some writers leave 0 out.
+        Literal::float(vec![], vec![node.optional_float("value_float").unwrap_or(0.)])
+    } else if let Some(literal) = node.sparse("sparse_value")? {
+        literal
+    } else if node.has_attribute("value_int") {
         Literal::ints(vec![], vec![node.int("value_int", 0)])
+    } else {
+        return Err(node.refuse("a constant without numbers; a tensor, numbers or one number are accepted"));
     };
     Ok(Lowered::Constants(vec![literal]))
 }

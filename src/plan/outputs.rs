@@ -71,7 +71,10 @@ pub(crate) struct Graph<'a> {
 /// How far back from an output probabilities are looked for.
 const DEPTH: usize = 24;
 
-/// How many numbers are looked at for that; a step counts as a thousand.
+/// Of how many outputs it is found out which of them say less than others.
+const COMPARED: usize = 16;
+
+/// How many numbers are looked at for probabilities; a step counts as a thousand.
 const LOOKED_AT: usize = 1 << 25;
 
 impl Graph<'_> {
@@ -92,6 +95,42 @@ impl Graph<'_> {
             }
             _ => None,
         }
+    }
+
+    /// The first of `candidates` from which no other one is computed: what another one is computed from is no result, such as
+    /// features beside scores, or scores beside probabilities.
+    pub fn result(&self, candidates: &[ValueId]) -> Option<ValueId> {
+        let all: HashSet<ValueId> = candidates.iter().copied().collect();
+        let is_result = |&id: &ValueId| all.len() > COMPARED || !self.says_less(id, &all);
+        let results: HashSet<ValueId> = all.iter().copied().filter(is_result).collect();
+        let mut used: HashSet<ValueId> = HashSet::new();
+        for step in self.steps.iter().rev() {
+            if results.contains(&step.output) || used.contains(&step.output) {
+                used.extend(step.inputs.iter().filter_map(Source::value));
+            }
+        }
+        candidates.iter().copied().find(|id| results.contains(id) && !used.contains(id))
+    }
+
+    /// Whether a value is made of another candidate without parameters, and is not that in other units: a decision, a
+    /// rounding, an entropy.
+    fn says_less(&self, value: ValueId, candidates: &HashSet<ValueId>) -> bool {
+        let mut open = vec![value];
+        let mut seen: HashSet<ValueId> = HashSet::new();
+        while let Some(step) = open.pop().and_then(|at| self.producer(at)) {
+            if matches!(step.op, Op::Linear { .. } | Op::Convolution { .. }) {
+                continue;
+            }
+            for input in step.inputs.iter().filter_map(Source::value) {
+                if candidates.contains(&input) && self.scores(value).value != self.scores(input).value {
+                    return true;
+                }
+                if seen.insert(input) {
+                    open.push(input);
+                }
+            }
+        }
+        false
     }
 
     /// The scores behind the value of an output: those before a softmax or sigmoid and what changes nothing behind it, such
@@ -173,7 +212,7 @@ impl Graph<'_> {
         let squashed = |low, high| Some(Range { low, high, squashed: true });
         let within = |x: Range, low: f32, high: f32| Range { low, high, squashed: x.squashed };
         match &step.op {
-            Op::Softmax { log: false, .. } | Op::Unary(Unary::Sigmoid) => squashed(0., 1.),
+            Op::Softmax { log: false, .. } | Op::Unary(Unary::Sigmoid | Unary::HardSigmoid(..)) => squashed(0., 1.),
             Op::Unary(Unary::Clip(low, high)) => {
                 let x = of(0)?;
                 Some(within(x, x.low.max(*low), x.high.min(*high)))
@@ -267,15 +306,45 @@ pub(crate) fn choices(steps: &[Step], values: &[Value], value: ValueId) -> Optio
     None
 }
 
-/// The first of `candidates` from which no other one is computed: what another one is computed from is no result, such as
-/// features beside scores, or scores beside probabilities.
-pub(crate) fn result(steps: &[Step], candidates: &[ValueId]) -> Option<ValueId> {
-    let results: HashSet<ValueId> = candidates.iter().copied().collect();
-    let mut used: HashSet<ValueId> = HashSet::new();
-    for step in steps.iter().rev() {
-        if results.contains(&step.output) || used.contains(&step.output) {
-            used.extend(step.inputs.iter().filter_map(Source::value));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::layers::Layout;
+
+    /// A chain of steps, each of which takes the value before it and perhaps a constant: `[1, 3]` each.
+    fn chain(ops: &[(Op, Option<f32>)]) -> (Vec<Step>, Vec<Value>, Vec<Constant>) {
+        let value = |_| Value { name: String::new(), shape: vec![1, 3], layout: Layout::default() };
+        let constants = ops.iter().map(|(_, number)| Constant { shape: [1; 4], values: vec![number.unwrap_or(0.)] });
+        let steps = ops.iter().enumerate().map(|(i, (op, number))| Step {
+            node: String::new(),
+            operator: String::new(),
+            op: op.clone(),
+            inputs: [Source::Value(ValueId(i))].into_iter().chain(number.map(|_| Source::Constant(i))).collect(),
+            output: ValueId(i + 1),
+        });
+        (steps.collect(), (0..=ops.len()).map(value).collect(), constants.collect())
+    }
+
+    #[test]
+    fn of_several_outputs_the_scores_are_explained() {
+        let linear = || (Op::Linear { transposed: false }, Some(1.));
+        let less = |number| (Op::Binary(Binary::Sub), Some(number));
+        let softmax = || (Op::Softmax { axis: 3, log: false, flatten: true }, None);
+        for (ops, candidates, expected) in [
+            // Features, and scores of them.
+            (vec![linear(), linear()], vec![1, 2], 2),
+            // Scores and their probabilities, from which they are told again.
+            (vec![linear(), softmax()], vec![1, 2], 2),
+            // Probabilities, and how far they are beyond a threshold, whichever comes first.
+            (vec![linear(), softmax(), less(0.5)], vec![2, 3], 2),
+            (vec![linear(), softmax(), less(0.5)], vec![3, 2], 2),
+            // Features, scores, and a rounding of them.
+            (vec![linear(), linear(), less(0.5)], vec![1, 2, 3], 2),
+        ] {
+            let (steps, values, constants) = chain(&ops);
+            let graph = Graph { steps: &steps, values: &values, constants: &constants };
+            let candidates: Vec<ValueId> = candidates.into_iter().map(ValueId).collect();
+            assert_eq!(graph.result(&candidates), Some(ValueId(expected)), "{ops:?} {candidates:?}");
         }
     }
-    candidates.iter().copied().find(|id| !used.contains(id))
 }

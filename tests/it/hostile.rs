@@ -1,6 +1,7 @@
 //! Damaged and hostile models: each is refused with a sentence that names the node or the figure, or gives the right
 //! numbers, in little time. None panics.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -756,4 +757,63 @@ fn a_window_of_two_axes_is_refused_along_one() {
         let sizes = vec![ints("line", &[1, 4, 48]), ints("places", &[1, 4, 1, 1])];
         refused(&classifier(nodes, sizes), ErrorKind::Unsupported, &[operator, "[4, 5] along one axis"]);
     }
+}
+
+#[test]
+fn the_rounds_of_a_loop_are_layers_with_names_of_their_own() {
+    let bytes = classifier(vec![repeated("rounds", None)], vec![ints("rounds", &[3])]).encode_to_vec();
+    let network = onnx::load(&bytes, &Default::default(), &Device::cpu()).unwrap();
+    let names: Vec<String> = network.layers().iter().map(|layer| layer.name.clone()).collect();
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+    let last = network.default_layer().to_owned();
+    let named = network.layer(&last).unwrap();
+    assert_eq!(named, network.default_layer_id());
+    let prediction = block_on(Prediction::new(Rc::new(network), &[0.5; 144])).unwrap();
+    let explain = |layers| {
+        let options = ExplainOptions { layers, ..Default::default() };
+        let explanation = block_on(prediction.explain(&options, &|_| {}, &|| false)).unwrap();
+        (explanation.layers.clone(), explanation.map.clone())
+    };
+    assert_eq!(explain(vec![named]).0, [last.as_str()]);
+    assert_eq!(explain(vec![named]), explain(vec![]));
+}
+
+#[test]
+fn a_constant_may_be_sparse_and_is_never_made_up() {
+    let places = proto::Tensor { dims: vec![2], ..ints("", &[0, 2]) };
+    let sparse =
+        proto::SparseTensor { values: Some(floats("", &[2], vec![5., -3.])), indices: Some(places), dims: vec![3] };
+    let constant = |attribute: proto::Attribute| {
+        let mut made = node("Constant", &[], "k");
+        made.attribute.push(attribute);
+        let graph = proto::Graph {
+            node: vec![made, node("Add", &["x", "k"], "y")],
+            input: vec![info("x", &[1, 1, 1, 3])],
+            output: vec![info("y", &[])],
+            ..Default::default()
+        };
+        let inputs = [(LINE.to_vec(), vec![1., 2., 3.])];
+        block_on(onnx::evaluate(&model(graph).encode_to_vec(), &inputs, &Device::cpu(), false))
+    };
+    let named = |name: &str| proto::Attribute { name: Some(name.into()), ..Default::default() };
+    let (_, found) = constant(proto::Attribute { sparse: Some(sparse), ..named("sparse_value") }).unwrap();
+    assert_eq!(found, [6., 2., 0.]);
+    // Writers that leave out what is 0.
+    assert_eq!(constant(named("value_float")).unwrap().1, [1., 2., 3.]);
+    let error = constant(proto::Attribute { s: Some("7".into()), ..named("value_string") }).unwrap_err();
+    assert!(error.message().contains("a constant without numbers"), "{error}");
+}
+
+#[test]
+fn a_size_that_nobody_named_is_told_where_it_does_not_fit() {
+    let mut flat = classifier(vec![], vec![floats("all", &[192, 3], vec![0.01; 576])]);
+    let graph = flat.graph.as_mut().unwrap();
+    graph.node.truncate(2);
+    graph.node.extend([node("Flatten", &["r"], "f"), node("Gemm", &["f", "all", "b"], "scores")]);
+    let open = || proto::Dimension { value: None };
+    let shape = graph.input[0].r#type.as_mut().and_then(|of| of.tensor.as_mut()).and_then(|of| of.shape.as_mut());
+    shape.unwrap().dim.splice(2.., [open(), open()]);
+    refused(&flat, ErrorKind::Unsupported, &["`scores`", "224 × 224 was taken"]);
+    let options = onnx::LoadOptions { input_size: Some((6, 8)), ..Default::default() };
+    onnx::load(&flat.encode_to_vec(), &options, &Device::cpu()).unwrap();
 }
