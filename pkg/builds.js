@@ -79,11 +79,13 @@ const WORTH_COUNTING = 1e6;
 export async function compile(name, { signal, onProgress } = {}) {
   const { folder, beside } = BUILDS[name];
   const wasm = assetUrl(`${folder}/gradcam_web_bg.wasm`, beside);
+  let isPage = false;
   try {
     // The sizes are known once everything is built, and the package can be imported before.
     const [response, { WASM_BYTES }] = await Promise.all([fetch(wasm, { signal }), import("./sizes.js")]);
     if (!response.ok)
       throw new GradCamError("DeviceError", `${wasm} answered ${response.status} ${response.statusText}`.trim());
+    isPage = response.headers.get("content-type")?.startsWith("text/html") ?? false;
     const bytes = WASM_BYTES[folder];
     const isCounted = onProgress && bytes > WORTH_COUNTING;
     // A response that is passed on as it came may have been compiled at an earlier visit. Not every server knows wasm's type.
@@ -94,6 +96,7 @@ export async function compile(name, { signal, onProgress } = {}) {
     );
   } catch (error) {
     if (error instanceof GradCamError) throw error;
-    throw new GradCamError("DeviceError", `${wasm} can't be had: ${error.message}`, { cause: error });
+    const why = isPage ? "the server sent a web page in its place" : error.message;
+    throw new GradCamError("DeviceError", `${wasm} can't be had: ${why}`, { cause: error });
   }
 }

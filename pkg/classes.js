@@ -38,11 +38,18 @@ export function findClass(labels, wanted) {
   return refuse(`There is no class ${wanted}; the network has the classes 0 to ${labels.length - 1}.`);
 }
 
-/** The `n` likeliest classes of scores and probabilities. */
-export function highest({ scores, probabilities }, labels, n) {
-  // Of equal scores the class that comes first in the labels comes first.
-  const order = Array.from(scores, (_, index) => index).sort((a, b) => scores[b] - scores[a] || a - b);
-  return order
-    .slice(0, Math.max(0, n))
-    .map((index) => ({ index, label: labels[index], score: scores[index], probability: probabilities[index] }));
+/** The `n` likeliest classes of scores and probabilities, or the likeliest of some. @param {Iterable<number>} [among] their indices */
+export function highest({ scores, probabilities }, labels, n, among = scores.keys()) {
+  const indices = [...among];
+  const count = Math.min(Math.max(0, n), indices.length);
+  // Numbers are sorted fast, places by their numbers are not: of a million classes few are looked at.
+  const least = Float32Array.from(indices, (index) => scores[index]).sort()[indices.length - count];
+  return (
+    indices
+      .filter((index) => !(scores[index] < least))
+      // Of equal scores the class that comes first in the labels comes first.
+      .sort((a, b) => scores[b] - scores[a] || a - b)
+      .slice(0, count)
+      .map((index) => ({ index, label: labels[index], score: scores[index], probability: probabilities[index] }))
+  );
 }

@@ -15,7 +15,7 @@ const KINDS = [
     how: "take the address of the file's download, not that of the page about it",
   },
   {
-    name: /\.(pt|pth|ckpt|bin)$/i,
+    name: /\.(pt|pt2|pth|ckpt|bin)$/i,
     bytes: /^(PK|\x80)/,
     what: "a PyTorch file",
     how: 'export it with torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), "model.onnx")',
@@ -44,6 +44,18 @@ const KINDS = [
     how: "convert its folder with python -m tf2onnx.convert --saved-model folder --output model.onnx",
   },
   { name: /\.mlmodel$/i, what: "a Core ML model", how: "export the network that it was made from to ONNX" },
+  {
+    name: /\.ort$/i,
+    bytes: /^[^]{4}ORTM/,
+    what: "a model in onnxruntime's own format",
+    how: "take the .onnx file that it was made from",
+  },
+  {
+    name: /\.gguf$/i,
+    bytes: /^GGUF/,
+    what: "a file of a language model's weights",
+    how: "no image is classified by it",
+  },
 ];
 
 /**
@@ -51,9 +63,10 @@ const KINDS = [
  * @throws {GradCamError} `ModelError` if it is a network in another format, or what servers send in place of one
  */
 export function refuseForeign(head, name) {
-  // By its bytes first: a file with another's name is what it is.
-  const kind =
-    KINDS.find(({ bytes }) => bytes?.test(head)) ?? KINDS.find(({ name: ending }) => ending?.test(name ?? ""));
+  // By its bytes first: a file with another's name is what it is. Archives may be anything.
+  const byName = KINDS.find(({ name: ending }) => ending?.test(name ?? ""));
+  const byBytes = KINDS.find(({ bytes }) => bytes?.test(head));
+  const kind = head.startsWith("PK") ? (byName ?? byBytes) : (byBytes ?? byName);
   if (!kind) return;
   throw new GradCamError("ModelError", `${name ?? "The model"} is ${kind.what}; ONNX is read: ${kind.how}.`);
 }

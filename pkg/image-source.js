@@ -146,7 +146,9 @@ function isDrawing(head) {
     const pairs = { "<!--": "-->", "<?": "?>", "<!": ">" };
     const open = Object.keys(pairs).find((mark) => text.startsWith(mark, at));
     if (!open) return /^<(\w+:)?svg[\s>/]/.test(text.slice(at, at + 64));
-    const close = text.indexOf(pairs[open], at + open.length);
+    // A document type may declare entities between brackets.
+    const declared = open === "<!" ? /^<![^[>]*\[[^\]]*\]/.exec(text.slice(at))?.[0].length : 0;
+    const close = text.indexOf(pairs[open], at + (declared || open.length));
     if (close < 0) return false;
     at = close + pairs[open].length;
   }

@@ -12,6 +12,9 @@ const FIELDS = ["id2label", "names", "classes", "class_names", "label2id"];
 export function namesIn(text) {
   const trimmed = text.trim();
   if (/^[[{]/.test(trimmed)) return namesOf(parsed(trimmed) ?? parsed(jsonOf(trimmed)));
+  // A tuple, or a name in brackets.
+  const tuple = trimmed.startsWith("(") ? namesOf(parsed(jsonOf(trimmed))) : undefined;
+  if (tuple) return tuple;
   return yamlNames(trimmed) ?? numberedIn(trimmed) ?? plainNames(trimmed);
 }
 
@@ -80,13 +83,24 @@ function parsed(json) {
   }
 }
 
+/** What Python writes behind a backslash: a letter's number in two, four or eight digits, or one letter. */
+const ESCAPE = /\\(?:x([\da-f]{2})|u([\da-f]{4})|U([\da-f]{8})|([^]))/gi;
+const BLANKS = { n: "\n", t: "\t", r: "\r" };
+
+function unescaped(whole, two, four, eight, letter) {
+  if (letter !== undefined) return BLANKS[letter] ?? letter;
+  const code = Number.parseInt(two ?? four ?? eight, 16);
+  return code > 0x10ffff ? whole : String.fromCodePoint(code);
+}
+
 /** A literal of Python's as JSON: its strings have other quotes, its keys may be numbers, and its last comma is one too many. */
 function jsonOf(python) {
   // What has no end matches to the end, so that nothing is read twice.
-  const part = /'((?:[^'\\]|\\.)*)(?:'|$)|"((?:[^"\\]|\\.)*)(?:"|$)|(\d+)(\s*:)?|,(\s*)(?=[}\]])/g;
-  return python.replace(part, (whole, single, double, number, colon, space) => {
+  const part = /([()])|'((?:[^'\\]|\\.)*)(?:'|$)|"((?:[^"\\]|\\.)*)(?:"|$)|(\d+)(\s*:)?|,(\s*)(?=[)}\]])/g;
+  return python.replace(part, (whole, bracket, single, double, number, colon, space) => {
+    if (bracket !== undefined) return bracket === "(" ? "[" : "]";
     if (space !== undefined) return space;
     if (number !== undefined) return colon ? `"${number}":` : number;
-    return JSON.stringify((single ?? double).replace(/\\(.)/g, "$1"));
+    return JSON.stringify((single ?? double).replace(ESCAPE, unescaped));
   });
 }

@@ -62,8 +62,8 @@ async function onnx(bytes, name) {
 /** Refuses what is in another format, by what it is. @param {Bytes} bytes @param {string | undefined} name */
 async function refuseForeign(bytes, name) {
   const head = String.fromCharCode(...(await bytes.head(64)));
-  // As ONNX files begin.
-  if (head.startsWith("\x08")) return;
+  // As ONNX files begin, and others with messages of the same kind.
+  if (head.startsWith("\x08") && !/\.(pb|mlmodel)$/i.test(name ?? "")) return;
   // Without these words the engine says in its own that it is no model.
   const foreign = await import("./foreign.js").catch(() => undefined);
   foreign?.refuseForeign(head, name);

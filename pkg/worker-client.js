@@ -2,7 +2,7 @@
 
 import { assetUrl, isConfigured } from "./assets.js";
 import { compile, folderOf } from "./builds.js";
-import { GradCamError, aborted, asGradCamError } from "./errors.js";
+import { GradCamError, aborted, asGradCamError, messageOf } from "./errors.js";
 
 /** The worker under a request died; the request may be tried again on a fresh one. */
 export class WorkerCrash extends Error {
@@ -436,6 +436,8 @@ function openWorker() {
   const bootstrap = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
   try {
     return new Worker(trusted(bootstrap));
+  } catch (cause) {
+    throw new GradCamError("DeviceError", `This page lets no worker start: ${messageOf(cause)}`, { cause });
   } finally {
     setTimeout(() => URL.revokeObjectURL(bootstrap), 60_000);
   }

@@ -1,11 +1,14 @@
 // The classes: the likeliest as bars, all of them on demand, and whether the network is sure. Every row chooses its class.
 
+import { highest } from "./gradcam-web/classes.js";
 import { $, create, moveByArrows } from "./dom.js";
 import { grouped, percent } from "./format.js";
 
 const SHOWN = 5;
 /** A sentence above or below the rows stands where so many of them would: nothing else has to move for it. */
 const ROWS_OF_A_SENTENCE = 2;
+/** How many of all classes are listed: more than people read, and as many as a page can hold. */
+const LISTED = 1000;
 
 export class ClassPanel {
   #prediction;
@@ -59,7 +62,7 @@ export class ClassPanel {
     const rows = this.#prediction.top(this.#shown);
     if (this.#target !== undefined && !rows.some(({ index }) => index === this.#target)) {
       // In place of the last one, as there is room for so many.
-      rows[rows.length - 1] = this.#prediction.top(Infinity).find(({ index }) => index === this.#target);
+      [rows[rows.length - 1]] = highest(this.#prediction, this.#labels, 1, [this.#target]);
     }
     this.#fill($("classes"), rows);
     this.#search();
@@ -69,13 +72,18 @@ export class ClassPanel {
   #search() {
     if (!$("all").open) return;
     const wanted = $("class-search").value.trim().toLowerCase();
-    const rows = this.#prediction?.top(Infinity) ?? this.#labels.map((label, index) => ({ label, index }));
-    const matches = rows.filter(
-      ({ index, label }) => !wanted || label.toLowerCase().includes(wanted) || String(index) === wanted,
-    );
-    this.#fill($("class-results"), matches);
-    $("class-more").hidden = matches.length > 0;
-    $("class-more").textContent = "No class is called that.";
+    const matches = [];
+    this.#labels.forEach((label, index) => {
+      if (!wanted || label.toLowerCase().includes(wanted) || String(index) === wanted) matches.push(index);
+    });
+    const rows = this.#prediction
+      ? highest(this.#prediction, this.#labels, LISTED, matches)
+      : matches.slice(0, LISTED).map((index) => ({ index, label: this.#labels[index] }));
+    this.#fill($("class-results"), rows);
+    const more = matches.length - LISTED;
+    $("class-more").hidden = matches.length > 0 && more <= 0;
+    $("class-more").textContent =
+      more > 0 ? `${grouped(more)} more; a part of a name finds them.` : "No class is called that.";
   }
 
   /** Rows are reused, so that the one with the focus keeps it. */

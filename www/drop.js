@@ -3,7 +3,7 @@
 import { $ } from "./dom.js";
 import { modelError, packed, read } from "./own.js";
 
-const NETWORK = /\.(pt|pth|ckpt|h5|hdf5|keras|tflite|safetensors|pb|mlmodel)$/i;
+const NETWORK = /\.(pt|pt2|pth|ckpt|h5|hdf5|keras|tflite|safetensors|pb|mlmodel|ort|gguf)$/i;
 const PICTURE = /\.(png|jpe?g|webp|gif|bmp|svg|avif|heic|tiff?)$/i;
 
 /**

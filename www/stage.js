@@ -201,8 +201,14 @@ export class Stage {
     const lacking = error.name === "TargetError" && !this.#hasExplained ? this.#lacking() : [];
     if (lacking.length > 0) {
       // A link to another network, most likely. The rest of it is shown, and what is not is said.
+      const wanted = this.#store.state;
       this.#store.set(Object.fromEntries(lacking.map((name) => [name, undefined])));
-      return showNotice(`${error.message} The usual is shown in its place.`);
+      const [one, ...more] = lacking.map((name) => `${name === "rather-than" ? "class" : name} ${wanted[name]}`);
+      return showNotice(
+        more.length === 0
+          ? `${error.message.replace(/\.?$/, ".")} The usual is shown in its place.`
+          : `This network has no ${[one, ...more].join(" and no ")}. The usual is shown in their place.`,
+      );
     }
     const previous = this.#before;
     // What came over the network, or did not, may come the next time.

@@ -515,7 +515,7 @@ test("a drawing without a type behind a long comment, and files with several fra
     async (address, model, moving) => {
       const { loadModel } = await import(address);
       const loaded = await loadModel(model);
-      const drawing = `<?xml version="1.0"?>\n<!-- ${"a comment ".repeat(2000)}-->\n<!DOCTYPE svg>\n<svg xmlns="http://www.w3.org/2000/svg" width="24" height="40"><rect width="24" height="40" fill="rgb(200,30,60)"/></svg>`;
+      const drawing = `<?xml version="1.0"?>\n<!-- ${"a comment ".repeat(2000)}-->\n<!DOCTYPE svg [<!ENTITY red "rgb(200,30,60)">]>\n<svg xmlns="http://www.w3.org/2000/svg" width="24" height="40"><rect width="24" height="40" fill="&red;"/></svg>`;
       const drawn = (await loaded.classify(new Blob([drawing]))).image;
       const notes = [];
       for (const file of moving) {
