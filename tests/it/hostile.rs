@@ -64,8 +64,8 @@ impl proto::Node {
         self
     }
 
-    fn text(mut self, name: &str, value: &'static str) -> Self {
-        let s = Some(value.into());
+    fn text(mut self, name: &str, value: &str) -> Self {
+        let s = Some(value.to_owned().into());
         self.attribute.push(proto::Attribute { name: Some(name.into()), s, ..Default::default() });
         self
     }
@@ -540,8 +540,8 @@ fn what_loops_look_at_every_round_is_counted() {
     counted("attributes", &|body| body.node[1].attribute = vec![Default::default(); many]);
     counted("results", &|body| body.output.extend(vec![info("v2", &[]); many]));
     counted("initializers", &|body| body.initializer = vec![floats("none", &[0], vec![]); many]);
-    let equation: &str = format!("abcd{}->abcd", " ".repeat(4 * many)).leak();
-    counted("text", &|body| body.node[1] = node("Einsum", &["v"], "v2").text("equation", equation));
+    let equation = format!("abcd{}->abcd", " ".repeat(4 * many));
+    counted("text", &|body| body.node[1] = node("Einsum", &["v"], "v2").text("equation", &equation));
     // A name for each step.
     counted("names", &|body| body.node[1].name = Some("n".repeat(many)));
     let long = "n".repeat(many);
