@@ -46,7 +46,7 @@ export const aborted = () => new GradCamError("AbortError", "The request was sto
 
 /** @param {AbortSignal | undefined} signal */
 export function throwIfAborted(signal) {
-  if (signal !== undefined && typeof signal?.addEventListener !== "function")
+  if (signal && typeof signal.addEventListener !== "function")
     throw new GradCamError("TargetError", `The signal is ${String(signal)}; an AbortSignal is accepted.`);
   if (signal?.aborted) throw aborted();
 }
