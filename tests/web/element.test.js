@@ -243,8 +243,8 @@ test("a caption, in the language of the page", async (t) => {
 test("a caption and what is saved say what a map speaks against, or rather than what", async (t) => {
   const page = await pageWith(
     t,
-    `<grad-cam {model} src="{photo}" caption class="0" target="against"></grad-cam>
-     <grad-cam {model} src="{photo}" caption class="0" rather-than="1"></grad-cam>`,
+    `<grad-cam {model} src="{photo}" caption target-class="0" target="against"></grad-cam>
+     <grad-cam {model} src="{photo}" caption target-class="0" rather-than="1"></grad-cam>`,
   );
   await drawn(page);
   const found = await page.evaluate(() =>
