@@ -732,7 +732,7 @@ export class GradCamElement extends ElementWithProperties {
 
 /** Kept together and left to right, whatever is around it. @param {string} text */
 function isolated(text) {
-  return `\u2066${text}\u2069`;
+  return `\u2066${text.replaceAll(" ", "\u00a0")}\u2069`;
 }
 
 /** Whether two lengths are the same on a screen. */

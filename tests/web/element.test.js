@@ -236,7 +236,7 @@ test("a caption, in the language of the page", async (t) => {
     const text = (selector) => shadowRoot.querySelector(selector).textContent.trim();
     return { caption: text("[part~=caption]"), method: text("label"), peek: text("[part~=peek]") };
   });
-  assert.match(found.caption, /^.+, \u2066[\d,]+ %\u2069 · Grad-CAM$/);
+  assert.match(found.caption, /^.+, \u2066[\d,]+\u00a0%\u2069 · Grad-CAM$/);
   assert.deepEqual([found.method.startsWith("Verfahren"), found.peek], [true, "Original"]);
 });
 
@@ -256,7 +256,7 @@ test("a caption and what is saved say what a map speaks against, or rather than 
     ),
   );
   const [[against, titled], [rather, other]] = found.map((texts) =>
-    texts.map((text) => text.replace(/[\u2066\u2069]/g, "")),
+    texts.map((text) => text.replace(/[\u2066\u2069]/g, "").replace("\u00a0", " ")),
   );
   assert.match(against, /^Grad-CAM heatmap against bright, [\d.]+ %$/);
   assert.match(rather, /^Grad-CAM heatmap for bright rather than dark, [\d.]+ %$/);
@@ -333,7 +333,7 @@ test("other languages come from a table", async (t) => {
     PHOTO,
   );
   assert.match(found[0], /^Méthode /);
-  assert.match(found[1], /^.+ : \u2066[\d,]+ %\u2069 \(Grad-CAM\)$/);
+  assert.match(found[1], /^.+ : \u2066[\d,]+\u00a0%\u2069 \(Grad-CAM\)$/);
   assert.equal(found[2], "Original");
 });
 
