@@ -77,7 +77,10 @@ export interface Preprocess {
   height?: number;
   /** stretch: the whole picture; crop: the centre in the input's proportions; letterbox: the whole picture with borders. */
   resize?: "stretch" | "crop" | "letterbox";
-  /** Subtracted from samples in 0..=1; one for each channel, or one for all. */
+  /**
+   * Subtracted from samples in 0..=1; one for each channel, or one for all. If one is over 1, all are of samples in 0..=255, and
+   * so is `std`.
+   */
   mean?: number[];
   /** Divides after that. */
   std?: number[];

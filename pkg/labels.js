@@ -84,7 +84,7 @@ function parsed(json) {
 }
 
 /** What Python writes behind a backslash: a letter's number in two, four or eight digits, or one letter. */
-const ESCAPE = /\\(?:x([\da-f]{2})|u([\da-f]{4})|U([\da-f]{8})|([^]))/gi;
+const ESCAPE = /\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([^]))/g;
 const BLANKS = { n: "\n", t: "\t", r: "\r" };
 
 function unescaped(whole, two, four, eight, letter) {

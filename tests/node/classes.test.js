@@ -25,12 +25,13 @@ test("the likeliest classes are those of a sort, whatever is among the scores", 
 });
 
 test("names are read as Python reads them", () => {
-  assert.deepEqual(namesIn(String.raw`('caf\u00e9', 'na\xefve', "it\'s", 'a\tb', 'two\\n',)`), [
+  assert.deepEqual(namesIn(String.raw`('caf\u00e9', 'na\xefve', "it\'s", 'a\tb', 'two\\n', '\U0001F408',)`), [
     "café",
     "naïve",
     "it's",
     "a\tb",
     "two\\n",
+    "\u{1F408}",
   ]);
   assert.deepEqual(namesIn("(none)\ncat\ndog"), ["(none)", "cat", "dog"]);
 });
