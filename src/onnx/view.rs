@@ -169,7 +169,7 @@ pub(super) fn broadcasting(node: &Node, op: &Op) -> Result<Lowered> {
     }
     let mut new_steps: Vec<NewStep> = vec![];
     let mut operands = vec![];
-    for (index, shape) in each.into_iter().enumerate() {
+    for (index, shape) in each.iter().cloned().enumerate() {
         operands.push(match node.constant(index) {
             Some(literal) => Input::Constant(Literal::clone(literal).reshaped(shape).rank4()),
             None => {
@@ -178,10 +178,12 @@ pub(super) fn broadcasting(node: &Node, op: &Op) -> Result<Lowered> {
             }
         });
     }
-    let mut operands = operands.into_iter();
-    let mut left = operands.next().ok_or_else(unfit)?;
-    for right in operands {
-        new_steps.push(NewStep { op: op.clone(), inputs: vec![left, right], shape: sides.clone() });
+    let mut operands = operands.into_iter().zip(each);
+    let (mut left, mut shape) = operands.next().ok_or_else(unfit)?;
+    for (right, other) in operands {
+        // The first two may be smaller than all.
+        shape = broadcast_shape(&shape, &other).ok_or_else(unfit)?;
+        new_steps.push(NewStep { op: op.clone(), inputs: vec![left, right], shape: shape.clone() });
         left = Input::Earlier(new_steps.len() - 1);
     }
     let permutation = (0..out.len()).collect();

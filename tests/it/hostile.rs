@@ -817,3 +817,23 @@ fn a_size_that_nobody_named_is_told_where_it_does_not_fit() {
     let options = onnx::LoadOptions { input_size: Some((6, 8)), ..Default::default() };
     onnx::load(&flat.encode_to_vec(), &options, &Device::cpu()).unwrap();
 }
+
+#[test]
+fn the_first_two_of_three_operands_may_be_smaller_than_the_third() {
+    let graph = proto::Graph {
+        node: vec![node("Sum", &["x", "z", "w"], "s"), node("Flatten", &["s"], "y").int("axis", 0)],
+        initializer: vec![
+            floats("z", &[1, 2, 1, 1], vec![10., 20.]),
+            floats("w", &[1, 2, 1, 1, 3], vec![100., 200., 300., 400., 500., 600.]),
+        ],
+        input: vec![info("x", &[1, 2, 1, 3])],
+        output: vec![info("y", &[])],
+        ..Default::default()
+    };
+    let inputs = [(vec![1, 2, 1, 3], vec![1., 2., 3., 4., 5., 6.])];
+    for on_reference_engine in [false, true] {
+        let bytes = model(graph.clone()).encode_to_vec();
+        let (_, found) = block_on(onnx::evaluate(&bytes, &inputs, &Device::cpu(), on_reference_engine)).unwrap();
+        assert_eq!(found, [111., 212., 313., 124., 225., 326., 411., 512., 613., 424., 525., 626.]);
+    }
+}
