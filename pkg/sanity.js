@@ -30,10 +30,9 @@ export function sanityVerdict(steps) {
   const kept = correlations.map((rho) => Math.max(0, rho));
   const mean = kept.reduce((sum, rho) => sum + rho, 0) / kept.length;
   const [last, { randomised }] = [kept.at(-1), steps.at(-1)];
-  const layers = (count) => (count === 1 ? "layer" : "layers");
   const counted = correlations.some((rho) => rho < 0) ? ", where less than 0 counts as 0," : "";
   const numbers =
-    `While ${randomised} ${layers(randomised)} ${randomised === 1 ? "is" : "are"} made random from the top down, the rank ` +
+    `While ${randomised} ${randomised === 1 ? "layer is" : "layers are"} made random from the top down, the rank ` +
     `correlation with the true map is ${mean.toFixed(2)} on average${counted} and ${correlations.at(-1).toFixed(2)} at the end`;
   if (mean >= INDEPENDENT && last >= LASTS) {
     return {

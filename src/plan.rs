@@ -273,6 +273,19 @@ pub(crate) struct Plan {
     pub aliases: Vec<(String, ValueId)>,
 }
 
+impl Step {
+    /// The step of a chain at `index`: from the value of that number, and perhaps a constant, to the next.
+    pub fn in_chain(index: usize, op: Op, constant: Option<usize>) -> Step {
+        Step {
+            node: String::new(),
+            operator: String::new(),
+            op,
+            inputs: [Source::Value(ValueId(index))].into_iter().chain(constant.map(Source::Constant)).collect(),
+            output: ValueId(index + 1),
+        }
+    }
+}
+
 impl Source {
     /// The value, unless it is a parameter.
     pub fn value(&self) -> Option<ValueId> {

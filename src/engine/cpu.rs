@@ -591,7 +591,7 @@ mod tests {
     use super::super::{Rectifiers, WayBack};
     use super::*;
     use crate::plan::layers::Layout as Axes;
-    use crate::plan::{Activation, Constant, Op, Output, OutputKind, Source, Step, Unary, Value};
+    use crate::plan::{Activation, Constant, Op, Output, OutputKind, Step, Unary, Value};
 
     /// A convolution, a ReLU, and a convolution with a stride, of 8 channels each.
     fn plan() -> Plan {
@@ -601,22 +601,15 @@ mod tests {
             shape: [8, 8, 3, 3],
             values: (0..576).map(|i| ((i * 37 + seed) % 23) as f32 / 11. - 1.).collect(),
         };
-        let step = |index: usize, op: Op, constant: Option<usize>| Step {
-            node: String::new(),
-            operator: String::new(),
-            op,
-            inputs: [Source::Value(ValueId(index))].into_iter().chain(constant.map(Source::Constant)).collect(),
-            output: ValueId(index + 1),
-        };
         let convolution =
             |side| Op::Convolution { stride: [side; 2], padding: [(1, 1); 2], dilation: [1, 1], groups: 1 };
         Plan {
             values: vec![value(7, 6), value(7, 6), value(7, 6), value(4, 3)],
             constants: vec![weights(1), weights(2)].into(),
             steps: vec![
-                step(0, convolution(1), Some(0)),
-                step(1, Op::Unary(Unary::Relu), None),
-                step(2, convolution(2), Some(1)),
+                Step::in_chain(0, convolution(1), Some(0)),
+                Step::in_chain(1, Op::Unary(Unary::Relu), None),
+                Step::in_chain(2, convolution(2), Some(1)),
             ],
             output: Output { value: ValueId(3), kind: OutputKind::Scores(Activation::Softmax) },
             batches: true,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{InputSpec, Network, evaluate};
 use crate::device::Device;
 use crate::engine::Rectifiers;
-use crate::plan::{Activation, Constant, Layout, Op, Output, OutputKind, Plan, Source, Step, Unary, Value, ValueId};
+use crate::plan::{Activation, Constant, Layout, Op, Output, OutputKind, Plan, Step, Unary, Value, ValueId};
 use crate::tensor::{Tensor, numbers, tensor};
 use crate::{Error, ErrorKind, Result};
 
@@ -61,13 +61,6 @@ async fn slopes(plan: Plan, input: Tensor<4>, device: &Device) -> Result<Vec<f32
 fn plan(weights: Vec<f32>, matrix: Vec<f32>) -> Plan {
     let ([rows, columns], [height, width]) = (CONVOLVED, POOLED);
     let value = |shape: &[usize]| Value { name: String::new(), shape: shape.to_vec(), layout: Layout::default() };
-    let step = |index: usize, op: Op, constant: Option<usize>| Step {
-        node: String::new(),
-        operator: String::new(),
-        op,
-        inputs: [Source::Value(ValueId(index))].into_iter().chain(constant.map(Source::Constant)).collect(),
-        output: ValueId(index + 1),
-    };
     let convolution = Op::Convolution { stride: [2, 2], padding: [(1, 1); 2], dilation: [1, 1], groups: 1 };
     let pool = Op::MaxPool { kernel: [2, 2], stride: [1, 1], padding: [(0, 0); 2], dilation: [1, 1] };
     Plan {
@@ -87,11 +80,11 @@ fn plan(weights: Vec<f32>, matrix: Vec<f32>) -> Plan {
         ]
         .into(),
         steps: vec![
-            step(0, convolution, Some(0)),
-            step(1, Op::Unary(Unary::Relu), None),
-            step(2, pool, None),
-            step(3, Op::Reshape, None),
-            step(4, Op::Linear { transposed: false }, Some(1)),
+            Step::in_chain(0, convolution, Some(0)),
+            Step::in_chain(1, Op::Unary(Unary::Relu), None),
+            Step::in_chain(2, pool, None),
+            Step::in_chain(3, Op::Reshape, None),
+            Step::in_chain(4, Op::Linear { transposed: false }, Some(1)),
         ],
         output: Output { value: ValueId(5), kind: OutputKind::Scores(Activation::Softmax) },
         batches: true,

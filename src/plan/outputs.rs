@@ -315,13 +315,7 @@ mod tests {
     fn chain(ops: &[(Op, Option<f32>)]) -> (Vec<Step>, Vec<Value>, Vec<Constant>) {
         let value = |_| Value { name: String::new(), shape: vec![1, 3], layout: Layout::default() };
         let constants = ops.iter().map(|(_, number)| Constant { shape: [1; 4], values: vec![number.unwrap_or(0.)] });
-        let steps = ops.iter().enumerate().map(|(i, (op, number))| Step {
-            node: String::new(),
-            operator: String::new(),
-            op: op.clone(),
-            inputs: [Source::Value(ValueId(i))].into_iter().chain(number.map(|_| Source::Constant(i))).collect(),
-            output: ValueId(i + 1),
-        });
+        let steps = ops.iter().enumerate().map(|(i, (op, number))| Step::in_chain(i, op.clone(), number.map(|_| i)));
         (steps.collect(), (0..=ops.len()).map(value).collect(), constants.collect())
     }
 
