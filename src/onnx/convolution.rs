@@ -27,15 +27,17 @@ pub(super) fn padding(
     let auto = node.text("auto_pad").unwrap_or_default();
     match auto.as_str() {
         "" | "NOTSET" => {
-            let pads = node.ints("pads").unwrap_or_else(|| vec![0; 4]);
-            match pads[..] {
-                [left, right] if node.shape(0)?.len() == 3 && pads.iter().all(|p| (0..1 << 16).contains(p)) => {
-                    Ok([(0, 0), (left as usize, right as usize)])
-                }
-                [top, left, bottom, right] if pads.iter().all(|p| (0..1 << 16).contains(p)) => {
+            let Some(pads) = node.ints("pads") else { return Ok([(0, 0); 2]) };
+            let accepted = pads.iter().all(|p| (0..1 << 16).contains(p));
+            match (node.shape(0)?.len(), &pads[..]) {
+                (3, &[left, right]) if accepted => Ok([(0, 0), (left as usize, right as usize)]),
+                (4, &[top, left, bottom, right]) if accepted => {
                     Ok([(top as usize, bottom as usize), (left as usize, right as usize)])
                 }
-                _ => Err(node.refuse(format!("pads {pads:?}; four numbers from 0 are accepted"))),
+                (rank, _) => {
+                    let numbers = if rank == 3 { "two" } else { "four" };
+                    Err(node.refuse(format!("pads {pads:?}; {numbers} numbers from 0 to 65535 are accepted")))
+                }
             }
         }
         "VALID" => Ok([(0, 0); 2]),

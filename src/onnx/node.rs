@@ -174,13 +174,15 @@ impl<'a> Node<'a> {
 
     /// A pair of sizes, such as `strides`, each at least `least`, and so small that the product of two is a size, too.
     pub fn pair(&self, name: &str, default: usize, least: usize) -> Result<[usize; 2]> {
-        match self.ints(name) {
-            None => Ok([default; 2]),
-            Some(values) => match values[..] {
-                [a, b] if a >= least as i64 && b >= least as i64 && a.max(b) < 1 << 15 => Ok([a as usize, b as usize]),
-                [a] if a >= least as i64 && a < 1 << 15 && self.shape(0)?.len() == 3 => Ok([default, a as usize]),
-                _ => Err(self.refuse(format!("{name} {values:?}; two numbers from {least} are accepted"))),
-            },
+        let Some(values) = self.ints(name) else { return Ok([default; 2]) };
+        let accepted = least as i64..1 << 15;
+        match (self.shape(0)?.len(), &values[..]) {
+            (4, &[a, b]) if accepted.contains(&a) && accepted.contains(&b) => Ok([a as usize, b as usize]),
+            (3, &[a]) if accepted.contains(&a) => Ok([default, a as usize]),
+            (rank, _) => {
+                let numbers = if rank == 3 { "one number" } else { "two numbers" };
+                Err(self.refuse(format!("{name} {values:?}; {numbers} from {least} to 32767 are accepted")))
+            }
         }
     }
 

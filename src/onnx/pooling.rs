@@ -57,9 +57,6 @@ fn windows(node: &Node, plane: [usize; 2]) -> Result<Windows> {
             return Err(node.refuse(format!("padding {padding:?} as large as the window {reach:?}")));
         }
     }
-    if node.dims(0)?.len() == 3 && out[0] != 1 {
-        return Err(node.refuse(format!("a window of {kernel:?} along one axis; one number is accepted")));
-    }
     Ok(Windows { kernel, stride, dilation, padding, exact, out })
 }
 

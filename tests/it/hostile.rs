@@ -746,17 +746,36 @@ fn a_great_many_questions_for_numbers_take_no_longer_than_others() {
 }
 
 #[test]
-fn a_window_of_two_axes_is_refused_along_one() {
-    for operator in ["MaxPool", "AveragePool", "LpPool"] {
+fn numbers_for_two_axes_are_refused_along_one() {
+    let along_a_line = |node: proto::Node| {
         let nodes = vec![
-            node("Reshape", &["r", "line"], "l"),
-            node(operator, &["l"], "p").ints("kernel_shape", &[4, 5]).ints("pads", &[2, 2, 2, 2]),
-            node("ReduceMean", &["p"], "m").ints("axes", &[2]),
-            node("Reshape", &["m", "places"], "x"),
+            self::node("Reshape", &["r", "line"], "l"),
+            node,
+            self::node("ReduceMean", &["p"], "m").ints("axes", &[2]),
+            self::node("Reshape", &["m", "places"], "x"),
         ];
-        let sizes = vec![ints("line", &[1, 4, 48]), ints("places", &[1, 4, 1, 1])];
-        refused(&classifier(nodes, sizes), ErrorKind::Unsupported, &[operator, "[4, 5] along one axis"]);
+        let kernel = floats("kernel", &[4, 4, 3], vec![1.; 48]);
+        classifier(nodes, vec![ints("line", &[1, 4, 48]), ints("places", &[1, 4, 1, 1]), kernel])
+    };
+    for operator in ["MaxPool", "AveragePool", "LpPool"] {
+        let window = node(operator, &["l"], "p").ints("kernel_shape", &[4, 5]).ints("pads", &[2, 2, 2, 2]);
+        let pieces = [operator, "kernel_shape [4, 5]; one number"];
+        refused(&along_a_line(window), ErrorKind::Unsupported, &pieces);
+        let pads = node(operator, &["l"], "p").ints("kernel_shape", &[5]).ints("pads", &[1, 1, 1, 1]);
+        refused(&along_a_line(pads), ErrorKind::Unsupported, &[operator, "pads [1, 1, 1, 1]; two numbers"]);
     }
+    for operator in ["Conv", "ConvTranspose"] {
+        let kernel = || node(operator, &["l", "kernel"], "p");
+        assert!(outcome(&along_a_line(kernel().ints("pads", &[1, 1]).ints("strides", &[1]))).is_ok());
+        let pads = along_a_line(kernel().ints("pads", &[1, 1, 1, 1]));
+        refused(&pads, ErrorKind::Unsupported, &[operator, "pads [1, 1, 1, 1]; two numbers"]);
+        for name in ["strides", "dilations"] {
+            let two = along_a_line(kernel().ints(name, &[2, 2]));
+            refused(&two, ErrorKind::Unsupported, &[operator, name, "[2, 2]; one number"]);
+        }
+    }
+    let one = classifier(vec![node("MaxPool", &["r"], "x").ints("kernel_shape", &[3])], vec![]);
+    refused(&one, ErrorKind::Unsupported, &["MaxPool", "kernel_shape [3]; two numbers"]);
 }
 
 #[test]
