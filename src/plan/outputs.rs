@@ -112,21 +112,50 @@ impl Graph<'_> {
         candidates.iter().copied().find(|id| results.contains(id) && !used.contains(id))
     }
 
-    /// Whether a value is made of another candidate without parameters, and is not that in other units: a decision, a
-    /// rounding, an entropy.
+    /// Whether a value says less than another candidate that it is made of without a layer of weights: that moved by one
+    /// number, as beyond a threshold, a decision or rounding of it, or one number for all of it, such as an entropy.
     fn says_less(&self, value: ValueId, candidates: &HashSet<ValueId>) -> bool {
-        let mut open = vec![value];
-        let mut seen: HashSet<ValueId> = HashSet::new();
-        while let Some(step) = open.pop().and_then(|at| self.producer(at)) {
+        self.is_moved(value, candidates) || self.loses(value, candidates)
+    }
+
+    /// Whether a value is another candidate, each number of which is moved by the same one.
+    fn is_moved(&self, value: ValueId, candidates: &HashSet<ValueId>) -> bool {
+        let (mut at, mut moved) = (value, false);
+        for _ in 0..DEPTH {
+            let Some(step) = self.producer(at) else { return false };
+            match &step.op {
+                Op::Reshape => {}
+                Op::Binary(Binary::Add | Binary::Sub) if self.number(step.inputs.get(1)).is_some() => moved = true,
+                _ => return false,
+            }
+            let Some(input) = step.inputs.first().and_then(Source::value) else { return false };
+            // What is added so that no logarithm is of 0 moves nothing.
+            if moved && candidates.contains(&input) && self.scores(value).value != self.scores(input).value {
+                return true;
+            }
+            at = input;
+        }
+        false
+    }
+
+    /// Whether steps between another candidate and a value keep whole numbers or one number alone.
+    fn loses(&self, value: ValueId, candidates: &HashSet<ValueId>) -> bool {
+        let is_whole =
+            |op: &Op| matches!(op, Op::Unary(Unary::Step | Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round));
+        let mut open = vec![(value, false)];
+        let mut seen = HashSet::new();
+        while let Some((at, mut lost)) = open.pop() {
+            let Some(step) = self.producer(at) else { continue };
             if matches!(step.op, Op::Linear { .. } | Op::Convolution { .. }) {
                 continue;
             }
+            lost |= is_whole(&step.op);
             for input in step.inputs.iter().filter_map(Source::value) {
-                if candidates.contains(&input) && self.scores(value).value != self.scores(input).value {
+                if candidates.contains(&input) && (lost || self.count(value) == 1 && self.count(input) > 1) {
                     return true;
                 }
-                if seen.insert(input) {
-                    open.push(input);
+                if seen.insert((input, lost)) {
+                    open.push((input, lost));
                 }
             }
         }
@@ -333,7 +362,16 @@ mod tests {
             (vec![linear(), softmax(), less(0.5)], vec![2, 3], 2),
             (vec![linear(), softmax(), less(0.5)], vec![3, 2], 2),
             // Features, scores, and a rounding of them.
-            (vec![linear(), linear(), less(0.5)], vec![1, 2, 3], 2),
+            (vec![linear(), linear(), (Op::Unary(Unary::Round), None)], vec![1, 2, 3], 2),
+            (vec![linear(), softmax(), less(0.5), (Op::Unary(Unary::Step), None), (Op::Reshape, None)], vec![5, 1], 1),
+            // Scores, and probabilities at another temperature.
+            (vec![linear(), less(3.), (Op::Binary(Binary::Div), Some(0.5)), softmax()], vec![1, 4], 4),
+            // Features, and how near they are to a prototype.
+            (
+                vec![linear(), less(1.), (Op::Unary(Unary::Power(2.)), None), (Op::Unary(Unary::Neg), None)],
+                vec![1, 4],
+                4,
+            ),
         ] {
             let (steps, values, constants) = chain(&ops);
             let graph = Graph { steps: &steps, values: &values, constants: &constants };
