@@ -1,8 +1,8 @@
 // What a bare ONNX file leaves open: how to prepare an image for it, and what its classes are called.
 
-import { PREPROCESS } from "./catalog.js";
 import { namesIn } from "./labels.js";
 import { checkPreprocess } from "./manifest.js";
+import { preprocessIn } from "./metadata.js";
 
 /** @typedef {import("./index.js").Preprocess} Preprocess */
 /** @typedef {{ input: { width: number, height: number, channels: number }, classes: number, metadata: Map<string, string> }} NetworkInfo */
@@ -27,9 +27,12 @@ export function choosePreprocess(info, fromOptions, fromManifest) {
   };
   if (fromOptions) return taken(fromOptions, "as given");
   if (fromManifest) return taken(fromManifest, "from the model's manifest");
-  const fromFile = readMetadata(info);
-  if (fromFile) checkPreprocess(fromFile, "ModelError", "The file's metadata");
-  if (fromFile) return taken(fromFile, "from the file's metadata");
+  const fromFile = preprocessIn(info.metadata);
+  if (fromFile) {
+    checkPreprocess(fromFile, "ModelError", "The file's metadata");
+    // Where the file leaves its sides open, the input already has those of the metadata: see the worker.
+    return taken({ ...fromFile, width: undefined, height: undefined }, "from the file's metadata");
+  }
   const shown = `mean ${guess.mean.join(", ")}; std ${guess.std.join(", ")}; ${guess.resize}`;
   return {
     preprocess: complete({}, guess, info),
@@ -39,15 +42,16 @@ export function choosePreprocess(info, fromOptions, fromManifest) {
 }
 
 /**
- * Whether mean and std are those of samples from 0 to 255, as OpenCV's friends write them: no sample from 0 to 1 has such a mean.
+ * Whether mean and std are those of samples from 0 to 255, as OpenCV's friends write them: no samples from 0 to 1 have such a
+ * mean, or differ so much.
  * @param {Preprocess} preprocess
  */
-function isOfBytes({ mean = [] }) {
-  return mean.some((value) => value > 1);
+function isOfBytes({ mean = [0], std = [1] }) {
+  return mean.some((value) => value > 1) || (std.some((value) => value > 1) && mean.every((value) => value === 0));
 }
 
 /** Both for samples from 0 to 1. @param {Preprocess} preprocess */
-function unitsOf({ mean, std = [1] }) {
+function unitsOf({ mean = [0], std = [1] }) {
   const [inUnits, deviations] = [mean, std].map((values) => values.map((value) => value / 255));
   return { mean: inUnits, std: deviations };
 }
@@ -60,7 +64,7 @@ function guessFor({ input, classes }) {
 }
 
 function complete({ width, height, resize, mean, std, order }, guess, { input }) {
-  // The file's own size counts where it has one: a network with fixed sides takes no other.
+  // A manifest's or a caller's other sides are an error, which names both.
   return {
     width: width ?? input.width,
     height: height ?? input.height,
@@ -69,61 +73,6 @@ function complete({ width, height, resize, mean, std, order }, guess, { input })
     std: std ?? guess.std,
     order: order ?? "RGB",
   };
-}
-
-/**
- * The sides that a file's metadata names, if they are others than those of its input: where the file leaves them open, they count.
- * @param {NetworkInfo} info @returns {{ width: number, height: number } | undefined}
- */
-export function otherSides(info) {
-  const { width, height } = readMetadata(info) ?? {};
-  const isSide = (side) => Number.isInteger(side) && side > 0 && side <= PREPROCESS.maxSide;
-  if (!isSide(width) || !isSide(height)) return undefined;
-  return width === info.input.width && height === info.input.height ? undefined : { width, height };
-}
-
-/** @param {NetworkInfo} info @returns {Preprocess | undefined} */
-function readMetadata({ metadata }) {
-  const text = metadata.get("preprocess") ?? metadata.get("preprocessing");
-  // Ultralytics' classifiers: the middle square, samples in 0..=1.
-  if (text === undefined && metadata.get("task") === "classify" && metadata.has("imgsz")) {
-    const [height, width] = (metadata.get("imgsz").slice(0, MAX_PROSE).match(/\d+/g) ?? []).map(Number);
-    return { width, height, mean: [0], std: [1], resize: "crop", order: "RGB" };
-  }
-  if (text === undefined && !metadata.has("mean")) return undefined;
-  const json = parseObject(text);
-  if (json) return pickFields(json);
-  const prose = (text ?? "").slice(0, MAX_PROSE);
-  const mean = numbers(metadata.get("mean")) ?? numbers(/mean\b[\s:=[(]*([-\d.,\s]+)/i.exec(prose)?.[1]);
-  const std = numbers(metadata.get("std")) ?? numbers(/std\b[\s:=[(]*([-\d.,\s]+)/i.exec(prose)?.[1]);
-  const order = /\bBGR\b/.test(prose) ? "BGR" : "RGB";
-  const resize = PREPROCESS.resize.find((name) => new RegExp(`\\b${name}\\b`).test(prose));
-  if (mean && std) return { mean, std, order, resize };
-  if (/127\.5\s*-\s*1\b/.test(prose)) return { mean: [0.5], std: [0.5], order, resize };
-  if (/\b0\s*(\.\.=?|-|to)\s*1\b/.test(prose)) return { mean: [0], std: [1], order, resize };
-  return undefined;
-}
-
-/** The most characters of a description that are looked at. */
-const MAX_PROSE = 10_000;
-
-function pickFields({ width, height, resize, mean, std, order }) {
-  return { width, height, resize, mean, std, order };
-}
-
-function parseObject(text) {
-  if (!text?.trim().startsWith("{")) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The numbers in "0.485, 0.456 .406", if there is one or one for each colour. */
-function numbers(text) {
-  const found = (text?.slice(0, MAX_PROSE).match(/-?\d*\.?\d+/g) ?? []).map(Number);
-  return found.length === 1 || found.length === 3 ? found : undefined;
 }
 
 /** The file's own names of its classes, if they are in its metadata and there is one for each. @param {NetworkInfo} info */

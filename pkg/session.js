@@ -5,7 +5,7 @@ import { copyOf, giveBack, makeReady } from "./buffer-pool.js";
 import { findClass } from "./classes.js";
 import { GradCamError, orAborted } from "./errors.js";
 import { readParts } from "./manifest.js";
-import { choosePreprocess, labelsFromMetadata, otherSides } from "./preprocess.js";
+import { choosePreprocess, labelsFromMetadata } from "./preprocess.js";
 import { RUNS, compare } from "./takeover.js";
 import { WorkerCrash, withRespawn } from "./worker-client.js";
 
@@ -261,13 +261,13 @@ export class Session {
   async #load(worker, signal) {
     const { width, height } = this.#options.preprocess ?? this.#file.preprocess ?? {};
     const defaultLayer = this.#file.targetLayer;
-    const load = async (sides = { width, height }) => {
+    const load = async () => {
       const parts = this.#file.parts && (await Promise.all(this.#file.parts.map(taken)));
       const { bytes } = await taken(this.#file);
       const transfer = [bytes, ...(parts ?? []).map((part) => part.bytes)];
       return worker.request(
         "load",
-        { bytes, parts, ...sides, defaultLayer },
+        { bytes, parts, width, height, defaultLayer },
         { transfer, signal, onStall: this.onStall },
       );
     };
@@ -275,11 +275,6 @@ export class Session {
     if (answer.wanted) {
       this.#file.parts = await readParts(answer.wanted, this.#file, signal);
       answer = await load();
-    }
-    const sides = width || height ? undefined : otherSides(answer.info);
-    if (sides) {
-      worker.tell("forget", { network: answer.network });
-      answer = await load(sides);
     }
     const { network, info } = answer;
     try {

@@ -46,7 +46,7 @@ pub struct InputSpec {
 /// A layer whose activations keep the places of the image apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// The name of the value in the file.
+    /// The name of the value in the file; where a loop repeats it, `y`, `y (2)` and so on.
     pub name: String,
     /// The name of the node that computes it; may be empty.
     pub node: String,

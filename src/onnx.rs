@@ -104,33 +104,19 @@ pub fn load_parts(
     let parts: Vec<(String, Bytes)> = parts.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes))).collect();
     let size = parts.iter().fold(bytes.len(), |size, (_, part)| size.saturating_add(part.len()));
     let model = decode(bytes, &parts)?;
-    if model.metadata.len() > budget::MAX_METADATA {
-        return Err(Error::new(
-            ErrorKind::Model,
-            format!(
-                "the file has {} entries of metadata; up to {} are accepted",
-                model.metadata.len(),
-                budget::MAX_METADATA
-            ),
-        ));
-    }
-    let mut metadata: BTreeMap<String, String> = model
-        .metadata
-        .iter()
-        .map(|e| (e.key.clone().unwrap_or_default(), e.value.clone().unwrap_or_default()))
-        .collect();
+    let mut metadata = metadata_of(&model.metadata)?;
     let graph = graph(&model)?;
     let budget = Budget::new(size);
     let mut builder = Builder::new(&model, graph, &budget)?;
     let (input, channels_last) = builder.image_input(options)?;
-    let is_assumed = builder.is_size_assumed;
-    let told = |error: Error| {
-        // Other errors have nothing to do with it.
-        if !is_assumed || !error.message().contains("not fit") {
-            return error;
+    let assumed = builder.assumed;
+    let told = |error: Error| match assumed {
+        Some(assumed) if error.message().contains("not fit") => {
+            let about = format!("the file leaves its {assumed} was taken: another size can be given");
+            Error::new(error.kind(), format!("{} ({about})", error.message()))
         }
-        let about = "the file leaves its width and height open, and 224 × 224 was taken: another size can be given";
-        Error::new(error.kind(), format!("{} ({about})", error.message()))
+        // Other errors have nothing to do with it.
+        _ => error,
     };
     builder.build().map_err(told)?;
     // What the graph itself does to a picture tells what it expects, where the file says nothing else.
@@ -162,6 +148,26 @@ pub fn part_names(bytes: &[u8]) -> Vec<String> {
         return Vec::new();
     }
     proto::Model::decode(Bytes::copy_from_slice(bytes)).map_or_else(|_| Vec::new(), rewrite::parts)
+}
+
+/// The metadata of an ONNX file, by key, found without reading its graph; nothing of what is no ONNX file, or has too much of it.
+pub fn metadata(bytes: &[u8]) -> BTreeMap<String, String> {
+    if proto::count_messages(bytes, budget::MAX_MESSAGES) > budget::MAX_MESSAGES {
+        return BTreeMap::new();
+    }
+    let entries = proto::Metadata::decode(bytes).map(|found| found.entries).unwrap_or_default();
+    metadata_of(&entries).unwrap_or_default()
+}
+
+fn metadata_of(entries: &[proto::Entry]) -> Result<BTreeMap<String, String>> {
+    if entries.len() > budget::MAX_METADATA {
+        return Err(Error::new(
+            ErrorKind::Model,
+            format!("the file has {} entries of metadata; up to {} are accepted", entries.len(), budget::MAX_METADATA),
+        ));
+    }
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    Ok(entries.iter().map(|entry| (text(&entry.key), text(&entry.value))).collect())
 }
 
 /// Runs a graph of float inputs once and returns its first output's shape and numbers: for testing operators one by one.
@@ -245,8 +251,8 @@ struct Builder<'a> {
     fixed_batch: Option<usize>,
     /// How pictures are prepared, if the graph tells, as the metadata would say it.
     preprocess: Option<String>,
-    /// Whether nobody says how large pictures are.
-    is_size_assumed: bool,
+    /// Which sides nobody names, and what was taken for them.
+    assumed: Option<&'static str>,
     known: HashMap<String, Resolved>,
     initializers: HashSet<String>,
     values: Vec<Value>,
@@ -271,7 +277,8 @@ impl<'a> Builder<'a> {
         let mut initializers = HashSet::new();
         for (index, tensor) in graph.initializer.iter().enumerate() {
             let name = tensor.name.clone().unwrap_or_default();
-            known.insert(name.clone(), Resolved::Initializer(index));
+            let resolved = if is_text(tensor) { Resolved::Text } else { Resolved::Initializer(index) };
+            known.insert(name.clone(), resolved);
             initializers.insert(name);
         }
         for sparse in &graph.sparse {
@@ -291,7 +298,7 @@ impl<'a> Builder<'a> {
             budget,
             fixed_batch: None,
             preprocess: None,
-            is_size_assumed: false,
+            assumed: None,
             known,
             initializers,
             values: vec![],
@@ -367,8 +374,14 @@ impl<'a> Builder<'a> {
         if !CHANNELS.contains(&channels) {
             return Err(refuse(&format!("it takes {channels} channels;")));
         }
-        self.is_size_assumed = options.input_size.is_none() && (width.is_none() || height.is_none());
         let (wide, high) = options.input_size.unwrap_or((224, 224));
+        self.assumed = match (width, height) {
+            _ if options.input_size.is_some() => None,
+            (None, None) => Some("width and height open, and 224 × 224"),
+            (None, Some(_)) => Some("width open, and 224"),
+            (Some(_), None) => Some("height open, and 224"),
+            (Some(_), Some(_)) => None,
+        };
         let (width, height) = (width.unwrap_or(wide as usize), height.unwrap_or(high as usize));
         if width.max(height) > 4096 || width == 0 || height == 0 {
             return Err(unsupported(format!("an input of {width}×{height} pixels; 1 to 4096 a side are accepted")));
@@ -468,6 +481,16 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let controls = matches!(operator, "If" | "Loop") && matches!(domain, "" | "ai.onnx");
+        let is_words = |of: &proto::Attribute| match of.name.as_deref() {
+            Some("value") => of.t.as_ref().is_some_and(is_text),
+            name => matches!(name, Some("value_string" | "value_strings")),
+        };
+        if operator == "Constant" && proto.attribute.iter().any(is_words) {
+            for output in &proto.output {
+                self.known.insert(output.clone(), Resolved::Text);
+            }
+            return Ok(());
+        }
         if builder.is_none() && !controls {
             let domain = if domain.is_empty() { String::new() } else { format!(" of `{}`", shortened(domain)) };
             return Err(node::refusal(proto, &format!("this operator{domain} is not supported")));
@@ -520,9 +543,14 @@ impl<'a> Builder<'a> {
     fn inner(&mut self, graph: &'a proto::Graph, outputs: &[String]) -> Result<()> {
         self.budget.round(graph).map_err(unsupported)?;
         for tensor in &graph.initializer {
+            let name = tensor.name.clone().unwrap_or_default();
+            if is_text(tensor) {
+                self.known.insert(name, Resolved::Text);
+                continue;
+            }
             let literal = Literal::decode(tensor, "an initializer")?;
             self.budget.fold_result(&literal).map_err(unsupported)?;
-            self.known.insert(tensor.name.clone().unwrap_or_default(), Resolved::Constant(Rc::new(literal)));
+            self.known.insert(name, Resolved::Constant(Rc::new(literal)));
         }
         for proto in in_order(graph) {
             self.build_node(proto);
@@ -819,6 +847,11 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Whether a tensor is of strings.
+fn is_text(tensor: &proto::Tensor) -> bool {
+    tensor.data_type == Some(literal::element::STRING)
+}
+
 /// How often each name is taken, by inner graphs and as a result, too.
 fn count_uses<'a>(graph: &'a proto::Graph, uses: &mut HashMap<&'a str, usize>) {
     let outputs = graph.output.iter().filter_map(|info| info.name.as_ref());
@@ -948,7 +981,7 @@ fn decision(operator: &str, inputs: &[Option<Resolved>]) -> Option<Operand> {
     for input in if scores.is_some() { rest } else { inputs }.iter().flatten() {
         match input {
             Resolved::Decision(operand) => scores = scores.or(Some(operand)),
-            Resolved::Constant(_) => {}
+            Resolved::Constant(_) | Resolved::Text => {}
             _ => return None,
         }
     }

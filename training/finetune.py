@@ -76,6 +76,14 @@ def classes_in(folder: Path) -> tuple[list[str], list[list[Path]]]:
     return list(named), list(named.values())
 
 
+def in_units(preprocess: dict) -> dict:
+    """Mean and std of samples from 0 to 1, where a manifest may have those from 0 to 255, as pkg/preprocess.js tells them."""
+    mean, std = preprocess["mean"], preprocess["std"]
+    if max(mean) > 1 or (max(std) > 1 and not any(mean)):
+        preprocess = preprocess | {"mean": [value / 255 for value in mean], "std": [value / 255 for value in std]}
+    return preprocess
+
+
 class Base:
     """A network up to its pooling, with whatever its manifest says."""
 
@@ -93,7 +101,7 @@ class Base:
         probed.CopyFrom(self.proto)
         probed.graph.output.append(helper.make_tensor_value_info(self.pooled, TensorProto.FLOAT, None))
         self.session = onnxruntime.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
-        self.preprocess = self.manifest["preprocess"]
+        self.preprocess = in_units(self.manifest["preprocess"])
         self.size = self.preprocess["width"], self.preprocess["height"]
 
     def input(self, picture: Image.Image) -> np.ndarray:

@@ -12,6 +12,7 @@ import * as cpu from "../cpu/gradcam_web.js";
 import * as decode from "../decode/gradcam_web.js";
 import * as formats from "../formats/gradcam_web.js";
 import * as gpu from "../gpu/gradcam_web.js";
+import { sidesIn } from "../metadata.js";
 
 /** The script between JavaScript and each build. A worker has one of both CPU builds, and their glue is the same: bundle.js looks. */
 const GLUE = { cpu, relaxed: cpu, gpu, decode, formats };
@@ -88,11 +89,13 @@ const operations = {
 
   load({ bytes, parts, width, height, defaultLayer }) {
     const model = new Uint8Array(bytes);
-    const wanted = parts ? [] : engine.partNames(model);
-    if (wanted.length > 0) return { wanted };
+    const outline = engine.outline(model);
+    if (!parts && outline.parts.length > 0) return { wanted: outline.parts };
     const names = (parts ?? []).map(({ name }) => name);
     const files = (parts ?? []).map((part) => new Uint8Array(part.bytes));
-    const network = engine.load(model, names, files, width, height, defaultLayer);
+    // What the file leaves open, its metadata may tell.
+    const sides = width || height ? { width, height } : sidesIn(outline.metadata);
+    const network = engine.load(model, names, files, sides?.width, sides?.height, defaultLayer);
     networks.set(++lastId, { network });
     return { network: lastId, info: network.info() };
   },

@@ -25,6 +25,8 @@ pub(super) enum Resolved {
     },
     /// Which classes score best, not how much: no numbers here, but the scores that were decided among.
     Decision(Operand),
+    /// Strings, such as the names of the classes: no step takes them, but the name of what was decided may be one of them.
+    Text,
     /// Refused earlier; what depends on it says nothing more.
     Refused,
 }
@@ -201,7 +203,10 @@ impl<'a> Node<'a> {
 
     /// Input `index`, which has to be a constant.
     pub fn required_constant(&self, index: usize, what: &str) -> Result<&Rc<Literal>> {
-        self.constant(index).ok_or_else(|| self.refuse(format!("{what} is computed; a constant is accepted")))
+        self.constant(index).ok_or_else(|| match self.inputs.get(index) {
+            Some(Some(Resolved::Text)) => self.refuse(format!("{what} is a string; numbers are accepted")),
+            _ => self.refuse(format!("{what} is computed; a constant is accepted")),
+        })
     }
 
     /// Input `index` as a list of integers, if given.
@@ -235,6 +240,7 @@ impl<'a> Node<'a> {
             Some(Some(Resolved::Decision(_))) => {
                 Err(self.refuse(format!("input {index} is a choice of the best; computed numbers are accepted")))
             }
+            Some(Some(Resolved::Text)) => Err(self.refuse(format!("input {index} is a string; numbers are accepted"))),
             _ => Err(self.refuse(format!("input {index} is missing"))),
         }
     }
@@ -252,10 +258,7 @@ impl<'a> Node<'a> {
     pub fn shape(&self, index: usize) -> Result<&[usize]> {
         match self.inputs.get(index) {
             Some(Some(Resolved::Constant(literal))) => Ok(&literal.shape),
-            Some(Some(Resolved::View { .. } | Resolved::Value(_) | Resolved::Decision(_))) => {
-                Ok(&self.value(index)?.shape)
-            }
-            _ => Err(self.refuse(format!("input {index} is missing"))),
+            _ => Ok(&self.value(index)?.shape),
         }
     }
 

@@ -23,6 +23,13 @@ pub(super) struct Model {
     pub functions: Vec<Function>,
 }
 
+/// Of a [`Model`] what it says about itself.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Metadata {
+    #[prost(message, repeated, tag = "14")]
+    pub entries: Vec<Entry>,
+}
+
 /// An operator that the file itself defines by others.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Function {

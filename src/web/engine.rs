@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use js_sys::{Function, Map};
+use js_sys::Function;
 use wasm_bindgen::prelude::*;
 
 use self::question::{question_of, value_of};
 use super::preprocess_of;
-use super::value::{Fields, list, numbers, object};
+use super::value::{Fields, list, map, numbers, object};
 use crate::cam;
 use crate::device::Device;
 use crate::network;
@@ -49,10 +49,11 @@ impl Engine {
         }
     }
 
-    /// The names of the files in which an ONNX file keeps parameters, where it does not hold them itself.
-    #[wasm_bindgen(js_name = partNames)]
-    pub fn part_names(&self, bytes: &[u8]) -> Vec<String> {
-        onnx::part_names(bytes)
+    /// What an ONNX file says before it is read: `parts`, the names of the files in which it keeps parameters, where it does not
+    /// hold them itself, and `metadata`.
+    pub fn outline(&self, bytes: &[u8]) -> JsValue {
+        let parts = onnx::part_names(bytes).into_iter().map(JsValue::from);
+        object([("parts", list(parts)), ("metadata", map(&onnx::metadata(bytes)))])
     }
 
     /// Reads an ONNX file, whose parameters may lie in further files, each with its name; `width`, `height` and `default_layer`
@@ -82,10 +83,6 @@ impl Network {
     pub fn info(&self) -> JsValue {
         let network = &self.0;
         let input = network.input();
-        let metadata = Map::new();
-        for (key, value) in network.metadata() {
-            metadata.set(&key.into(), &value.into());
-        }
         let layers = network.layers().iter().map(|layer| {
             object([
                 ("name", layer.name.as_str().into()),
@@ -106,7 +103,7 @@ impl Network {
             ("classes", (network.classes() as u32).into()),
             ("layers", list(layers)),
             ("defaultLayer", network.default_layer().into()),
-            ("metadata", metadata.into()),
+            ("metadata", map(network.metadata())),
         ])
     }
 

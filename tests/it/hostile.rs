@@ -820,7 +820,7 @@ fn a_constant_may_be_sparse_and_is_never_made_up() {
     // Writers that leave out what is 0.
     assert_eq!(constant(named("value_float")).unwrap().1, [1., 2., 3.]);
     let error = constant(proto::Attribute { s: Some("7".into()), ..named("value_string") }).unwrap_err();
-    assert!(error.message().contains("a constant without numbers"), "{error}");
+    assert!(error.message().contains("input 1 is a string"), "{error}");
 }
 
 #[test]
@@ -855,4 +855,78 @@ fn the_first_two_of_three_operands_may_be_smaller_than_the_third() {
         let (_, found) = block_on(onnx::evaluate(&bytes, &inputs, &Device::cpu(), on_reference_engine)).unwrap();
         assert_eq!(found, [111., 212., 313., 124., 225., 326., 411., 512., 613., 424., 525., 626.]);
     }
+}
+
+/// The scores and the probabilities of a classifier with further nodes, of which `outputs` are given.
+fn explained(nodes: Vec<proto::Node>, constants: Vec<proto::Tensor>, outputs: &[&str]) -> [Vec<f32>; 2] {
+    let mut model = classifier(vec![node("Relu", &["r"], "x")], constants);
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.extend(nodes);
+    graph.output = outputs.iter().map(|name| info(name, &[])).collect();
+    let network = onnx::load(&model.encode_to_vec(), &Default::default(), &Device::cpu()).unwrap();
+    let values: Vec<f32> = (0..144).map(|i| (i % 5) as f32 / 5.).collect();
+    let prediction = block_on(Prediction::new(Rc::new(network), &values)).unwrap();
+    [prediction.scores().to_vec(), prediction.probabilities().to_vec()]
+}
+
+#[test]
+fn of_several_outputs_what_is_made_of_the_others_is_explained() {
+    // The mean of two heads, as of DeiT with its teacher.
+    let heads = || {
+        let other = floats("w2", &[4, 3], (0..12).map(|i| ((i * 5) % 7) as f32 - 3.).collect());
+        let nodes = vec![
+            node("Gemm", &["f", "w2", "b"], "other"),
+            node("Add", &["scores", "other"], "sum"),
+            node("Div", &["sum", "two"], "mean"),
+        ];
+        (nodes, vec![other, floats("two", &[], vec![2.])])
+    };
+    let of = |outputs: &[&str]| explained(heads().0, heads().1, outputs);
+    assert_eq!(of(&["mean", "scores", "other"]), of(&["mean"]));
+    assert_ne!(of(&["mean"]), of(&["scores"]));
+    // Several labels, and probabilities at another temperature: as the file has them, in either order.
+    for nodes in [
+        vec![node("Reshape", &["scores", "shape"], "flat"), node("Sigmoid", &["flat"], "probabilities")],
+        vec![node("Div", &["scores", "two"], "cool"), node("Softmax", &["cool"], "probabilities")],
+        vec![node("HardSigmoid", &["scores"], "probabilities")],
+    ] {
+        let constants = || vec![ints("shape", &[1, 3]), floats("two", &[], vec![2.])];
+        let alone = explained(nodes.clone(), constants(), &["probabilities"]);
+        assert_eq!(explained(nodes.clone(), constants(), &["scores", "probabilities"]), alone, "{nodes:?}");
+        assert_eq!(explained(nodes, constants(), &["probabilities", "scores"]), alone);
+    }
+    // What is made of the image as well is no other form of the scores.
+    for order in [["scores", "brightness"], ["brightness", "scores"]] {
+        let nodes = vec![
+            node("ReduceMean", &["input"], "mean").int("keepdims", 1),
+            node("Reshape", &["mean", "one"], "brightness"),
+            node("Mul", &order, "weighted"),
+            node("Greater", &["weighted", "half"], "above"),
+        ];
+        let constants = vec![ints("one", &[1, 1]), floats("half", &[], vec![0.5])];
+        let found = explained(nodes, constants, &["above", "weighted"]);
+        assert_ne!(found[0], explained(vec![], vec![], &["scores"])[0]);
+        assert!(found[0].iter().all(|score| score.fract() != 0.), "{found:?}");
+    }
+}
+
+#[test]
+fn a_file_may_name_the_best_class() {
+    let words = |name: &str, values: &[&str]| {
+        let strings = values.iter().map(|value| value.as_bytes().to_vec().into()).collect();
+        proto::Attribute { name: Some(name.into()), strings, ..Default::default() }
+    };
+    let mut names = node("Constant", &[], "names");
+    names.attribute.push(words("value_strings", &["cat", "dog", "ox"]));
+    let best = node("ArgMax", &["scores"], "best").int("axis", 1);
+    let named = node("Gather", &["names", "best"], "label");
+    let alone = explained(vec![], vec![], &["scores"]);
+    assert_eq!(explained(vec![names.clone(), best.clone(), named.clone()], vec![], &["label", "scores"]), alone);
+    // As a tensor of the file, and where nobody takes it.
+    let tensor = proto::Tensor { dims: vec![3], data_type: Some(8), name: Some("names".into()), ..Default::default() };
+    assert_eq!(explained(vec![best, named], vec![tensor.clone()], &["scores", "label"]), alone);
+    assert_eq!(explained(vec![], vec![tensor], &["scores"]), alone);
+    // No step takes one.
+    let added = vec![names, node("Add", &["r", "names"], "x")];
+    refused(&classifier(added, vec![]), ErrorKind::Unsupported, &["`x` (Add)", "is a string; numbers are accepted"]);
 }

@@ -7,7 +7,8 @@ import { test } from "node:test";
 import * as gradcam from "../../pkg/index.js";
 import { readModel, readParts } from "../../pkg/manifest.js";
 import { findClass } from "../../pkg/classes.js";
-import { choosePreprocess, labelsFromMetadata, otherSides } from "../../pkg/preprocess.js";
+import { sidesIn } from "../../pkg/metadata.js";
+import { choosePreprocess, labelsFromMetadata } from "../../pkg/preprocess.js";
 
 const json = (value) => `data:application/json,${encodeURIComponent(JSON.stringify(value))}`;
 const refuses = (name, message) => (error) => {
@@ -127,21 +128,30 @@ test("mean and std of samples from 0 to 255 are told by their size, wherever the
     assert.deepEqual(rounded(found.preprocess.std), [0.229, 0.224, 0.225]);
     assert.match(found.reason, /samples from 0 to 255$/);
   }
+  // Pixels over 255.
+  const byStd = choosePreprocess(info({}), { mean: [0, 0, 0], std: [255, 255, 255] });
+  assert.deepEqual(
+    [byStd.preprocess.mean, byStd.preprocess.std],
+    [
+      [0, 0, 0],
+      [1, 1, 1],
+    ],
+  );
   // Caffe's networks take the difference as it is.
   const { preprocess } = choosePreprocess(info({}), { mean: [104, 117, 123], std: [1, 1, 1] });
   assert.deepEqual(preprocess.std, [1 / 255, 1 / 255, 1 / 255]);
 });
 
-test("sides that a file's metadata names are told where the input has others", () => {
-  assert.deepEqual(otherSides(info({ preprocess: '{"width":40,"height":60}' })), { width: 40, height: 60 });
-  assert.deepEqual(otherSides(info({ task: "classify", imgsz: "[64, 48]" })), { width: 48, height: 64 });
-  for (const preprocess of [
-    '{"width":224,"height":224}',
-    '{"width":40}',
-    '{"width":-1,"height":"60"}',
-    "mean 0.5 std 0.5",
-  ])
-    assert.equal(otherSides(info({ preprocess })), undefined);
+test("sides that a file's metadata names are told, if they are sides", () => {
+  const sides = (metadata) => sidesIn(new Map(Object.entries(metadata)));
+  assert.deepEqual(sides({ preprocess: '{"width":40,"height":60}' }), { width: 40, height: 60 });
+  assert.deepEqual(sides({ task: "classify", imgsz: "[64, 48]" }), { width: 48, height: 64 });
+  assert.deepEqual(sides({ task: "classify", imgsz: "[64]" }), { width: 64, height: 64 });
+  for (const preprocess of ['{"width":40}', '{"width":-1,"height":"60"}', "mean 0.5 std 0.5"])
+    assert.equal(sides({ preprocess }), undefined);
+  // An input whose sides are fixed keeps them.
+  const fixed = choosePreprocess(info({ task: "classify", imgsz: "[64, 48]" })).preprocess;
+  assert.deepEqual([fixed.width, fixed.height], [224, 224]);
 });
 
 test("a file's own class names are found where there is one for each class", () => {
