@@ -7,7 +7,7 @@ import { facts, insideFacts } from "./format.js";
 import { insideOf } from "./inside.js";
 import { hideMessages, hideProgress, showError, showProgress } from "./messages.js";
 import { sourceOf, tellOf } from "./own.js";
-import { forgetNetwork, readStore, removeStored, store as keep } from "./storage.js";
+import { keepNetwork, onNetworks, readStore, removeNetwork } from "./storage.js";
 
 /** The option that asks for a file. */
 const FILE = "file:";
@@ -46,6 +46,7 @@ export class Networks {
     $("prepare-form").addEventListener("submit", (event) => event.preventDefault());
     $("save-manifest").addEventListener("click", () => this.#saveManifest());
     $("inside").addEventListener("toggle", () => this.#look());
+    onNetworks(() => void this.showKept());
   }
 
   /** Another network: own files, or an address. What was chosen of the one before means nothing to it. */
@@ -89,6 +90,7 @@ export class Networks {
         previous.dispose();
       }
       this.#show();
+      if (own !== before.own && own?.id && own.id === before.own?.id) void this.#renew(own);
       // By then the GPU may have taken over.
       void loaded.settled.then(() => this.model === loaded && this.#tellEngine());
       if (!this.#picture.src) hideProgress();
@@ -121,7 +123,9 @@ export class Networks {
 
   /** Own networks of earlier visits. */
   async showKept() {
-    this.#kept = new Map(await readStore("models"));
+    // Those of earlier versions have no id.
+    const identified = ([name, own]) => [name, { id: `${name}, ${own.file?.size} bytes`, ...own }];
+    this.#kept = new Map((await readStore("models")).map(identified));
     this.#list();
   }
 
@@ -182,15 +186,15 @@ export class Networks {
     const addressOf = (text) => new URL(text, document.baseURI).href;
     const shipped = model ? MODELS.find(({ url }) => url === addressOf(model)) : own ? undefined : MODELS[0];
     const options = MODELS.map(({ name, title }) => new Option(title, name, false, shipped?.name === name));
-    for (const [name, kept] of this.#kept) options.push(new Option(name, KEPT + name, false, own === kept));
+    const keptName = this.#keptName(own);
+    for (const name of this.#kept.keys()) options.push(new Option(name, KEPT + name, false, name === keptName));
     if (!options.some(({ selected }) => selected) && this.model) {
       options.push(new Option(this.model.name ?? "Your own", "", true, true));
     }
     options.push(new Option("Your own model …", FILE));
     $("network").replaceChildren(...options);
-    const isKept = [...this.#kept.values()].includes(own);
     $("keep-model").hidden = !own || Boolean(own.address);
-    $("keep-model").textContent = isKept ? "Remove it from this browser" : "Keep it in this browser";
+    $("keep-model").textContent = keptName ? "Remove it from this browser" : "Keep it in this browser";
   }
 
   #choose(value) {
@@ -207,22 +211,25 @@ export class Networks {
 
   async #keepOrRemove() {
     const { own } = this.#settings.state;
-    const [kept] = [...this.#kept].find(([, value]) => value === own) ?? [];
+    const name = this.#keptName(own);
     try {
-      if (kept) {
-        await removeStored("models", kept);
-        this.#kept.delete(kept);
-        // Nor do tabs keep it for their reload.
-        await forgetNetwork(own);
-      } else {
-        const name = this.#free(this.model.name ?? own.file?.name ?? "Your own");
-        await keep("models", name, own);
-        this.#kept.set(name, own);
-      }
+      if (name) await removeNetwork(name, own);
+      else await keepNetwork(this.#free(this.model.name ?? own.file?.name ?? "Your own"), own);
     } catch (error) {
       showError({ name: "ModelError", message: `The browser does not keep it: ${error.message}` });
     }
-    this.#list();
+    await this.showKept();
+  }
+
+  /** Keeps what a network that is kept got since: names, preprocessing. */
+  async #renew(own) {
+    const name = this.#keptName(own);
+    if (name) await keepNetwork(name, own).catch(() => {});
+  }
+
+  /** The name by which this browser keeps a network, if it does. */
+  #keptName(own) {
+    return [...this.#kept].find(([, kept]) => own && kept.id === own.id)?.[0];
   }
 
   /** A name that no other kept network has. */

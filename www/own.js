@@ -4,6 +4,7 @@ import { namesIn, namesOf, numberedIn } from "./gradcam-web/labels.js";
 
 /**
  * @typedef {object} OwnModel
+ * @property {string} [id] stays the same when its names or its preprocessing change
  * @property {File} [file] the ONNX file
  * @property {File[]} [parts] what lies beside it and may have its parameters
  * @property {string} [address] in its place: of an ONNX file or a manifest
@@ -23,7 +24,7 @@ const MANIFEST = ["name", "file", "sha256", "bytes", "preprocess", "labels", "ta
  */
 export async function packed(models, notes, parts) {
   /** @type {OwnModel} */
-  const own = { parts };
+  const own = { id: `${Date.now()} ${Math.random()}`, parts };
   for (const file of notes) Object.assign(own, await read(file, models.length > 0));
   const wanted = String(own.manifest?.content.file).split("/").pop();
   const plain = models.find(({ name }) =>

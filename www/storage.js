@@ -44,10 +44,35 @@ export function readStore(name) {
   }).catch(() => []);
 }
 
-/** Takes a network away from what tabs had open. @param {import("./own.js").OwnModel} own */
-export async function forgetNetwork({ file }) {
-  const isSame = (own) => own?.file?.name === file?.name && own?.file?.size === file?.size;
-  for (const [key, kept] of await readStore("tabs")) {
-    if (kept.own && isSame(kept.own)) await store("tabs", key, { ...kept, own: undefined });
+/**
+ * Keeps an own network for later visits, in place of what has its name.
+ * @param {string} name @param {import("./own.js").OwnModel} own
+ */
+export async function keepNetwork(name, own) {
+  await store("models", name, own);
+  tell({ id: own.id, isKept: true });
+}
+
+/**
+ * Takes a network away, also from what tabs would have after a reload.
+ * @param {string} name @param {import("./own.js").OwnModel} own
+ */
+export async function removeNetwork(name, { id }) {
+  await removeStored("models", name);
+  tell({ id, isKept: false });
+  for (const [key, left] of await readStore("tabs")) {
+    if (left.own && left.own.id === id) await store("tabs", key, { ...left, own: undefined });
   }
+}
+
+/** Hears of each network that this browser keeps or no longer keeps, whichever tab asked for it. @param {(change: { id: string, isKept: boolean }) => void} listener */
+export function onNetworks(listener) {
+  new BroadcastChannel(NAME).addEventListener("message", ({ data }) => listener(data));
+}
+
+/** Tells all tabs, this one too. */
+function tell(change) {
+  const channel = new BroadcastChannel(NAME);
+  channel.postMessage(change);
+  channel.close();
 }

@@ -1,7 +1,7 @@
 // The settings: what a link to this page carries, what the browser's history remembers, and who hears of a change.
 
 import { ATTRIBUTES } from "./gradcam-web/attributes.js";
-import { store as keep, readStore, removeStored } from "./storage.js";
+import { onNetworks, readStore, removeStored, store as keep } from "./storage.js";
 
 const OF_THE_ELEMENT = ["method", "target", "colormap", "opacity", "backend"];
 /** What the element takes without these attributes. @type {Record<string, string>} */
@@ -27,8 +27,10 @@ const NAMES = [
 /** What "reset" takes back: everything but the photo, its class and the network. */
 const ADJUSTABLE = ["method", "layer", "target", "rather-than", "smooth", "colormap", "opacity"];
 
-/** How long what a tab had stays for a reload, in milliseconds. */
+/** How long what a tab had stays for a reload after its last use, in milliseconds. */
 const LONG = 7 * 24 * 3600 * 1000;
+/** In place of an entry's number: when the tab was last in use. */
+const USED = "used";
 /** How long to leave the address bar alone after the browser refused to change it again, in milliseconds. */
 const PAUSE = 1000;
 
@@ -46,12 +48,15 @@ export class Store {
   #entry = history.state?.entry ?? 0;
   #listeners = new Set();
   #later;
-  /** When this tab first had what the address can't hold: by that the browser keeps it. @type {number | undefined} */ #local =
+  /** Own networks that were taken out of this browser: a reload is not to bring them back. @type {Set<string>} */
+  #removed = new Set();
+  /** When this tab first had what the address can't hold: the browser keeps it by that. @type {number | undefined} */ #local =
     history.state?.local;
 
   constructor() {
     // Not while the page begins.
-    setTimeout(() => void forgetBefore(Date.now() - LONG), PAUSE);
+    setTimeout(() => void this.#tidy(), PAUSE);
+    onNetworks(({ id, isKept }) => (isKept ? this.#removed.delete(id) : this.#removed.add(id)));
     addEventListener("popstate", () => {
       const [before, left] = [this.state, this.#entry];
       this.#entry = history.state?.entry ?? 0;
@@ -72,7 +77,7 @@ export class Store {
     if (!this.#local) return;
     for (const [key, kept] of await readStore("tabs")) {
       const [tab, entry] = key.split(" ").map(Number);
-      if (tab === this.#local) this.#kept.set(entry, kept);
+      if (tab === this.#local && entry >= 0) this.#kept.set(entry, kept);
     }
     this.state = { ...this.state, ...this.#kept.get(this.#entry) };
   }
@@ -105,7 +110,25 @@ export class Store {
     // A slider changes nothing of it, and files are long.
     if (!isLocal || isSame(kept, before)) return;
     this.#local ??= Date.now();
-    void keep("tabs", `${this.#local} ${this.#entry}`, kept).catch(() => {});
+    const stored = this.#removed.has(own?.id) ? { ...kept, own: undefined } : kept;
+    void keep("tabs", `${this.#local} ${this.#entry}`, stored).catch(() => {});
+    void this.#sign();
+  }
+
+  /** Leaves with what this tab has stored when that was last of use. */
+  #sign() {
+    return keep("tabs", `${this.#local} ${USED}`, { time: Date.now() }).catch(() => {});
+  }
+
+  /** Takes away what tabs of long ago have left. */
+  async #tidy() {
+    if (this.#local) await this.#sign();
+    const stored = await readStore("tabs");
+    const tabOf = (key) => Number.parseInt(key);
+    const used = new Map(stored.map(([key]) => [tabOf(key), tabOf(key)]));
+    for (const [key, { time }] of stored) if (key.endsWith(USED)) used.set(tabOf(key), time);
+    for (const [key] of stored)
+      if (used.get(tabOf(key)) < Date.now() - LONG) void removeStored("tabs", key).catch(() => {});
   }
 
   #tell(before, returned) {
@@ -133,12 +156,6 @@ export class Store {
       this.#later = setTimeout(() => this.#write(step), PAUSE);
     }
   }
-}
-
-/** Takes away what tabs of long ago have left. @param {number} time */
-async function forgetBefore(time) {
-  for (const [key] of await readStore("tabs"))
-    if (Number.parseInt(key) < time) void removeStored("tabs", key).catch(() => {});
 }
 
 /** Whether two objects have the same values; lists are those of the address, which are new each time. */

@@ -91,6 +91,15 @@ test("what Ultralytics writes into a file is understood", async (t) => {
   assert.deepEqual([model.mean, model.std, model.guessed], [[0], [1], false]);
 });
 
+test("a file that leaves its sides open is loaded with those of its metadata", async (t) => {
+  const page = await open(t);
+  await settled(page);
+  await page.drop("main", "tests/data/open-sides.onnx");
+  assert.equal(await network(page, "bright.onnx"), "open-sides.onnx");
+  const { width, height } = await page.evaluate(() => document.querySelector("grad-cam").prediction.model.preprocess);
+  assert.deepEqual([width, height], [48, 32]);
+});
+
 test("a saved manifest beside its file says all that was set", async (t) => {
   const page = await open(t);
   await settled(page);
@@ -208,7 +217,12 @@ test("the chooser has the site's networks and one's own, which stay if one says 
   await other.waitForFunction(() => /Keep/.test(document.querySelector("#keep-model").textContent));
   assert.deepEqual(await kept(), [...shipped, "Your own model …"]);
   // Nor is it left with what this tab would have after a reload.
-  const left = await page.evaluate(
+  assert.equal(await leftInTabs(page), 0);
+});
+
+/** How many networks this browser has left with what tabs would have after a reload. */
+const leftInTabs = (page) =>
+  page.evaluate(
     () =>
       new Promise((resolve) => {
         indexedDB.open("gradcam-web", 1).onsuccess = ({ target: { result: database } }) => {
@@ -217,7 +231,44 @@ test("the chooser has the site's networks and one's own, which stay if one says 
         };
       }),
   );
-  assert.equal(left, 0);
+
+test("a network is kept once, as it is now, and once removed does not come back", async (t) => {
+  const page = await open(t);
+  await settled(page);
+  await page.drop("main", "tests/data/ultralytics.onnx");
+  await network(page, "bright.onnx");
+  await click(page, "#keep-model");
+  const isKept = () => page.waitFor(() => /Remove/.test(document.querySelector("#keep-model").textContent));
+  await isKept();
+  await page.driver.reload();
+  await settled(page);
+  await isKept();
+  // What is set of it later is kept, too.
+  await page.evaluate(() => {
+    const { order } = document.querySelector("#prepare-form").elements;
+    order.value = "BGR";
+    order.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  await page.waitFor(() => document.querySelector("grad-cam").prediction?.model.preprocess.order === "BGR");
+  await isKept();
+  const named = (names) => names.filter((name) => name.startsWith("ultralytics"));
+  await page.driver.waitForTimeout(200);
+  const other = await open(t, { model: "" });
+  await settled(other);
+  assert.deepEqual(named(await choices(other)), ["ultralytics.onnx"]);
+  await choose(other, "ultralytics.onnx");
+  await other.waitFor(() => document.querySelector("grad-cam").prediction?.model.preprocess.order === "BGR");
+
+  await click(page, "#keep-model");
+  for (const tab of [page, other]) {
+    await tab.waitFor(() => /Keep/.test(document.querySelector("#keep-model").textContent));
+    await settled(tab);
+    await tab.drop("main", "tests/data/images/alpha.png");
+    await tab.waitFor(() => document.querySelector("grad-cam").prediction?.image.width === 40);
+    await settled(tab);
+  }
+  await page.driver.waitForTimeout(200);
+  assert.equal(await leftInTabs(page), 0);
 });
 
 test("what is in a network's file is told", async (t) => {
