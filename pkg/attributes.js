@@ -119,12 +119,16 @@ export const ATTRIBUTES = Object.freeze([
   },
   { name: "contours", default: false, description: "Draws lines around what reaches the threshold, 0.2 without one." },
   { name: "boxes", default: false, description: "Draws boxes around what reaches the threshold, 0.2 without one." },
-  { name: "caption", default: false, description: "Shows a line under the picture: class, probability and method." },
+  {
+    name: "caption",
+    default: false,
+    description: "Shows a line under the picture: what was asked and what came, and the method.",
+  },
   {
     name: "width",
     accepts: "string | number | null",
     fallback: "that of the slotted `img`",
-    description: "How wide the picture is on the page at most, in CSS pixels.",
+    description: "How wide the picture is on the page at most, in CSS pixels, or a share of the room such as `50%`.",
   },
   {
     name: "height",

@@ -27,7 +27,8 @@ const SAMPLE = 1e5;
  * @returns {{ certainty: "sure" | "unsure", certaintyReason: string }}
  */
 export function certaintyOf(scores, { label, probability }, rule = {}, rgba = new Uint8Array()) {
-  if (!scores.every(Number.isFinite))
+  // -∞ is how some networks leave classes out.
+  if (Number.isNaN(probability) || !scores.every((score) => score < Infinity))
     return unsure("The computation overflowed: not all scores are numbers, so that nothing is said of this image.");
   const { probability: least, energy: enough, rest: most } = rule;
   const classes = scores.length;

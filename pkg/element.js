@@ -170,6 +170,8 @@ export class GradCamElement extends ElementWithProperties {
       this.#observer = undefined;
       this.#wanted = false;
       this.#run?.abort();
+      // Nothing is at work any more, also when it comes back where nobody sees it.
+      if (this.#dirty < STAGE.done) this.#setState();
       this.#release();
       this.#dirty = STAGE.model;
     });

@@ -43,7 +43,12 @@ const KINDS = [
     what: "a TensorFlow graph",
     how: "convert its folder with python -m tf2onnx.convert --saved-model folder --output model.onnx",
   },
-  { name: /\.mlmodel$/i, what: "a Core ML model", how: "export the network that it was made from to ONNX" },
+  {
+    name: /\.mlmodel$/i,
+    isLikeOnnx: true,
+    what: "a Core ML model",
+    how: "export the network that it was made from to ONNX",
+  },
   {
     name: /\.ort$/i,
     bytes: /^[^]{4}ORTM/,
@@ -58,13 +63,17 @@ const KINDS = [
   },
 ];
 
+/** Whether it begins with a number of ONNX's versions; TensorFlow's files begin with 1. @param {string} head */
+const beginsAsOnnx = (head) => head.charCodeAt(0) === 8 && head.charCodeAt(1) >= 3;
+
 /**
  * @param {string} head the first bytes, each as a letter @param {string | undefined} name
  * @throws {GradCamError} `ModelError` if it is a network in another format, or what servers send in place of one
  */
 export function refuseForeign(head, name) {
   // By its bytes first: a file with another's name is what it is. Archives may be anything.
-  const byName = KINDS.find(({ name: ending }) => ending?.test(name ?? ""));
+  const isOnnx = beginsAsOnnx(head);
+  const byName = KINDS.find((kind) => kind.name?.test(name ?? "") && (!isOnnx || kind.isLikeOnnx));
   const byBytes = KINDS.find(({ bytes }) => bytes?.test(head));
   const kind = head.startsWith("PK") ? (byName ?? byBytes) : (byBytes ?? byName);
   if (!kind) return;

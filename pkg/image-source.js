@@ -143,15 +143,41 @@ function isDrawing(head) {
   let at = 0;
   for (;;) {
     while (/\s/.test(text.charAt(at))) at++;
-    const pairs = { "<!--": "-->", "<?": "?>", "<!": ">" };
-    const open = Object.keys(pairs).find((mark) => text.startsWith(mark, at));
-    if (!open) return /^<(\w+:)?svg[\s>/]/.test(text.slice(at, at + 64));
-    // A document type may declare entities between brackets.
-    const declared = open === "<!" ? /^<![^[>]*\[[^\]]*\]/.exec(text.slice(at))?.[0].length : 0;
-    const close = text.indexOf(pairs[open], at + (declared || open.length));
-    if (close < 0) return false;
-    at = close + pairs[open].length;
+    const [open, close] = PAIRS.find(([open]) => text.startsWith(open, at)) ?? [];
+    if (open) at = behind(text, close, at + open.length);
+    else if (text.startsWith("<!", at)) at = behindDeclaration(text, at + 2);
+    else return /^<(\w+:)?svg[\s>/]/.test(text.slice(at, at + 64));
+    if (at === 0) return false;
   }
+}
+
+/** What stands before an element, and how it ends. */
+const PAIRS = [
+  ["<!--", "-->"],
+  ["<?", "?>"],
+];
+
+/** The place behind a mark, or 0. */
+const behind = (text, mark, from) => {
+  const at = text.indexOf(mark, from);
+  return at < 0 ? 0 : at + mark.length;
+};
+
+/** The place behind a document type, which may declare entities between brackets, or 0. */
+function behindDeclaration(text, from) {
+  let depth = 0;
+  for (let at = from; at > 0 && at < text.length;) {
+    const mark = text[at];
+    const [open, close] = PAIRS.find(([open]) => text.startsWith(open, at)) ?? [];
+    if (open) at = behind(text, close, at + open.length);
+    else if (mark === '"' || mark === "'") at = behind(text, mark, at + 1);
+    else if (mark === ">" && depth === 0) return at + 1;
+    else {
+      depth += Number(mark === "[") - Number(mark === "]");
+      at++;
+    }
+  }
+  return 0;
 }
 
 /** @returns {Promise<Source | undefined>} */

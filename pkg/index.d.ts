@@ -233,8 +233,8 @@ export interface Prediction {
    * `unsure` where nothing that the network knows is likely: its likeliest class stays below the `probability` that its
    * manifest's `certainty` names (default 0.25, more for networks of fewer than five classes), all scores come to less than
    * its `energy` (log Σ exp), or those of all but the highest twentieth to more than its `rest`, as they do for noise. Nor is
-   * any network sure of a picture whose pixels have nothing to do with their neighbours. That catches pictures of nothing; a
-   * thing that is not among its classes may still be called by another's name with confidence.
+   * any network sure of a picture whose pixels have nothing to do with their neighbours, or of scores that overflowed. That
+   * catches pictures of nothing; a thing that is not among its classes may still be called by another's name with confidence.
    */
   readonly certainty: "sure" | "unsure";
   /** Why, in a sentence for a person, with the numbers. */
@@ -580,9 +580,9 @@ export interface GradCamProperties {
   contours: boolean;
   /** Draws boxes around what reaches the threshold, 0.2 without one. Default: off. */
   boxes: boolean;
-  /** Shows a line under the picture: class, probability and method. Default: off. */
+  /** Shows a line under the picture: what was asked and what came, and the method. Default: off. */
   caption: boolean;
-  /** How wide the picture is on the page at most, in CSS pixels. Default: that of the slotted `img`. */
+  /** How wide the picture is on the page at most, in CSS pixels, or a share of the room such as `50%`. Default: that of the slotted `img`. */
   get width(): string | null;
   set width(value: string | number | null);
   /** With `width`, the shape that is kept free until the picture is there. Default: that of the slotted `img`. */

@@ -201,9 +201,10 @@ export class Stage {
     const lacking = error.name === "TargetError" && !this.#hasExplained ? this.#lacking() : [];
     if (lacking.length > 0) {
       // A link to another network, most likely. The rest of it is shown, and what is not is said.
-      const wanted = this.#store.state;
-      this.#store.set(Object.fromEntries(lacking.map((name) => [name, undefined])));
-      const [one, ...more] = lacking.map((name) => `${name === "rather-than" ? "class" : name} ${wanted[name]}`);
+      this.#store.set(Object.fromEntries(lacking.map(([name]) => [name, undefined])));
+      const [one, ...more] = lacking.flatMap(([name, values]) =>
+        values.map((value) => `${name === "rather-than" ? "class" : name} ${value}`),
+      );
       return showNotice(
         more.length === 0
           ? `${error.message.replace(/\.?$/, ".")} The usual is shown in its place.`
@@ -233,14 +234,15 @@ export class Stage {
     const { model } = this.#picture.prediction ?? {};
     if (!model) return [];
     const { state } = this.#store;
-    const isClass = (name) =>
-      name === undefined || (/^\d+$/.test(name) ? Number(name) < model.labels.length : model.labels.includes(name));
-    const has = {
-      class: isClass(state.class),
-      "rather-than": isClass(state["rather-than"]),
-      layer: (state.layer ?? []).every((wanted) => model.layers.some(({ name }) => name === wanted)),
-    };
-    return Object.keys(has).filter((name) => !has[name]);
+    const isClass = (name) => (/^\d+$/.test(name) ? Number(name) < model.labels.length : model.labels.includes(name));
+    const isLayer = (wanted) => model.layers.some(({ name }) => name === wanted);
+    const wanted = { class: [state.class], "rather-than": [state["rather-than"]], layer: state.layer ?? [] };
+    return Object.entries(wanted)
+      .map(([name, values]) => [
+        name,
+        values.filter((value) => value !== undefined && !(name === "layer" ? isLayer : isClass)(value)),
+      ])
+      .filter(([, values]) => values.length > 0);
   }
 
   #retry(src, fileName) {

@@ -69,6 +69,8 @@ test("a network is unsure where nothing that it knows is likely, or everything a
     assert.equal(overflowed.certainty, "unsure");
     assert.match(overflowed.certaintyReason, /^The computation overflowed/);
   }
+  const masked = certaintyOf(Float32Array.of(9, 1, -Infinity), { label: "lighthouse", probability: 0.9996 });
+  assert.equal(masked.certainty, "sure", masked.certaintyReason);
   assert.equal(of(0.11, 1000, { probability: 0.1 }).certainty, "sure");
   assert.deepEqual(of(0.08, 1000, { probability: 0.1 }), {
     certainty: "unsure",

@@ -47,4 +47,7 @@ test("files of other programs are named, whatever bytes they share", () => {
     ["GGUF\x03", undefined, /a language model's weights/],
   ])
     assert.throws(() => refuseForeign(head, name), { name: "ModelError", message: words });
+  // ONNX by its bytes, whatever its name.
+  for (const name of ["model.pb", "model.bin"])
+    assert.doesNotThrow(() => refuseForeign("\x08\x08\x12\x07pytorch", name));
 });

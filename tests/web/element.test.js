@@ -297,6 +297,22 @@ test("an element is busy while it works, and no longer", async (t) => {
   assert.notEqual(third, "true");
   await page.evaluate(() => (document.querySelector("grad-cam").src = null));
   assert.equal((await busy())[0], "false");
+  // Nor where it was taken out while it worked, and comes back unseen.
+  const moved = await page.evaluate(async (photo) => {
+    const element = document.querySelector("grad-cam");
+    const figure = element.shadowRoot.querySelector("figure");
+    element.src = photo;
+    const frame = () => new Promise(requestAnimationFrame);
+    while (figure.getAttribute("aria-busy") !== "true") await frame();
+    element.remove();
+    await frame();
+    const far = document.body.appendChild(document.createElement("div"));
+    far.style.paddingTop = "9000px";
+    far.append(element);
+    for (let i = 0; i < 5; i++) await frame();
+    return figure.getAttribute("aria-busy");
+  }, PHOTO);
+  assert.equal(moved, "false");
 });
 
 test("after a list of names that can't be had nothing goes on", async (t) => {
@@ -515,7 +531,7 @@ test("a drawing without a type behind a long comment, and files with several fra
     async (address, model, moving) => {
       const { loadModel } = await import(address);
       const loaded = await loadModel(model);
-      const drawing = `<?xml version="1.0"?>\n<!-- ${"a comment ".repeat(2000)}-->\n<!DOCTYPE svg [<!ENTITY red "rgb(200,30,60)">]>\n<svg xmlns="http://www.w3.org/2000/svg" width="24" height="40"><rect width="24" height="40" fill="&red;"/></svg>`;
+      const drawing = `<?xml version="1.0"?>\n<!-- ${"a comment ".repeat(2000)}-->\n<!DOCTYPE svg [<!ENTITY note "a ]> b"><!-- don't --><!ENTITY red "rgb(200,30,60)">]>\n<svg xmlns="http://www.w3.org/2000/svg" width="24" height="40"><rect width="24" height="40" fill="&red;"/></svg>`;
       const drawn = (await loaded.classify(new Blob([drawing]))).image;
       const notes = [];
       for (const file of moving) {
