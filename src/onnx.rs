@@ -254,6 +254,8 @@ struct Builder<'a> {
     /// Which sides nobody names, and what was taken for them.
     assumed: Option<&'static str>,
     known: HashMap<String, Resolved>,
+    /// The nodes of inner graphs in order.
+    orders: HashMap<*const proto::Graph, Rc<[&'a proto::Node]>>,
     initializers: HashSet<String>,
     values: Vec<Value>,
     constants: Vec<Constant>,
@@ -300,6 +302,7 @@ impl<'a> Builder<'a> {
             preprocess: None,
             assumed: None,
             known,
+            orders: HashMap::new(),
             initializers,
             values: vec![],
             constants: vec![],
@@ -539,9 +542,16 @@ impl<'a> Builder<'a> {
         !self.is_infinite && step.is_ok_and(|step| matches!(self.steps[step].op, Op::Softmax { log: false, .. }))
     }
 
-    /// The nodes of a graph inside this one, whose results are the given names.
-    fn inner(&mut self, graph: &'a proto::Graph, outputs: &[String]) -> Result<()> {
+    /// The nodes of a graph inside this one, which knows some names of its own, and what they give. Names are those of the graph
+    /// that gives them: behind it the ones of outside mean what they meant before.
+    fn inner(&mut self, graph: &'a proto::Graph, own: Vec<(String, Resolved)>) -> Result<Vec<Option<Resolved>>> {
         self.budget.round(graph).map_err(unsupported)?;
+        let parameters = graph.initializer.iter().map(|tensor| tensor.name.as_deref().unwrap_or_default());
+        let results = graph.node.iter().flat_map(|node| node.output.iter().map(String::as_str));
+        let names = own.iter().map(|(name, _)| name.as_str()).chain(parameters).chain(results);
+        let outer: Vec<(String, Option<Resolved>)> =
+            names.map(|name| (name.to_owned(), self.known.remove(name))).collect();
+        self.known.extend(own);
         for tensor in &graph.initializer {
             let name = tensor.name.clone().unwrap_or_default();
             if is_text(tensor) {
@@ -552,18 +562,27 @@ impl<'a> Builder<'a> {
             self.budget.fold_result(&literal).map_err(unsupported)?;
             self.known.insert(name, Resolved::Constant(Rc::new(literal)));
         }
-        for proto in in_order(graph) {
+        for proto in self.ordered(graph).iter() {
             self.build_node(proto);
             if self.budget.refusal().is_some() {
                 break;
             }
         }
-        let found: Vec<Option<Resolved>> =
-            graph.output.iter().map(|info| self.known.get(info.name.as_deref().unwrap_or_default()).cloned()).collect();
-        for (name, known) in outputs.iter().zip(found) {
-            self.known.insert(name.clone(), known.unwrap_or(Resolved::Refused));
+        let outputs = graph.output.iter().map(|info| info.name.as_deref().unwrap_or_default());
+        let found = outputs.map(|name| self.known.get(name).cloned()).collect();
+        // A name that is there twice was known the first time.
+        for (name, known) in outer.into_iter().rev() {
+            match known {
+                Some(known) => self.known.insert(name, known),
+                None => self.known.remove(&name),
+            };
         }
-        Ok(())
+        Ok(found)
+    }
+
+    /// The nodes of a graph inside this one in order, which is found once for all its rounds.
+    fn ordered(&mut self, graph: &'a proto::Graph) -> Rc<[&'a proto::Node]> {
+        Rc::clone(self.orders.entry(std::ptr::from_ref(graph)).or_insert_with(|| in_order(graph).into()))
     }
 
     /// If, whose condition is settled.
@@ -571,7 +590,11 @@ impl<'a> Builder<'a> {
         let condition = node.required_constant(0, "its condition")?;
         let holds = condition.floats().first().is_some_and(|&value| value != 0.0);
         let graph = node.graph(if holds { "then_branch" } else { "else_branch" })?;
-        self.inner(graph, &node.proto.output)
+        let found = self.inner(graph, vec![])?;
+        for (name, known) in node.proto.output.iter().zip(found) {
+            self.known.insert(name.clone(), known.unwrap_or(Resolved::Refused));
+        }
+        Ok(())
     }
 
     /// Loop, whose number of rounds is settled: its body once for each.
@@ -600,19 +623,17 @@ impl<'a> Builder<'a> {
             if round >= ROUNDS {
                 return Err(node.refuse(format!("more than {ROUNDS} rounds")));
             }
-            self.known.insert(inputs[0].clone(), Resolved::Constant(Rc::new(Literal::ints(vec![], vec![round]))));
             let condition = holds.clone().unwrap_or_else(|| Rc::new(Literal::ints(vec![], vec![1])));
-            self.known.insert(inputs[1].clone(), Resolved::Constant(condition));
-            for (name, value) in inputs[2..].iter().zip(&values) {
-                self.known.insert(name.clone(), value.clone().unwrap_or(Resolved::Refused));
-            }
+            let number = Rc::new(Literal::ints(vec![], vec![round]));
+            let carried_here = values.iter().map(|value| value.clone().unwrap_or(Resolved::Refused));
+            let given = [Resolved::Constant(number), Resolved::Constant(condition)].into_iter().chain(carried_here);
             let refusals = self.refusals.count;
-            self.inner(body, &[])?;
+            let found = self.inner(body, inputs.iter().cloned().zip(given).collect())?;
             if self.refusals.count > refusals {
                 self.refuse_outputs(node.proto);
                 return Ok(());
             }
-            let mut found = outputs.iter().map(|name| self.known.get(name).cloned());
+            let mut found = found.into_iter();
             holds = match found.next().flatten() {
                 Some(Resolved::Constant(literal)) => Some(literal),
                 _ => return Err(node.refuse("a condition that the image decides; a settled one is accepted")),
@@ -812,13 +833,24 @@ impl<'a> Builder<'a> {
                 Some(Resolved::Value(operand)) => {
                     found.push(format!("`{}` of shape {:?}", shortened(name), operand.shape));
                 }
+                Some(Resolved::Decision(operand)) => {
+                    found.push(format!("`{}`, a choice of the best of the shape {:?}", shortened(name), operand.shape));
+                }
+                Some(Resolved::View { dims, permutation, .. }) => {
+                    let shape: Vec<usize> = permutation.iter().map(|&axis| dims[axis]).collect();
+                    found.push(format!("`{}` of shape {shape:?}", shortened(name)));
+                }
+                None => found.push(format!("`{}`, which nothing computes", shortened(name))),
                 _ => found.push(format!("`{}`, which does not depend on the image", shortened(name))),
             }
         }
         candidates.extend(decided);
-        // Of the greatest score alone nothing can be told: the scores that it is the greatest of.
+        // Beside the name of the best class the greatest score stands for the scores that it is the greatest of.
+        let named: HashSet<ValueId> = candidates.iter().copied().collect();
         for candidate in &mut candidates {
-            *candidate = outputs::choices(&self.steps, &self.values, *candidate).unwrap_or(*candidate);
+            let scores =
+                outputs::choices(&self.steps, &self.values, *candidate).filter(|scores| named.contains(scores));
+            *candidate = scores.unwrap_or(*candidate);
         }
         let graph = outputs::Graph { steps: &self.steps, values: &self.values, constants: &self.constants };
         let Some(output) = graph.result(&candidates) else {
@@ -935,8 +967,8 @@ fn more(count: usize) -> String {
     if count > SHOWN { format!(" and {} more", count - SHOWN) } else { String::new() }
 }
 
-/// The nodes, each behind those that compute its inputs: some converters append what they add at the end of the file. Nodes
-/// in a circle stand as they do in the file.
+/// The nodes, each behind those that compute its inputs, and what graphs inside it take: some converters append what they add at the
+/// end of the file. Nodes in a circle stand as they do in the file.
 fn in_order(graph: &proto::Graph) -> Vec<&proto::Node> {
     let mut producers: HashMap<&str, usize> = HashMap::new();
     for (index, node) in graph.node.iter().enumerate() {
@@ -944,6 +976,7 @@ fn in_order(graph: &proto::Graph) -> Vec<&proto::Node> {
             producers.entry(name).or_insert(index);
         }
     }
+    let taken: Vec<Vec<&str>> = graph.node.iter().map(names_taken).collect();
     let mut ordered = Vec::with_capacity(graph.node.len());
     let mut is_begun = vec![false; graph.node.len()];
     // Nodes that wait for the one above them, each with how many of its inputs were looked at.
@@ -951,17 +984,14 @@ fn in_order(graph: &proto::Graph) -> Vec<&proto::Node> {
     for index in 0..graph.node.len() {
         waiting.push((index, 0));
         while let Some((index, seen)) = waiting.pop() {
-            let node = &graph.node[index];
             if seen == 0 && std::mem::replace(&mut is_begun[index], true) {
                 continue;
             }
-            match node.input.get(seen) {
-                None => ordered.push(node),
+            match taken[index].get(seen) {
+                None => ordered.push(&graph.node[index]),
                 Some(name) => {
                     waiting.push((index, seen + 1));
-                    waiting.extend(
-                        producers.get(name.as_str()).filter(|&&other| !is_begun[other]).map(|&other| (other, 0)),
-                    );
+                    waiting.extend(producers.get(name).filter(|&&other| !is_begun[other]).map(|&other| (other, 0)));
                 }
             }
         }
@@ -969,10 +999,68 @@ fn in_order(graph: &proto::Graph) -> Vec<&proto::Node> {
     ordered
 }
 
+/// The names that a node and the graphs inside it take.
+fn names_taken(node: &proto::Node) -> Vec<&str> {
+    fn add<'b>(node: &'b proto::Node, names: &mut Vec<&'b str>) {
+        names.extend(node.input.iter().map(String::as_str));
+        for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()) {
+            names.extend(graph.output.iter().filter_map(|info| info.name.as_deref()));
+            graph.node.iter().for_each(|node| add(node, names));
+        }
+    }
+    let mut names = vec![];
+    add(node, &mut names);
+    names
+}
+
+/// Operators that choose the best of scores.
+const CHOICES: [&str; 3] = ["ArgMax", "TopK", "ZipMap"];
+
+/// Operators that give a choice another place, form or name, or compare it. Whatever else is made of one is no choice any more.
+const AS_CHOSEN: [&str; 30] = [
+    "Add",
+    "And",
+    "ArrayFeatureExtractor",
+    "Cast",
+    "CastLike",
+    "CategoryMapper",
+    "Concat",
+    "Equal",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "Greater",
+    "GreaterOrEqual",
+    "Identity",
+    "LabelEncoder",
+    "Less",
+    "LessOrEqual",
+    "Mul",
+    "Not",
+    "OneHot",
+    "Or",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Sub",
+    "Transpose",
+    "Unsqueeze",
+];
+
 /// The scores among which a node decides, if it does: some files give the names of the best classes beside the scores, or
-/// instead of them, and whatever is made of such a choice and constants is one, too.
+/// instead of them.
 fn decision(operator: &str, inputs: &[Option<Resolved>]) -> Option<Operand> {
-    let is_first = matches!(operator, "ArgMax" | "TopK" | "ZipMap");
+    let is_first = CHOICES.contains(&operator);
+    // A row for each class is no name.
+    let is_table = |known: &Resolved| matches!(known, Resolved::Constant(literal) if literal.rank() > 1);
+    if !is_first
+        && (!AS_CHOSEN.contains(&operator) || operator == "Gather" && inputs.first()?.as_ref().is_some_and(is_table))
+    {
+        return None;
+    }
     let rest = &inputs[usize::from(is_first).min(inputs.len())..];
     let mut scores = match inputs.first() {
         Some(Some(Resolved::Value(operand))) if is_first => Some(operand),

@@ -39,7 +39,7 @@ impl<'a> Callable<'a> {
             function,
             size: size(function.encoded_len(), messages(&function.node) + attribute_messages(&function.defaults)),
             names: names(&function.node),
-            taken: function.node.iter().flat_map(|node| &node.attribute).filter(|a| a.of_caller.is_some()).count(),
+            taken: taken(&function.node),
             largest: largest(&function.defaults),
         }
     }
@@ -55,6 +55,13 @@ impl<'a> Callable<'a> {
         };
         self.size.saturating_add(longest.saturating_mul(self.names)).saturating_add(taken)
     }
+}
+
+/// How many attributes nodes take from a caller, those of inner graphs with them.
+fn taken(nodes: &[Node]) -> usize {
+    let inner = |attribute: &Attribute| attribute.g.as_ref().map_or(0, |graph| taken(&graph.node));
+    let attributes = nodes.iter().flat_map(|node| &node.attribute);
+    attributes.map(|attribute| usize::from(attribute.of_caller.is_some()) + inner(attribute)).sum()
 }
 
 fn largest(attributes: &[Attribute]) -> usize {
@@ -244,21 +251,26 @@ fn called(function: &Function, call: &Node) -> Vec<Node> {
     let mut nodes = function.node.clone();
     for node in &mut nodes {
         renamed(node, &rename);
-        node.attribute = std::mem::take(&mut node.attribute)
-            .into_iter()
-            .filter_map(|attribute| {
-                if attribute.of_caller.as_deref().is_none_or(str::is_empty) {
-                    return Some(attribute);
-                }
-                let given: &Attribute = given.get(&attribute.of_caller.as_deref())?;
-                Some(Attribute { name: attribute.name, ..given.clone() })
-            })
-            .collect();
+        resolve(node, &given);
         if let (Some(own), Some(callers)) = (&mut node.name, &call.name) {
             *own = format!("{callers}/{own}");
         }
     }
     nodes
+}
+
+/// Gives the nodes of a function, those of graphs inside it too, the attributes of its call.
+fn resolve(node: &mut Node, given: &HashMap<Option<&str>, &Attribute>) {
+    let own = std::mem::take(&mut node.attribute).into_iter().filter_map(|mut attribute| {
+        if attribute.of_caller.as_deref().is_none_or(str::is_empty) {
+            let inner = attribute.g.iter_mut().flat_map(|graph| &mut graph.node);
+            inner.for_each(|node| resolve(node, given));
+            return Some(attribute);
+        }
+        let given: &Attribute = given.get(&attribute.of_caller.as_deref())?;
+        Some(Attribute { name: attribute.name, ..given.clone() })
+    });
+    node.attribute = own.collect();
 }
 
 fn renamed(node: &mut Node, rename: &dyn Fn(&mut String)) {

@@ -930,3 +930,125 @@ fn a_file_may_name_the_best_class() {
     let added = vec![names, node("Add", &["r", "names"], "x")];
     refused(&classifier(added, vec![]), ErrorKind::Unsupported, &["`x` (Add)", "is a string; numbers are accepted"]);
 }
+
+/// An If that holds, with these nodes, of which the last gives the result.
+fn branch(nodes: Vec<proto::Node>, parameters: Vec<proto::Tensor>, output: &str) -> proto::Node {
+    let result = nodes.last().unwrap().output[0].clone();
+    let graph =
+        proto::Graph { node: nodes, initializer: parameters, output: vec![info(&result, &[])], ..Default::default() };
+    let with = |name: &str| proto::Attribute { name: Some(name.into()), g: Some(graph.clone()), ..Default::default() };
+    let mut node = node("If", &["yes"], output);
+    node.attribute = vec![with("then_branch"), with("else_branch")];
+    node
+}
+
+fn yes() -> proto::Tensor {
+    ints("yes", &[1])
+}
+
+#[test]
+fn names_inside_a_branch_or_a_loop_are_its_own() {
+    // `z` of outside is exp(r), that of inside −r, as a step or as a constant.
+    let sum = |inside: &str| {
+        let nodes = vec![
+            node("Exp", &["r"], "z"),
+            branch(vec![node("Neg", &["r"], inside), node("Relu", &[inside], "result")], vec![], "branched"),
+            node("Add", &["branched", "z"], "x"),
+        ];
+        outcome(&classifier(nodes, vec![yes()])).unwrap()
+    };
+    assert_eq!(sum("z"), sum("other"));
+    let constant = |inside: &str| {
+        let nodes = vec![
+            node("Exp", &["r"], "z"),
+            branch(vec![node("Mul", &["r", inside], "result")], vec![floats(inside, &[1], vec![7.])], "branched"),
+            node("Add", &["branched", "z"], "x"),
+        ];
+        outcome(&classifier(nodes, vec![yes()])).unwrap()
+    };
+    assert_eq!(constant("z"), constant("other"));
+    let repeated = |outside: &str| {
+        let nodes = vec![node("Exp", &["r"], outside), repeated("rounds", None), node("Add", &["x", outside], "y")];
+        let mut model = classifier(nodes, vec![ints("rounds", &[2])]);
+        let graph = model.graph.as_mut().unwrap();
+        graph.node.iter_mut().filter(|node| node.operator.as_deref() == Some("GlobalAveragePool")).for_each(|node| {
+            node.input = vec!["y".into()];
+        });
+        outcome(&model).unwrap()
+    };
+    assert_eq!(repeated("v"), repeated("other"));
+    assert_eq!(repeated("v2"), repeated("other"));
+}
+
+#[test]
+fn what_a_branch_takes_from_outside_may_stand_behind_it() {
+    let late = vec![branch(vec![node("Relu", &["late"], "result")], vec![], "x"), node("Exp", &["r"], "late")];
+    let early = vec![node("Exp", &["r"], "late"), branch(vec![node("Relu", &["late"], "result")], vec![], "x")];
+    let [late, early] = [late, early].map(|nodes| outcome(&classifier(nodes, vec![yes()])).unwrap());
+    assert_eq!(late, early);
+}
+
+#[test]
+fn attributes_of_a_call_reach_the_branches_of_a_function() {
+    let taken = |name: &str| proto::Attribute { of_caller: Some("slope".into()), ..float(name, 0.) };
+    let float_of = |value: f32| float("slope", value);
+    let found = |given: Vec<proto::Attribute>, defaults: Vec<proto::Attribute>| {
+        let mut leaky = node("LeakyRelu", &["i"], "result");
+        leaky.attribute = vec![proto::Attribute { f: None, ..taken("alpha") }];
+        let mut call = call("f", "c", "x");
+        call.attribute = given;
+        let mut model = classifier(vec![call], vec![]);
+        let nodes = vec![node("Constant", &[], "yes").ints("value_ints", &[1]), branch(vec![leaky], vec![], "o")];
+        model.functions = vec![proto::Function { defaults, ..function("f", nodes) }];
+        outcome(&model).unwrap()
+    };
+    let alone = |alpha: f32| {
+        let mut leaky = node("LeakyRelu", &["c"], "x");
+        leaky.attribute = vec![float("alpha", alpha)];
+        outcome(&classifier(vec![leaky], vec![])).unwrap()
+    };
+    assert_eq!(found(vec![float_of(0.5)], vec![float_of(0.25)]), alone(0.5));
+    assert_eq!(found(vec![], vec![float_of(0.25)]), alone(0.25));
+    assert_ne!(alone(0.25), alone(0.5));
+}
+
+fn float(name: &str, value: f32) -> proto::Attribute {
+    proto::Attribute { name: Some(name.into()), f: Some(value), ..Default::default() }
+}
+
+#[test]
+fn what_is_made_of_a_choice_is_a_choice_as_long_as_it_is_only_named() {
+    let alone = explained(vec![], vec![], &["scores"]);
+    let best = || node("ArgMax", &["scores"], "best").int("axis", 1).int("keepdims", 0);
+    let top = || vec![node("TopK", &["scores", "two"], "most")];
+    // Its number from 1 on, whether it is the second, its own name.
+    for named in [
+        node("Add", &["best", "one"], "label"),
+        node("Equal", &["best", "one"], "label"),
+        node("Gather", &["list", "best"], "label"),
+    ] {
+        let constants = vec![ints("one", &[1]), ints("list", &[7, 8, 9])];
+        assert_eq!(explained(vec![best(), named], constants, &["label"]), alone);
+    }
+    // A row of numbers for each class, and sums of the best, are something else.
+    let constants = || {
+        let table = floats("table", &[3, 3], vec![1.; 9]);
+        vec![table, ints("two", &[2]), floats("weights", &[2, 3], vec![1.; 6])]
+    };
+    let refuses = |nodes: Vec<proto::Node>, words: &[&str]| {
+        let mut model = classifier(vec![node("Relu", &["r"], "x")], constants());
+        let graph = model.graph.as_mut().unwrap();
+        let last = nodes.last().unwrap().output[0].clone();
+        graph.node.extend(nodes);
+        graph.output = vec![info(&last, &[])];
+        refused(&model, ErrorKind::Unsupported, words);
+    };
+    let chosen = "is a choice of the best; computed numbers are accepted";
+    refuses(vec![best(), node("Gather", &["table", "best"], "row")], &["`row` (Gather)", "computed"]);
+    refuses([top(), vec![node("MatMul", &["most", "weights"], "sums")]].concat(), &["`sums` (MatMul)", chosen]);
+    refuses([top(), vec![node("Softmax", &["most"], "shares")]].concat(), &["`shares` (Softmax)", chosen]);
+    // The highest of a map is one score, where nothing names its place.
+    let highest = node("ReduceMax", &["scores"], "highest").int("keepdims", 1);
+    assert_eq!(explained(vec![highest.clone()], vec![], &["highest"])[0].len(), 1);
+    assert_eq!(explained(vec![highest, best()], vec![], &["highest", "best"]), alone);
+}
