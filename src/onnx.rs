@@ -254,6 +254,8 @@ struct Builder<'a> {
     /// Which sides nobody names, and what was taken for them.
     assumed: Option<&'static str>,
     known: HashMap<String, Resolved>,
+    /// Results that nodes have beside those that are computed.
+    left_out: HashSet<String>,
     /// The nodes of inner graphs in order.
     orders: HashMap<*const proto::Graph, Rc<[&'a proto::Node]>>,
     initializers: HashSet<String>,
@@ -302,6 +304,7 @@ impl<'a> Builder<'a> {
             preprocess: None,
             assumed: None,
             known,
+            left_out: HashSet::new(),
             orders: HashMap::new(),
             initializers,
             values: vec![],
@@ -503,6 +506,10 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         if let Some(name) = unknown {
+            if self.left_out.contains(name) {
+                let name = shortened(name);
+                return Err(node::refusal(proto, &format!("its input `{name}` is a result that is not computed here")));
+            }
             return Err(Error::new(
                 ErrorKind::Model,
                 format!(
@@ -527,7 +534,10 @@ impl<'a> Builder<'a> {
         };
         // Steps that were left out are missed by those behind them.
         self.budget.refusal().map_or(Ok(()), |reason| Err(refuse(reason)))?;
-        self.add(&node, lowered)
+        self.add(&node, lowered)?;
+        let is_missing = |name: &&String| !name.is_empty() && !self.known.contains_key(*name);
+        self.left_out.extend(proto.output.iter().filter(is_missing).cloned());
+        Ok(())
     }
 
     /// Whether a node's input is a softmax that has a number everywhere: of rows of -∞ alone, which masks may make, it has none.

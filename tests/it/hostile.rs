@@ -1052,3 +1052,18 @@ fn what_is_made_of_a_choice_is_a_choice_as_long_as_it_is_only_named() {
     assert_eq!(explained(vec![highest.clone()], vec![], &["highest"])[0].len(), 1);
     assert_eq!(explained(vec![highest, best()], vec![], &["highest", "best"]), alone);
 }
+
+#[test]
+fn a_result_that_is_not_computed_is_named_where_it_is_used() {
+    let mut normalized = node("LayerNormalization", &["r", "scale"], "n");
+    normalized.output.push("mean".into());
+    let used = vec![normalized.clone(), node("Add", &["n", "mean"], "x")];
+    let scale = || vec![floats("scale", &[6], vec![1.; 6])];
+    refused(
+        &classifier(used, scale()),
+        ErrorKind::Unsupported,
+        &["`x` (Add)", "its input `mean` is a result that is not"],
+    );
+    let unused = vec![normalized, node("Relu", &["n"], "x")];
+    assert!(outcome(&classifier(unused, scale())).is_ok());
+}
