@@ -109,14 +109,18 @@ pub fn load_parts(
     let budget = Budget::new(size);
     let mut builder = Builder::new(&model, graph, &budget)?;
     let (input, channels_last) = builder.image_input(options)?;
-    let assumed = builder.assumed;
-    let told = |error: Error| match assumed {
-        Some(assumed) if error.message().contains("not fit") => {
-            let about = format!("the file leaves its {assumed} was taken: another size can be given");
-            Error::new(error.kind(), format!("{} ({about})", error.message()))
-        }
+    let assumed =
+        builder.assumed.map(|assumed| format!("the file leaves its {assumed} was taken: another size can be given"));
+    let batch = builder.fixed_batch.map(|batch| {
+        format!("the file is made for {batch} images at once, and one is looked at: export it for a batch of 1")
+    });
+    let about: Vec<String> = [assumed, batch].into_iter().flatten().collect();
+    let told = |error: Error| {
         // Other errors have nothing to do with it.
-        _ => error,
+        if about.is_empty() || !["not fit", "not hold"].iter().any(|words| error.message().contains(words)) {
+            return error;
+        }
+        Error::new(error.kind(), format!("{} ({})", error.message(), about.join("; ")))
     };
     builder.build().map_err(told)?;
     // What the graph itself does to a picture tells what it expects, where the file says nothing else.

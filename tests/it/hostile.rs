@@ -1067,3 +1067,11 @@ fn a_result_that_is_not_computed_is_named_where_it_is_used() {
     let unused = vec![normalized, node("Relu", &["n"], "x")];
     assert!(outcome(&classifier(unused, scale())).is_ok());
 }
+
+#[test]
+fn a_file_for_several_images_is_told_to_be_one() {
+    let nodes = vec![node("Reshape", &["r", "rows"], "rows of all"), node("Reshape", &["rows of all", "planes"], "x")];
+    let mut model = classifier(nodes, vec![ints("rows", &[8, 8, 6]), ints("planes", &[2, 4, 8, 6])]);
+    model.graph.as_mut().unwrap().input = vec![info("input", &[2, 3, 8, 6])];
+    refused(&model, ErrorKind::Unsupported, &["[8, 8, 6]", "made for 2 images at once", "a batch of 1"]);
+}
