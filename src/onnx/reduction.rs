@@ -1,6 +1,7 @@
 //! Reductions over axes.
 
 use super::chain::Chain;
+use super::literal::Literal;
 use super::node::{Input, Lowered, NewStep, Node, Table, device_axis};
 use super::view;
 use crate::Result;
@@ -8,15 +9,17 @@ use crate::plan::{Binary, Op, Reduction, Unary};
 
 pub(super) const TABLE: Table = &[
     ("ReduceMean", |node| reduce(node, None, Reduction::Mean, None)),
-    ("ReduceSum", |node| reduce(node, None, Reduction::Sum, None)),
-    ("ReduceMax", |node| reduce(node, None, Reduction::Max, None)),
-    ("ReduceMin", |node| reduce(node, Some(Unary::Neg), Reduction::Max, Some(Unary::Neg))),
+    ("ReduceSum", |node| of_integers(node, i64::wrapping_add, |node| reduce(node, None, Reduction::Sum, None))),
+    ("ReduceMax", |node| of_integers(node, i64::max, |node| reduce(node, None, Reduction::Max, None))),
+    ("ReduceMin", |node| {
+        of_integers(node, i64::min, |node| reduce(node, Some(Unary::Neg), Reduction::Max, Some(Unary::Neg)))
+    }),
     ("ReduceL1", |node| reduce(node, Some(Unary::Abs), Reduction::Sum, None)),
     ("ReduceL2", |node| reduce(node, Some(Unary::Power(2.0)), Reduction::Sum, Some(Unary::Sqrt))),
     ("ReduceSumSquare", |node| reduce(node, Some(Unary::Power(2.0)), Reduction::Sum, None)),
     ("ReduceLogSum", |node| reduce(node, None, Reduction::Sum, Some(Unary::Log))),
     ("ReduceLogSumExp", log_sum_exp),
-    ("ReduceProd", product),
+    ("ReduceProd", |node| of_integers(node, i64::wrapping_mul, product)),
 ];
 
 /// The axes, from the attribute (older opsets) or the second input.
@@ -84,37 +87,49 @@ fn log_sum_exp(node: &Node) -> Result<Lowered> {
     chain.done(&y, shape)
 }
 
-/// The product of computed numbers, one after the other; of a list of integers, as exporters take it of shapes.
-fn product(node: &Node) -> Result<Lowered> {
-    if node.constant(0).is_none() {
-        let mut chain = Chain::of(node);
-        let mut x = chain.input(node, 0)?;
-        let axes = axes(node, x.shape.len())?;
-        let shape = remaining(node, &x.shape, &axes);
-        for axis in axes {
-            let side = x.shape[axis];
-            if side > 256 {
-                return Err(node.refuse(format!("a product of {side} numbers; up to 256 are accepted")));
-            }
-            let mut all = chain.slice(&x, axis, 0, 1);
-            for at in 1..side {
-                let next = chain.slice(&x, axis, at, at + 1);
-                all = chain.binary(Binary::Mul, &all, &next);
-            }
-            x = all;
-        }
-        return chain.done(&x, shape);
+/// The reduction of constant integers, which exporters make of shapes; what else there is goes to `otherwise`.
+fn of_integers(node: &Node, join: fn(i64, i64) -> i64, otherwise: fn(&Node) -> Result<Lowered>) -> Result<Lowered> {
+    let Some((literal, ints)) = node.constant(0).and_then(|literal| Some((literal, literal.as_ints()?))) else {
+        return otherwise(node);
+    };
+    // Beside a side of 0 another may be of any length.
+    if ints.is_empty() {
+        return Err(node.refuse(format!("no integers, of the shape {:?}", literal.shape)));
     }
-    let literal = node.required_constant(0, "its operand")?;
     let axes = axes(node, literal.rank())?;
-    match literal.as_ints() {
-        Some(ints) if axes.len() == literal.rank() => {
-            let shape = remaining(node, &literal.shape, &axes);
-            Ok(Lowered::Constants(vec![super::literal::Literal::ints(
-                shape,
-                vec![ints.iter().fold(1, |product, &v| product.wrapping_mul(v))],
-            )]))
+    let shape = remaining(node, &literal.shape, &axes);
+    let mut results = vec![None; shape.iter().product()];
+    for (i, &value) in ints.iter().enumerate() {
+        let (mut rest, mut at, mut stride) = (i, 0, 1);
+        for (axis, &side) in literal.shape.iter().enumerate().rev() {
+            if !axes.contains(&axis) {
+                at += rest % side * stride;
+                stride *= side;
+            }
+            rest /= side;
         }
-        _ => Err(node.refuse("a product over some axes; the product of a whole list of integers is accepted")),
+        results[at] = Some(results[at].map_or(value, |result| join(result, value)));
     }
+    Ok(Lowered::Constants(vec![Literal::ints(shape, results.into_iter().flatten().collect())]))
+}
+
+/// The product of computed numbers, one after the other.
+fn product(node: &Node) -> Result<Lowered> {
+    let mut chain = Chain::of(node);
+    let mut x = chain.input(node, 0)?;
+    let axes = axes(node, x.shape.len())?;
+    let shape = remaining(node, &x.shape, &axes);
+    for axis in axes {
+        let side = x.shape[axis];
+        if side > 256 {
+            return Err(node.refuse(format!("a product of {side} numbers; up to 256 are accepted")));
+        }
+        let mut all = chain.slice(&x, axis, 0, 1);
+        for at in 1..side {
+            let next = chain.slice(&x, axis, at, at + 1);
+            all = chain.binary(Binary::Mul, &all, &next);
+        }
+        x = all;
+    }
+    chain.done(&x, shape)
 }

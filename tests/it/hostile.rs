@@ -1075,3 +1075,33 @@ fn a_file_for_several_images_is_told_to_be_one() {
     model.graph.as_mut().unwrap().input = vec![info("input", &[2, 3, 8, 6])];
     refused(&model, ErrorKind::Unsupported, &["[8, 8, 6]", "made for 2 images at once", "a batch of 1"]);
 }
+
+#[test]
+fn integers_of_a_shape_are_reduced_along_any_axes() {
+    // Of [[1, 4], [8, 6]]: along the second axis, and all.
+    let found = |operator: &str, axes: &[i64]| {
+        let mut reduced = node(operator, &["two by two"], "reduced").int("keepdims", 0);
+        if !axes.is_empty() {
+            reduced = reduced.ints("axes", axes);
+        }
+        let graph = proto::Graph {
+            node: vec![
+                node("Shape", &["x"], "shape"),
+                node("Reshape", &["shape", "form"], "two by two"),
+                reduced,
+                node("Cast", &["reduced"], "number").int("to", 1),
+                node("Mul", &["one", "number"], "y"),
+            ],
+            initializer: vec![ints("form", &[2, 2])],
+            input: vec![info("x", &[1, 4, 8, 6]), info("one", &[1, 1])],
+            output: vec![info("y", &[])],
+            ..Default::default()
+        };
+        let inputs = [(vec![1, 4, 8, 6], vec![0.; 192]), (vec![1, 1], vec![1.])];
+        block_on(onnx::evaluate(&model(graph).encode_to_vec(), &inputs, &Device::cpu(), false)).unwrap().1
+    };
+    assert_eq!([found("ReduceSum", &[1]), found("ReduceSum", &[])], [vec![5., 14.], vec![19.]]);
+    assert_eq!([found("ReduceMax", &[1]), found("ReduceMax", &[0])], [vec![4., 8.], vec![8., 6.]]);
+    assert_eq!([found("ReduceMin", &[-1]), found("ReduceMin", &[])], [vec![1., 6.], vec![1.]]);
+    assert_eq!([found("ReduceProd", &[0]), found("ReduceProd", &[])], [vec![8., 24.], vec![192.]]);
+}
