@@ -93,16 +93,21 @@ fn nary(node: &Node, kind: Binary) -> Result<Lowered> {
 /// The sum of the operands over their number.
 fn mean(node: &Node) -> Result<Lowered> {
     let share = 1.0 / node.inputs.len() as f32;
-    Ok(match nary(node, Binary::Add)? {
-        Lowered::Constants(sums) => Lowered::Constants(sums.iter().map(|sum| sum.map(|v| v * share)).collect()),
-        Lowered::Chain(mut new_steps) => {
-            let shape = new_steps.last().map(|new_step| new_step.shape.clone()).unwrap_or_default();
-            let share = Input::Constant(Literal::float(vec![], vec![share]));
-            new_steps.push(NewStep { op: Op::Binary(Binary::Mul), inputs: vec![Input::Previous, share], shape });
-            Lowered::Chain(new_steps)
-        }
-        lowered => lowered,
-    })
+    let divide = |new_steps: &mut Vec<NewStep>| {
+        let shape = new_steps.last().map(|new_step| new_step.shape.clone()).unwrap_or_default();
+        let share = Input::Constant(Literal::float(vec![], vec![share]));
+        new_steps.push(NewStep { op: Op::Binary(Binary::Mul), inputs: vec![Input::Previous, share], shape });
+    };
+    let mut lowered = nary(node, Binary::Add)?;
+    match &mut lowered {
+        Lowered::Constants(sums) => sums.iter_mut().for_each(|sum| *sum = sum.map(|v| v * share)),
+        Lowered::Chain(new_steps) => divide(new_steps),
+        // More than four axes.
+        Lowered::Views(views) => views.iter_mut().for_each(|(new_steps, ..)| divide(new_steps)),
+        // Of one operand, which is its own mean.
+        _ => {}
+    }
+    Ok(lowered)
 }
 
 fn power(node: &Node) -> Result<Lowered> {

@@ -145,17 +145,50 @@ fn a_reshape_between_pooling_and_the_linear_layer_is_no_head_of_cam() {
 /// One node of an input and constants, by the graph's own inputs and result.
 #[track_caller]
 fn gives(node: proto::Node, constants: Vec<proto::Tensor>, input: (&[usize], &[f32]), expected: &[f32]) {
-    let output = vec![info(&node.output[0], &[])];
+    all_give(vec![node], constants, input, expected, 17);
+}
+
+/// The same of several nodes, the last of which gives the result.
+#[track_caller]
+fn all_give(
+    nodes: Vec<proto::Node>,
+    constants: Vec<proto::Tensor>,
+    input: (&[usize], &[f32]),
+    expected: &[f32],
+    opset: i64,
+) {
+    let found = evaluated(nodes, constants, input, opset);
+    for (on_reference_engine, found) in found.into_iter().enumerate() {
+        assert_eq!(found.unwrap(), expected, "on_reference_engine: {on_reference_engine}");
+    }
+}
+
+/// What nodes say that can't be run.
+#[track_caller]
+fn says(nodes: Vec<proto::Node>, constants: Vec<proto::Tensor>, input: (&[usize], &[f32]), words: &[&str], opset: i64) {
+    for found in evaluated(nodes, constants, input, opset) {
+        let message = found.expect_err("it is to be refused").message().to_owned();
+        words.iter().for_each(|word| assert!(message.contains(word), "no `{word}` in: {message}"));
+    }
+}
+
+/// The numbers by each of the two engines.
+fn evaluated(
+    nodes: Vec<proto::Node>,
+    constants: Vec<proto::Tensor>,
+    input: (&[usize], &[f32]),
+    opset: i64,
+) -> [Result<Vec<f32>, gradcam_web::Error>; 2] {
+    let output = vec![info(&nodes[nodes.len() - 1].output[0], &[])];
     let dims: Vec<i64> = input.0.iter().map(|&side| side as i64).collect();
     let input_info = vec![info("x", &dims)];
-    let graph =
-        proto::Graph { node: vec![node], initializer: constants, input: input_info, output, ..Default::default() };
-    let bytes = model(graph).encode_to_vec();
-    for on_reference_engine in [false, true] {
+    let graph = proto::Graph { node: nodes, initializer: constants, input: input_info, output, ..Default::default() };
+    let opset_import = vec![proto::OperatorSet { domain: None, version: Some(opset) }];
+    let bytes = proto::Model { opset_import, ..model(graph) }.encode_to_vec();
+    [false, true].map(|on_reference_engine| {
         let inputs = [(input.0.to_vec(), input.1.to_vec())];
-        let (_, found) = block_on(onnx::evaluate(&bytes, &inputs, &Device::cpu(), on_reference_engine)).unwrap();
-        assert_eq!(found, expected, "on_reference_engine: {on_reference_engine}");
-    }
+        block_on(onnx::evaluate(&bytes, &inputs, &Device::cpu(), on_reference_engine)).map(|(_, found)| found)
+    })
 }
 
 const LINE: &[usize] = &[1, 1, 1, 3];
@@ -186,6 +219,19 @@ fn constants_come_before_a_computed_operand() {
     let inputs = [(LINE.to_vec(), vec![3.; 3])];
     let (_, found) = block_on(onnx::evaluate(&model(graph).encode_to_vec(), &inputs, &Device::cpu(), false)).unwrap();
     assert_eq!(found, [8., 10., -2.]);
+}
+
+#[test]
+fn a_mean_of_five_axes_is_divided() {
+    let nodes = vec![
+        node("Reshape", &["x", "wide"], "five"),
+        node("Mean", &["five", "a"], "mean"),
+        node("Reshape", &["mean", "flat"], "y"),
+    ];
+    let a = floats("a", &[1, 1, 1, 1, 3], vec![1., 5., -2.]);
+    let constants = vec![a, ints("wide", &[1, 1, 1, 1, 3]), ints("flat", &[1, 3])];
+    // (3 + 1) / 2 and so on.
+    all_give(nodes, constants, (LINE, &[3.; 3]), &[2., 4., 0.5], 17);
 }
 
 #[test]
