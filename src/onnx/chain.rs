@@ -117,6 +117,13 @@ impl<'a> Chain<'a> {
         self.binary(binary, a, &Part::number(number))
     }
 
+    /// The same numbers, none of which is negative, with 1 in the place of 0: to divide by, on the way back, too.
+    pub fn one_for_zero(&mut self, x: &Part) -> Part {
+        let is_more = self.unary(Unary::Step, x);
+        let is_zero = self.binary(Binary::Sub, &Part::number(1.0), &is_more);
+        self.binary(Binary::Add, x, &is_zero)
+    }
+
     pub fn reshape(&mut self, x: &Part, shape: Vec<usize>) -> Part {
         match &x.input {
             _ if x.shape == shape => x.clone(),

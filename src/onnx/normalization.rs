@@ -173,14 +173,20 @@ fn mean_variance_normalization(node: &Node) -> Result<Lowered> {
     step(Op::Normalize { axes, epsilon: 1e-9 }, vec![Input::Value(x.id)], x.shape.clone())
 }
 
-/// Divided by the sum of absolute values, or by the root of the sum of squares.
+/// Divided by the sum of absolute values, or by the root of the sum of squares, which are 0 for zeros alone.
 fn lp_normalization(node: &Node) -> Result<Lowered> {
     let mut chain = Chain::of(node);
     let x = chain.input(node, 0)?;
     let axis = node.axis(node.int("axis", -1), x.shape.len())?;
-    let is_first = node.int("p", 2) == 1;
+    let is_first = match node.int("p", 2) {
+        1 => true,
+        2 => false,
+        p => return Err(node.refuse(format!("p {p}; 1 and 2 are accepted"))),
+    };
     let size = if is_first { chain.unary(Unary::Abs, &x) } else { chain.binary(Binary::Mul, &x, &x) };
     let mut sum = chain.reduce(Reduction::Sum, &size, &[axis]);
+    // Zeros alone stay zeros. Before the root, which has no slope at 0.
+    sum = chain.one_for_zero(&sum);
     if !is_first {
         sum = chain.unary(Unary::Sqrt, &sum);
     }

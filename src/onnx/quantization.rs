@@ -152,6 +152,8 @@ fn quantize_dynamically(node: &Node) -> Result<Lowered> {
     let least = chain.with(Binary::Max, &least, 0.0);
     let range = chain.binary(Binary::Add, &most, &least);
     let scale = chain.with(Binary::Div, &range, 255.0);
+    // Of zeros alone the scale is 1.
+    let scale = chain.one_for_zero(&scale);
     let zero = chain.binary(Binary::Div, &least, &scale);
     let zero = chain.unary(Unary::Clip(0.0, 255.0), &zero);
     let zero = chain.unary(Unary::Round, &zero);

@@ -234,6 +234,44 @@ fn a_mean_of_five_axes_is_divided() {
     all_give(nodes, constants, (LINE, &[3.; 3]), &[2., 4., 0.5], 17);
 }
 
+/// By onnxruntime 1.x, whose scale is 1 where there is nothing to quantise.
+#[test]
+fn zeros_alone_are_divided_by_no_zero() {
+    let zeros: (&[usize], &[f32]) = (&[1, 1, 2, 2], &[0.; 4]);
+    let quantized = |output: &str| {
+        let mut quantize = node("DynamicQuantizeLinear", &["x"], "q");
+        quantize.output.extend(["s".into(), "z".into()]);
+        let nodes = vec![quantize, node("DequantizeLinear", &["q", "s", "z"], "d"), node("Identity", &[output], "y")];
+        evaluated(nodes, vec![], zeros, 17).map(|found| found.unwrap())
+    };
+    assert_eq!(quantized("d"), [[0.; 4]; 2]);
+    assert_eq!(quantized("s"), [[1.]; 2]);
+    for p in [1, 2] {
+        let normalize = node("LpNormalization", &["x"], "y").int("p", p);
+        gives(normalize, vec![], (&[1, 1, 2, 2], &[0., 0., 0., -2.]), &[0., 0., 0., -1.]);
+    }
+    says(vec![node("LpNormalization", &["x"], "y").int("p", 3)], vec![], zeros, &["p 3; 1 and 2 are accepted"], 17);
+}
+
+/// The root in the divisor has no slope at 0.
+#[test]
+fn gradients_through_norms_of_zeros_are_numbers() {
+    for p in [1, 2] {
+        let dead = vec![
+            node("Mul", &["r", "none"], "zeros"),
+            node("LpNormalization", &["zeros"], "l").int("axis", 1).int("p", p),
+            node("Add", &["l", "r"], "x"),
+        ];
+        let model = classifier(dead, vec![floats("none", &[], vec![0.])]);
+        let network = onnx::load(&model.encode_to_vec(), &Default::default(), &Device::cpu()).unwrap();
+        let prediction = block_on(Prediction::new(Rc::new(network), &[0.5; 144])).unwrap();
+        let layers = vec![prediction.network().layer("r").unwrap()];
+        let options = ExplainOptions { method: Method::HiResCam, layers, ..Default::default() };
+        let found = block_on(prediction.explain(&options, &|_| {}, &|| false)).unwrap();
+        assert!(found.map.values().iter().all(|value| value.is_finite()), "{:?}", found.map.values());
+    }
+}
+
 #[test]
 fn a_maximum_of_padding_alone_is_minus_infinity() {
     // Places −2 and 1, −1 and 2, 0 and 3 of a single one: only the last window holds it.
