@@ -6,7 +6,7 @@ use super::node::{Input, Lowered, NewStep, Node, Operand, Resolved, Table, devic
 use super::view;
 use crate::Result;
 use crate::numbers::decimal;
-use crate::plan::{Binary, Op, Unary, rank4};
+use crate::plan::{Binary, Op, Unary};
 
 pub(super) const TABLE: Table = &[
     ("Identity", same),
@@ -536,14 +536,17 @@ fn padded(node: &Node, before: &[usize], pads: &[(i64, i64)], value: f32, mode: 
     let from = strides(before);
     let found = places(node, &shape, &mut |at| {
         let along = |axis: usize| {
-            let (own, side) = (at[axis] as i64 - pads[axis].0, before[axis] as i64);
+            // Negative padding crops, before anything is repeated.
+            let (start, end) = pads[axis];
+            let (cut, side) = (start.min(0), before[axis] as i64 + start.min(0) + end.min(0));
+            let own = at[axis] as i64 - start.max(0);
             let own = match mode {
                 "edge" => own.clamp(0, side - 1),
                 "wrap" => own.rem_euclid(side),
                 "reflect" => (side - 1 - (side - 1 - own.abs()).abs()).clamp(0, side - 1),
                 _ => own,
             };
-            (0..side).contains(&own).then(|| own as usize * from[axis])
+            (0..side).contains(&own).then(|| (own - cut) as usize * from[axis])
         };
         (0..at.len()).map(along).sum()
     })?;
@@ -564,14 +567,32 @@ fn pad(node: &Node) -> Result<Lowered> {
     if pads.len() != 2 * axes.len() || pads.iter().any(|pad| pad.unsigned_abs() > 1 << 16) {
         return Err(node.refuse(format!("pads {pads:?} for {} axes", axes.len())));
     }
-    let value = match node.constant(2) {
-        Some(literal) => literal.scalar().ok_or_else(|| node.refuse("a value that is no single number"))?,
-        None => node.float("value", 0.0),
+    let value = if node.has(2) {
+        let literal = node.required_constant(2, "the value")?;
+        literal.scalar().ok_or_else(|| node.refuse("a value that is no single number"))?
+    } else {
+        node.float("value", 0.0)
     };
     let mode = node.text("mode").unwrap_or_else(|| "constant".into());
+    if !matches!(mode.as_str(), "constant" | "reflect" | "edge" | "wrap") {
+        return Err(node.refuse(format!("mode {mode}; constant, reflect, edge and wrap are accepted")));
+    }
+    let mut pairs = vec![(0, 0); rank];
+    axes.iter().enumerate().for_each(|(i, &axis)| pairs[axis] = (pads[i], pads[i + axes.len()]));
+    for (axis, &(start, end)) in pairs.iter().enumerate() {
+        let side = before[axis] as i64;
+        let left = side + start.min(0) + end.min(0);
+        if start.min(end) < 0 && left <= 0 {
+            return Err(
+                node.refuse(format!("pads of {start} and {end} leave nothing of axis {axis}, of length {side}"))
+            );
+        }
+        if mode == "reflect" && start.max(end) >= left.max(1) {
+            return Err(node
+                .refuse(format!("reflecting {start} and {end} of an axis of {left}: less than the axis is accepted")));
+        }
+    }
     if rank > 4 || node.constant(0).is_some() || mode == "wrap" {
-        let mut pairs = vec![(0, 0); rank];
-        axes.iter().enumerate().for_each(|(i, &axis)| pairs[axis] = (pads[i], pads[i + axes.len()]));
         return padded(node, &before, &pairs, value, &mode);
     }
     let x = node.value(0)?;
@@ -583,12 +604,6 @@ fn pad(node: &Node) -> Result<Lowered> {
         // Negative padding crops.
         let (start, end) = ((-before).max(0) as usize, (-after).max(0) as usize);
         if start + end > 0 {
-            if start + end >= shape[axis] {
-                let side = shape[axis];
-                return Err(
-                    node.refuse(format!("pads of {before} and {after} leave nothing of axis {axis}, of length {side}"))
-                );
-            }
             let until = shape[axis] - end;
             shape[axis] = until - start;
             new_steps.push((Op::Slice { axis: device_axis(axis, rank), start, end: until, step: 1 }, shape.clone()));
@@ -601,15 +616,8 @@ fn pad(node: &Node) -> Result<Lowered> {
     }
     let op = match mode.as_str() {
         "constant" => Op::Pad { padding, value },
-        "reflect" | "edge" => Op::PadEdge { padding, reflect: mode == "reflect" },
-        other => return Err(node.refuse(format!("mode {other}; constant, reflect, edge and wrap are accepted"))),
+        _ => Op::PadEdge { padding, reflect: mode == "reflect" },
     };
-    if mode == "reflect"
-        && (0..4)
-            .any(|axis| padding[axis].0.max(padding[axis].1) >= rank4(&x.shape)[axis].max(1) && padding[axis] != (0, 0))
-    {
-        return Err(node.refuse(format!("reflecting {padding:?} of {:?}: less than the axis is accepted", x.shape)));
-    }
     if padding.iter().any(|&pair| pair != (0, 0)) {
         new_steps.push((op, shape));
     }

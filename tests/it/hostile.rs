@@ -272,6 +272,57 @@ fn gradients_through_norms_of_zeros_are_numbers() {
     }
 }
 
+/// By onnxruntime, which crops first.
+#[test]
+fn pads_that_crop_are_taken_before_the_others() {
+    let row: (&[usize], &[f32]) = (&[1, 1, 1, 4], &[0., 1., 2., 3.]);
+    let cases: [(&str, [i64; 2], &[f32]); 8] = [
+        ("wrap", [-1, 2], &[1., 2., 3., 1., 2.]),
+        ("wrap", [2, -1], &[1., 2., 0., 1., 2.]),
+        ("wrap", [3, -2], &[1., 0., 1., 0., 1.]),
+        ("wrap", [-3, 4], &[3.; 5]),
+        ("edge", [-2, 3], &[2., 3., 3., 3., 3.]),
+        ("reflect", [-1, 2], &[1., 2., 3., 2., 1.]),
+        ("reflect", [-2, 1], &[2., 3., 2.]),
+        ("constant", [-1, 1], &[1., 2., 3., 0.]),
+    ];
+    for (mode, [start, end], expected) in cases {
+        let pads = ints("p", &[0, 0, 0, start, 0, 0, 0, end]);
+        let pad = node("Pad", &["x", "p"], "y").text("mode", mode);
+        gives(pad, vec![pads.clone()], row, expected);
+        // Of a constant, too.
+        let pad = node("Pad", &["c", "p"], "k").text("mode", mode);
+        let none = floats("none", &[], vec![0.]);
+        let nodes = vec![pad, node("Mul", &["x", "none"], "zero"), node("Slice", &["zero", "i", "j", "l"], "o")];
+        let nodes = [nodes, vec![node("Add", &["o", "k"], "y")]].concat();
+        let constants = vec![pads, none, floats("c", &[1, 1, 1, 4], row.1.to_vec())];
+        let axis = vec![ints("i", &[0]), ints("j", &[1]), ints("l", &[3])];
+        all_give(nodes, [constants, axis].concat(), row, expected, 17);
+    }
+    let reflect = |start: i64, end: i64| {
+        let pad = node("Pad", &["x", "p"], "y").text("mode", "reflect");
+        let pads = ints("p", &[0, 0, 0, start, 0, 0, 0, end]);
+        says(vec![pad], vec![pads], row, &["less than the axis is accepted"], 17);
+    };
+    reflect(4, 0);
+    reflect(-2, 3);
+}
+
+#[test]
+fn pads_are_refused_for_a_computed_value_and_an_unknown_mode() {
+    let row: (&[usize], &[f32]) = (&[1, 1, 1, 4], &[0., 1., 2., 3.]);
+    let pads = || ints("p", &[0, 0, 0, 1, 0, 0, 0, 1]);
+    let most = node("ReduceMax", &["x"], "most").int("keepdims", 0);
+    says(vec![most, node("Pad", &["x", "p", "most"], "y")], vec![pads()], row, &["the value is computed"], 17);
+    let known = "mode symmetric; constant, reflect, edge and wrap are accepted";
+    let pad = |of: &str| node("Pad", &[of, "p"], "y").text("mode", "symmetric");
+    says(vec![pad("x")], vec![pads()], row, &[known], 17);
+    says(vec![pad("c")], vec![pads(), floats("c", &[1, 1, 1, 4], vec![0.; 4])], row, &[known], 17);
+    let wide = node("Reshape", &["x", "five"], "w");
+    let pads = ints("p", &[0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
+    says(vec![wide, pad("w")], vec![pads, ints("five", &[1, 1, 1, 1, 4])], row, &[known], 17);
+}
+
 #[test]
 fn a_maximum_of_padding_alone_is_minus_infinity() {
     // Places −2 and 1, −1 and 2, 0 and 3 of a single one: only the last window holds it.
