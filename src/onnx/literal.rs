@@ -448,6 +448,7 @@ fn decode_typed(tensor: &proto::Tensor, element: i32, expected: usize) -> Option
             Data::Float(tensor.int32_data.iter().map(|&v| half::bf16::from_bits(v as u16).to_f32()).collect())
         }
         element::INT64 => Data::Int(tensor.int64_data.clone()),
+        element::UINT32 | element::UINT64 => Data::Int(tensor.uint64_data.iter().map(|&v| v as i64).collect()),
         element::UINT8 | element::INT8 | element::UINT16 | element::INT16 | element::INT32 | element::BOOL => {
             Data::Int(tensor.int32_data.iter().map(|&v| i64::from(v)).collect())
         }

@@ -29,6 +29,8 @@ fn worked(epoch: &Instant) -> Duration {
 
 const FLOAT: i32 = 1;
 const INT64: i32 = 7;
+const UINT32: i32 = 12;
+const UINT64: i32 = 13;
 
 fn floats(name: &str, dims: &[i64], values: Vec<f32>) -> proto::Tensor {
     let (name, data_type) = (Some(name.to_owned()), Some(FLOAT));
@@ -321,6 +323,16 @@ fn pads_are_refused_for_a_computed_value_and_an_unknown_mode() {
     let wide = node("Reshape", &["x", "five"], "w");
     let pads = ints("p", &[0, 0, 0, 0, 1, 0, 0, 0, 0, 1]);
     says(vec![wide, pad("w")], vec![pads, ints("five", &[1, 1, 1, 1, 4])], row, &[known], 17);
+}
+
+#[test]
+fn unsigned_integers_are_read() {
+    for data_type in [Some(UINT32), Some(UINT64)] {
+        let (name, uint64_data) = (Some("u".into()), vec![3, 4_000_000_000, 0]);
+        let whole = proto::Tensor { name, dims: vec![3], data_type, uint64_data, ..Default::default() };
+        let nodes = vec![node("Cast", &["u"], "f").int("to", FLOAT.into()), node("Add", &["x", "f"], "y")];
+        all_give(nodes, vec![whole], (LINE, &[1., 0., 2.]), &[4., 4e9, 2.], 17);
+    }
 }
 
 #[test]
