@@ -105,6 +105,11 @@ fn by_taps(node: &Node, join: Binary) -> Result<Lowered> {
         return Err(node.refuse(format!("a window of {kernel:?}; up to 512 numbers along three axes are accepted")));
     }
     let windows = super::convolution::Windows::of(node, &before[2..], &kernel)?;
+    let reach = |i: usize| (kernel[i] - 1) * windows.dilation[i] + 1;
+    if (0..3).any(|i| windows.pads[i].0.max(windows.pads[i].1) >= reach(i)) {
+        let reach = [0, 1, 2].map(reach);
+        return Err(node.refuse(format!("padding {:?} as large as the window {reach:?}", windows.pads)));
+    }
     let out = [&before[..2], &windows.out[..]].concat();
     if grown(&out, 0).is_none_or(|size| size == 0) {
         return Err(node.refuse(format!("a result of the shape {out:?}")));

@@ -336,6 +336,17 @@ fn unsigned_integers_are_read() {
 }
 
 #[test]
+fn padding_as_large_as_a_window_of_three_axes_is_refused() {
+    for operator in ["MaxPool", "AveragePool"] {
+        let pool = node(operator, &["w"], "y").ints("kernel_shape", &[1, 2, 2]).ints("pads", &[0, 2, 0, 0, 0, 0]);
+        let nodes = vec![node("Reshape", &["x", "five"], "w"), pool];
+        let five = vec![ints("five", &[1, 1, 1, 2, 2])];
+        let words = ["padding [(0, 0), (2, 0), (0, 0)] as large as the window [1, 2, 2]"];
+        says(nodes, five, (&[1, 1, 2, 2], &[1., 2., 3., 4.]), &words, 17);
+    }
+}
+
+#[test]
 fn a_maximum_of_padding_alone_is_minus_infinity() {
     // Places −2 and 1, −1 and 2, 0 and 3 of a single one: only the last window holds it.
     let pool = node("MaxPool", &["x"], "y")
