@@ -79,13 +79,15 @@ fn on_literal(unary: Unary) -> Option<fn(f32) -> f32> {
 fn unary(node: &Node, unary: Unary) -> Result<Lowered> {
     if let (Some(literal), Some(function)) = (node.constant(0), on_literal(unary)) {
         let mapped = match (literal.as_ints(), unary) {
-            (Some(ints), Unary::Neg | Unary::Abs | Unary::Sign) => {
+            (Some(ints), Unary::Neg | Unary::Abs | Unary::Sign | Unary::Relu) => {
                 let of = |&v: &i64| match unary {
+                    Unary::Relu => v.max(0),
                     Unary::Neg => v.wrapping_neg(),
                     Unary::Abs => v.wrapping_abs(),
                     _ => v.signum(),
                 };
-                Literal::ints(literal.shape.clone(), ints.iter().map(of).collect())
+                let ints = Literal::ints(literal.shape.clone(), ints.iter().map(of).collect());
+                Literal { element: literal.element, ..ints }.wrapped()
             }
             _ => literal.map(function),
         };
@@ -109,9 +111,13 @@ fn clip(node: &Node) -> Result<Lowered> {
     // Exporters write "no bound" as the largest finite number, too.
     let open = |v: f32| if v.abs() >= f32::MAX { v.signum() * f32::INFINITY } else { v };
     if let Some((literal, ints)) = node.constant(0).and_then(|literal| Some((literal, literal.as_ints()?))) {
-        // To an integer beyond all others where there is no bound.
-        let clipped = ints.iter().map(|&v| v.max(low as i64).min(high as i64)).collect();
-        return Ok(Lowered::Constants(vec![Literal::ints(literal.shape.clone(), clipped)]));
+        // Bounds as integers, too: floats don't tell all of them apart. One beyond all others where there is none.
+        let whole = |index: usize, bound: f32| {
+            node.constant(index).and_then(|bound| bound.as_ints()?.first().copied()).unwrap_or(bound as i64)
+        };
+        let (low, high) = (whole(1, low), whole(2, high));
+        let clipped = Literal::ints(literal.shape.clone(), ints.iter().map(|&v| v.max(low).min(high)).collect());
+        return Ok(Lowered::Constants(vec![Literal { element: literal.element, ..clipped }]));
     }
     unary(node, Unary::Clip(open(low), open(high)))
 }

@@ -33,20 +33,35 @@ pub(super) const TABLE: Table = &[
     ("Where", choose),
     ("IsNaN", is_nan),
     ("IsInf", is_infinite),
-    ("BitShift", |node| on_constants(node, |x, _| x, shifted)),
+    ("BitShift", shift),
     ("CumSum", cumulated),
 ];
 
 fn fold(kind: Binary, a: &Literal, b: &Literal) -> Option<Literal> {
-    match kind {
+    let folded = match kind {
         Binary::Add => Literal::combine(a, b, |x, y| x + y, i64::wrapping_add),
         Binary::Sub => Literal::combine(a, b, |x, y| x - y, i64::wrapping_sub),
         Binary::Mul => Literal::combine(a, b, |x, y| x * y, i64::wrapping_mul),
         Binary::Div => Literal::combine(a, b, |x, y| x / y, |x, y| x.checked_div(y).unwrap_or(0)),
-        Binary::Pow => Literal::combine(a, b, f32::powf, |x, y| x.wrapping_pow(y.clamp(0, 63) as u32)),
+        Binary::Pow => Literal::combine(a, b, f32::powf, whole_power),
         Binary::Min => Literal::combine(a, b, f32::min, i64::min),
         Binary::Max => Literal::combine(a, b, f32::max, i64::max),
         Binary::Keep => None,
+    }?;
+    Some(match kind {
+        // Of the base's type, whatever the exponent's.
+        Binary::Pow if a.as_ints().is_some() => folded.cast(a.element),
+        _ => folded.wrapped(),
+    })
+}
+
+/// Towards 0 where it is a fraction.
+fn whole_power(x: i64, y: i64) -> i64 {
+    match (x, y) {
+        (1, _) => 1,
+        (-1, _) => 1 - 2 * (y & 1),
+        (_, ..0) => 0,
+        _ => x.wrapping_pow(u32::try_from(y).unwrap_or(u32::MAX)),
     }
 }
 
@@ -144,10 +159,18 @@ fn modulo(node: &Node) -> Result<Lowered> {
     chain.done(&rest, shape)
 }
 
-fn on_constants(node: &Node, float: fn(f32, f32) -> f32, int: fn(i64, i64) -> i64) -> Result<Lowered> {
+fn on_constants(node: &Node, float: fn(f32, f32) -> f32, int: impl Fn(i64, i64) -> i64) -> Result<Lowered> {
     let (a, b) = two_constants(node)?;
     let folded = Literal::combine(a, b, float, int).ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
-    Ok(Lowered::Constants(vec![folded]))
+    Ok(Lowered::Constants(vec![folded.wrapped()]))
+}
+
+/// 1 where it holds of two constants, else 0.
+fn found(node: &Node, float: impl Fn(f32, f32) -> bool, int: impl Fn(i64, i64) -> bool) -> Result<Lowered> {
+    let (a, b) = two_constants(node)?;
+    let (float, int) = (|x, y| f32::from(float(x, y)), |x, y| i64::from(int(x, y)));
+    let found = Literal::combine(a, b, float, int).ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
+    Ok(Lowered::Constants(vec![found.cast(element::BOOL)]))
 }
 
 /// All inputs, which must be `count`, and the shape that they broadcast to.
@@ -164,12 +187,8 @@ fn together(node: &Node, chain: &mut Chain, count: usize) -> Result<(Vec<Part>, 
 /// 1 where it holds, else 0.
 fn compare(node: &Node, holds: fn(f64, f64) -> bool) -> Result<Lowered> {
     if node.constants().is_some() {
-        let (a, b) = two_constants(node)?;
-        let float = |x: f32, y: f32| f32::from(holds(x.into(), y.into()));
-        let int = |x: i64, y: i64| i64::from(holds(x as f64, y as f64));
-        let folded =
-            Literal::combine(a, b, float, int).ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
-        return Ok(Lowered::Constants(vec![folded.cast(element::BOOL)]));
+        // Of integers their order counts: floats don't tell all of them apart.
+        return found(node, |x, y| holds(x.into(), y.into()), |x, y| holds(f64::from(x.cmp(&y) as i8), 0.));
     }
     let mut chain = Chain::of(node);
     let (parts, shape) = together(node, &mut chain, 2)?;
@@ -196,14 +215,7 @@ fn compare(node: &Node, holds: fn(f64, f64) -> bool) -> Result<Lowered> {
 /// Of numbers that are 0 or 1.
 fn logic(node: &Node, holds: fn(bool, bool) -> bool) -> Result<Lowered> {
     if node.constants().is_some() {
-        return compare(
-            node,
-            match (holds(true, false), holds(true, true)) {
-                (false, _) => |x, y| x != 0. && y != 0.,
-                (true, true) => |x, y| x != 0. || y != 0.,
-                (true, false) => |x, y| (x != 0.) != (y != 0.),
-            },
-        );
+        return found(node, |x, y| holds(x != 0., y != 0.), |x, y| holds(x != 0, y != 0));
     }
     let mut chain = Chain::of(node);
     let (parts, shape) = together(node, &mut chain, 2)?;
@@ -272,8 +284,17 @@ fn is_infinite(node: &Node) -> Result<Lowered> {
     chain.done(&found, shape)
 }
 
-fn shifted(x: i64, by: i64) -> i64 {
-    x.checked_shl(by.clamp(0, 63) as u32).unwrap_or(0)
+/// Of unsigned integers, which keep nothing of what is shifted out of them.
+fn shift(node: &Node) -> Result<Lowered> {
+    let by = |by: i64| u32::try_from(by).unwrap_or(u32::MAX);
+    let shift = match node.text("direction").as_deref() {
+        Some("LEFT") => |x: i64, by: u32| x.checked_shl(by).unwrap_or(0),
+        Some("RIGHT") => |x: i64, by: u32| (x as u64).checked_shr(by).unwrap_or(0) as i64,
+        other => {
+            return Err(node.refuse(format!("direction {}; LEFT and RIGHT are accepted", other.unwrap_or("missing"))));
+        }
+    };
+    on_constants(node, |x, _| x, |x, y| shift(x, by(y)))
 }
 
 /// The first choice where the condition holds, elsewhere the second.
@@ -384,7 +405,7 @@ fn cumulated(node: &Node) -> Result<Lowered> {
             Data::Int(values) => {
                 let mut sums = vec![0i64; values.len()];
                 sum(&mut |i, from| sums[i] = sums[i].wrapping_add(values[from]));
-                Literal { element: literal.element, ..Literal::ints(shape, sums) }
+                Literal { element: literal.element, ..Literal::ints(shape, sums) }.wrapped()
             }
             Data::Float(values) => {
                 let mut sums = vec![0f32; values.len()];

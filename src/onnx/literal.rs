@@ -44,6 +44,19 @@ pub(super) mod element {
         }
     }
 
+    /// A whole number as one of this type: what is beyond its ends comes in again at the other.
+    pub fn wrapped(element: i32, value: i64) -> i64 {
+        match element {
+            UINT8 => i64::from(value as u8),
+            INT8 => i64::from(value as i8),
+            UINT16 => i64::from(value as u16),
+            INT16 => i64::from(value as i16),
+            UINT32 => i64::from(value as u32),
+            INT32 => i64::from(value as i32),
+            _ => value,
+        }
+    }
+
     /// Whether numbers of this type are kept as [`Data::Float`](super::Data::Float).
     pub fn is_float(element: i32) -> bool {
         matches!(element, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)
@@ -362,6 +375,14 @@ impl Literal {
         })
     }
 
+    /// Integers as their type holds them.
+    pub fn wrapped(mut self) -> Self {
+        if let Data::Int(values) = &mut self.data {
+            values.iter_mut().for_each(|value| *value = element::wrapped(self.element, *value));
+        }
+        self
+    }
+
     /// Converts to another element type, as ONNX's Cast does.
     pub fn cast(&self, to: i32) -> Self {
         let data = match (&self.data, element::is_float(to)) {
@@ -374,13 +395,17 @@ impl Literal {
             (Data::Float(values), false) if to == element::BOOL => {
                 Data::Int(values.iter().map(|&v| i64::from(v != 0.0)).collect())
             }
+            // Beyond the ends of all types the standard leaves it open.
+            (Data::Float(values), false) if to == element::INT32 => {
+                Data::Int(values.iter().map(|&v| i64::from(v as i32)).collect())
+            }
             (Data::Float(values), false) => Data::Int(values.iter().map(|&v| v as i64).collect()),
             (Data::Int(values), false) if to == element::BOOL => {
                 Data::Int(values.iter().map(|&v| i64::from(v != 0)).collect())
             }
             (Data::Int(values), false) => Data::Int(values.clone()),
         };
-        Literal { shape: self.shape.clone(), element: to, data }
+        Literal { shape: self.shape.clone(), element: to, data }.wrapped()
     }
 }
 

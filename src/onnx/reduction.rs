@@ -110,7 +110,8 @@ fn of_integers(node: &Node, join: fn(i64, i64) -> i64, otherwise: fn(&Node) -> R
         }
         results[at] = Some(results[at].map_or(value, |result| join(result, value)));
     }
-    Ok(Lowered::Constants(vec![Literal::ints(shape, results.into_iter().flatten().collect())]))
+    let reduced = Literal::ints(shape, results.into_iter().flatten().collect());
+    Ok(Lowered::Constants(vec![Literal { element: literal.element, ..reduced }.wrapped()]))
 }
 
 /// The product of computed numbers, one after the other.

@@ -29,6 +29,9 @@ fn worked(epoch: &Instant) -> Duration {
 
 const FLOAT: i32 = 1;
 const INT64: i32 = 7;
+const UINT8: i32 = 2;
+const INT8: i32 = 3;
+const INT32: i32 = 6;
 const UINT32: i32 = 12;
 const UINT64: i32 = 13;
 
@@ -41,6 +44,21 @@ fn ints(name: &str, values: &[i64]) -> proto::Tensor {
     let (name, data_type) = (Some(name.to_owned()), Some(INT64));
     let dims = vec![values.len() as i64];
     proto::Tensor { name, dims, data_type, int64_data: values.to_vec(), ..Default::default() }
+}
+
+/// Integers of another type.
+fn whole(name: &str, data_type: i32, values: &[i64]) -> proto::Tensor {
+    let small = |values: &[i64]| values.iter().map(|&value| value as i32).collect();
+    let whole = proto::Tensor { data_type: Some(data_type), ..ints(name, values) };
+    match data_type {
+        INT64 => whole,
+        UINT32 | UINT64 => proto::Tensor {
+            int64_data: vec![],
+            uint64_data: values.iter().map(|&value| value as u64).collect(),
+            ..whole
+        },
+        _ => proto::Tensor { int64_data: vec![], int32_data: small(values), ..whole },
+    }
 }
 
 fn info(name: &str, dims: &[i64]) -> proto::ValueInfo {
@@ -327,9 +345,8 @@ fn pads_are_refused_for_a_computed_value_and_an_unknown_mode() {
 
 #[test]
 fn unsigned_integers_are_read() {
-    for data_type in [Some(UINT32), Some(UINT64)] {
-        let (name, uint64_data) = (Some("u".into()), vec![3, 4_000_000_000, 0]);
-        let whole = proto::Tensor { name, dims: vec![3], data_type, uint64_data, ..Default::default() };
+    for data_type in [UINT32, UINT64] {
+        let whole = whole("u", data_type, &[3, 4_000_000_000, 0]);
         let nodes = vec![node("Cast", &["u"], "f").int("to", FLOAT.into()), node("Add", &["x", "f"], "y")];
         all_give(nodes, vec![whole], (LINE, &[1., 0., 2.]), &[4., 4e9, 2.], 17);
     }
@@ -344,6 +361,45 @@ fn padding_as_large_as_a_window_of_three_axes_is_refused() {
         let words = ["padding [(0, 0), (2, 0), (0, 0)] as large as the window [1, 2, 2]"];
         says(nodes, five, (&[1, 1, 2, 2], &[1., 2., 3., 4.]), &words, 17);
     }
+}
+
+/// Numbers by onnxruntime.
+#[test]
+fn constant_integers_stay_those_of_their_type() {
+    let check = |of: proto::Node, a: proto::Tensor, b: proto::Tensor, expected: &[f32]| {
+        let count = expected.len();
+        let nodes = vec![of, node("Cast", &["whole"], "f").int("to", FLOAT.into()), node("Add", &["x", "f"], "y")];
+        all_give(nodes, vec![a, b], (&[count], &vec![0.; count]), expected, 17);
+    };
+    let of = |operator: &str| node(operator, &["a", "b"], "whole");
+    let bytes = |name: &str, values: &[i64]| whole(name, UINT8, values);
+    check(of("Add"), bytes("a", &[200, 7]), bytes("b", &[100, 2]), &[44., 9.]);
+    check(of("Sub"), bytes("a", &[3, 7]), bytes("b", &[100, 2]), &[159., 5.]);
+    check(of("Mul"), whole("a", INT32, &[100_000]), whole("b", INT32, &[100_000]), &[1_410_065_408.]);
+    let shift = |direction: &str| of("BitShift").text("direction", direction);
+    check(shift("RIGHT"), bytes("a", &[200, 7, 255]), bytes("b", &[1, 2, 9]), &[100., 1., 0.]);
+    check(shift("LEFT"), bytes("a", &[200, 7, 255]), bytes("b", &[1, 2, 9]), &[144., 28., 0.]);
+    let (base, exponent) = (ints("a", &[2, 3, -1, -2, 1, -1, 5]), ints("b", &[-1, 3, 64, 3, -3, -3, 0]));
+    check(of("Pow"), base, exponent, &[0., 27., 1., -8., 1., -1., 1.]);
+    check(of("Pow"), whole("a", INT32, &[2, 3, 10]), floats("b", &[3], vec![0.5, 2.5, -1.]), &[1., 15., 0.]);
+    let large = |above: i64| (1 << 60) + above;
+    check(of("Equal"), ints("a", &[large(1), 5]), ints("b", &[large(0), 5]), &[0., 1.]);
+    check(of("Less"), ints("a", &[large(0), 5]), ints("b", &[large(1), 5]), &[1., 0.]);
+    check(of("And"), ints("a", &[2, 0, 4, 0]), ints("b", &[3, 3, 0, 0]), &[1., 0., 0., 0.]);
+    check(of("CumSum"), whole("a", INT32, &[i32::MAX.into(), 1]), ints("b", &[0]), &[i32::MAX as f32, i32::MIN as f32]);
+    check(node("Neg", &["a"], "whole"), whole("a", INT8, &[-128, 5]), ints("b", &[]), &[-128., -5.]);
+    check(node("Cast", &["a"], "whole").int("to", UINT8.into()), ints("a", &[300, -1]), ints("b", &[]), &[44., 255.]);
+    check(node("Cast", &["a"], "whole").int("to", INT8.into()), ints("a", &[300, 128]), ints("b", &[]), &[44., -128.]);
+    // Bounds that floats don't tell apart.
+    let most = (1 << 24) + 1;
+    let clip = vec![node("Clip", &["a", "", "b"], "c"), node("Sub", &["c", "d"], "e")];
+    let nodes = [clip, vec![node("Cast", &["e"], "f").int("to", FLOAT.into()), node("Add", &["x", "f"], "y")]].concat();
+    let scalar = |name: &str, value: i64| proto::Tensor { dims: vec![], ..ints(name, &[value]) };
+    let constants = vec![ints("a", &[1 << 30]), scalar("b", most), scalar("d", most - 1)];
+    all_give(nodes, constants, (&[1], &[0.]), &[1.], 17);
+    let nodes = vec![shift("UP"), node("Cast", &["whole"], "f"), node("Add", &["x", "f"], "y")];
+    let constants = vec![bytes("a", &[1]), bytes("b", &[1])];
+    says(nodes, constants, (&[1], &[0.]), &["direction UP; LEFT and RIGHT are accepted"], 17);
 }
 
 #[test]
