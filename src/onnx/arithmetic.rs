@@ -65,11 +65,45 @@ fn whole_power(x: i64, y: i64) -> i64 {
     }
 }
 
+/// The second operand's shape where, as until opset 6, its axes are the first one's from `axis` on, and there are more.
+fn aligned(node: &Node) -> Result<Option<Vec<usize>>> {
+    if node.opset > 6 || node.int("broadcast", 0) == 0 || !node.has_attribute("axis") {
+        return Ok(None);
+    }
+    let (first, second) = (node.dims(0)?, node.dims(1)?);
+    let axis = node.axis(node.int("axis", 0), first.len())?;
+    let end = axis + second.len();
+    if first.get(axis..end) != Some(&second[..]) {
+        return Err(node.refuse(format!("axis {axis} of {first:?} for {second:?}, which does not fit there")));
+    }
+    let shape = [second, vec![1; first.len() - end]].concat();
+    Ok((end < first.len()).then_some(shape))
+}
+
+/// The node with its second operand, a constant, in that shape.
+fn as_aligned<'a>(node: &Node<'a>) -> Result<Option<Node<'a>>> {
+    let Some(shape) = aligned(node)? else { return Ok(None) };
+    let second = Literal::clone(node.required_constant(1, "the second operand of a node with an axis")?);
+    let second = Some(Resolved::Constant(Rc::new(second.reshaped(shape))));
+    Ok(Some(Node { inputs: vec![node.inputs[0].clone(), second], ..*node }))
+}
+
 /// One, two or more operands, combined from the left.
 fn nary(node: &Node, kind: Binary) -> Result<Lowered> {
     let unfit = || node.refuse("operands whose shapes do not fit");
     if node.inputs.len() == 1 {
         return Ok(Lowered::Given(0));
+    }
+    if node.constant(1).is_none()
+        && let Some(shape) = aligned(node)?
+    {
+        let mut chain = Chain::of(node);
+        let (first, second) = (chain.input(node, 0)?, chain.shaped(node, 1, shape)?);
+        let y = chain.binary(kind, &first, &second);
+        return chain.done(&y, first.shape);
+    }
+    if let Some(node) = as_aligned(node)? {
+        return nary(&node, kind);
     }
     if let Some(constants) = node.constants() {
         let mut constants = constants.into_iter();
@@ -186,6 +220,9 @@ fn together(node: &Node, chain: &mut Chain, count: usize) -> Result<(Vec<Part>, 
 
 /// 1 where it holds, else 0.
 fn compare(node: &Node, holds: fn(f64, f64) -> bool) -> Result<Lowered> {
+    if let Some(node) = as_aligned(node)? {
+        return compare(&node, holds);
+    }
     if node.constants().is_some() {
         // Of integers their order counts: floats don't tell all of them apart.
         return found(node, |x, y| holds(x.into(), y.into()), |x, y| holds(f64::from(x.cmp(&y) as i8), 0.));
@@ -214,6 +251,9 @@ fn compare(node: &Node, holds: fn(f64, f64) -> bool) -> Result<Lowered> {
 
 /// Of numbers that are 0 or 1.
 fn logic(node: &Node, holds: fn(bool, bool) -> bool) -> Result<Lowered> {
+    if let Some(node) = as_aligned(node)? {
+        return logic(&node, holds);
+    }
     if node.constants().is_some() {
         return found(node, |x, y| holds(x != 0., y != 0.), |x, y| holds(x != 0, y != 0));
     }

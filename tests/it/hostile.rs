@@ -402,6 +402,29 @@ fn constant_integers_stay_those_of_their_type() {
     says(nodes, constants, (&[1], &[0.]), &["direction UP; LEFT and RIGHT are accepted"], 17);
 }
 
+/// As the standard has it of Add-6: "shape(A) = (2, 3, 4, 5), shape(B) = (3, 4), with axis=1". onnxruntime begins at opset 7.
+#[test]
+fn old_operands_lie_from_their_axis_on() {
+    // [1, 2, 2, 2], whose channels, rows and columns are all of the same length.
+    let x: (&[usize], &[f32]) = (&[1, 2, 2, 2], &[0., 1., 2., 3., 4., 5., 6., 7.]);
+    let of = |operator: &str, second: &str| node(operator, &["x", second], "y").int("broadcast", 1);
+    let b = || vec![floats("b", &[2], vec![10., 20.])];
+    all_give(vec![of("Add", "b").int("axis", 1)], b(), x, &[10., 11., 12., 13., 24., 25., 26., 27.], 6);
+    all_give(vec![of("Sub", "b").int("axis", 2)], b(), x, &[-10., -9., -18., -17., -6., -5., -14., -13.], 6);
+    all_give(vec![of("Mul", "b").int("axis", 3)], b(), x, &[0., 20., 20., 60., 40., 100., 60., 140.], 6);
+    all_give(vec![of("Add", "b")], b(), x, &[10., 21., 12., 23., 14., 25., 16., 27.], 6);
+    let limits = || vec![floats("b", &[2], vec![1.5, 5.5])];
+    all_give(vec![of("Greater", "b").int("axis", 1)], limits(), x, &[0., 0., 1., 1., 0., 0., 1., 1.], 6);
+    // A computed one: the greatest number of each channel.
+    let most = node("ReduceMax", &["x"], "m").ints("axes", &[2, 3]).int("keepdims", 0);
+    let nodes = vec![most, of("Sub", "m").int("axis", 0)];
+    all_give(nodes, vec![], x, &[-3., -2., -1., 0., -3., -2., -1., 0.], 6);
+    let words = ["axis 2 of [1, 2, 2, 2] for [3], which does not fit there"];
+    says(vec![of("Add", "b").int("axis", 2)], vec![floats("b", &[3], vec![0.; 3])], x, &words, 6);
+    // From opset 7 on there is no such axis.
+    all_give(vec![of("Add", "b").int("axis", 1)], b(), x, &[10., 21., 12., 23., 14., 25., 16., 27.], 7);
+}
+
 #[test]
 fn a_maximum_of_padding_alone_is_minus_infinity() {
     // Places −2 and 1, −1 and 2, 0 and 3 of a single one: only the last window holds it.
