@@ -25,6 +25,25 @@ pub(super) mod element {
     pub const UINT4: i32 = 21;
     pub const INT4: i32 = 22;
 
+    /// The type of a name that ONNX gives it.
+    pub fn named(name: &str) -> Option<i32> {
+        Some(match name {
+            "FLOAT" => FLOAT,
+            "UINT8" => UINT8,
+            "INT8" => INT8,
+            "UINT16" => UINT16,
+            "INT16" => INT16,
+            "INT32" => INT32,
+            "INT64" => INT64,
+            "BOOL" => BOOL,
+            "FLOAT16" => FLOAT16,
+            "DOUBLE" => DOUBLE,
+            "UINT32" => UINT32,
+            "UINT64" => UINT64,
+            _ => return None,
+        })
+    }
+
     pub fn is_integer(element: i32) -> bool {
         matches!(element, UINT8..=INT64 | UINT32 | UINT64)
     }

@@ -134,12 +134,30 @@ fn range(node: &Node) -> Result<Lowered> {
     Ok(Lowered::Constants(vec![Literal::ints(vec![values.len()], values)]))
 }
 
-fn cast(node: &Node) -> Result<Lowered> {
+/// The element type that a node casts to, if its numbers can be kept here.
+fn cast_to(node: &Node) -> Result<i32> {
     let to = match (node.operator(), node.constant(1)) {
         ("CastLike", Some(like)) => like.element,
         ("CastLike", None) => element::FLOAT,
-        _ => node.int("to", i64::from(element::FLOAT)) as i32,
+        // Until opset 5 by name.
+        _ => match node.text("to") {
+            Some(name) => {
+                element::named(&name).ok_or_else(|| node.refuse(format!("to {name}; {ELEMENTS} are accepted")))?
+            }
+            None => node.int("to", i64::from(element::FLOAT)) as i32,
+        },
     };
+    match element::is_float(to) || element::is_integer(to) || to == element::BOOL {
+        true => Ok(to),
+        false => Err(node.refuse(format!("to the element type {to}; {ELEMENTS} are accepted"))),
+    }
+}
+
+/// What numbers are cast to: types of 4 bits and floats of 8 would round, and a string is none.
+const ELEMENTS: &str = "floats of 16 to 64 bits, integers of 8 to 64 bits and booleans";
+
+fn cast(node: &Node) -> Result<Lowered> {
+    let to = cast_to(node)?;
     match node.constant(0) {
         Some(literal) => Ok(Lowered::Constants(vec![literal.cast(to)])),
         // Everything on the device is f32: narrower floats read as they are, just more exact.

@@ -426,6 +426,22 @@ fn old_operands_lie_from_their_axis_on() {
 }
 
 #[test]
+fn casts_go_where_they_are_told_or_are_refused() {
+    let x: (&[usize], &[f32]) = (LINE, &[2.7, -1.5, 0.]);
+    all_give(vec![node("Cast", &["x"], "y").text("to", "INT32")], vec![], x, &[2., -1., 0.], 5);
+    all_give(vec![node("Cast", &["x"], "y").text("to", "BOOL")], vec![], x, &[1., 1., 0.], 5);
+    all_give(vec![node("Cast", &["x"], "y").text("to", "FLOAT")], vec![], x, x.1, 5);
+    says(vec![node("Cast", &["x"], "y").text("to", "STRING")], vec![], x, &["to STRING", "booleans are accepted"], 5);
+    // Strings, two floats of 8 bits, 4 bits.
+    for to in [8, 17, 19, 21, 22, 23] {
+        let words = [&format!("to the element type {to}") as &str, "booleans are accepted"];
+        says(vec![node("Cast", &["x"], "y").int("to", to)], vec![], x, &words, 21);
+        let nodes = vec![node("Cast", &["c"], "k").int("to", to), node("Add", &["x", "k"], "y")];
+        says(nodes, vec![floats("c", &[3], vec![0.3; 3])], x, &words, 21);
+    }
+}
+
+#[test]
 fn a_maximum_of_padding_alone_is_minus_infinity() {
     // Places −2 and 1, −1 and 2, 0 and 3 of a single one: only the last window holds it.
     let pool = node("MaxPool", &["x"], "y")
