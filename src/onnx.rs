@@ -334,7 +334,7 @@ impl<'a> Builder<'a> {
     fn add_input(&mut self, name: &str, shape: Vec<usize>, layout: Layout) {
         let id = ValueId(self.values.len());
         self.values.push(Value { name: name.into(), shape: shape.clone(), layout });
-        self.known.insert(name.into(), Resolved::Value(Operand { id, shape }));
+        self.known.insert(name.into(), Resolved::Value(Operand { id, shape, element: literal::element::FLOAT }));
     }
 
     /// Checks that the one input is an image and settles its size.
@@ -425,6 +425,7 @@ impl<'a> Builder<'a> {
             if let Lowered::Chain(new_steps) = chain.done(&x, shape)?
                 && let Some(operand) = self.add_chain(&node, new_steps, String::new())?
             {
+                let operand = Operand { element, ..operand };
                 self.known.insert(name.into(), Resolved::Value(operand));
             }
         }
@@ -733,6 +734,12 @@ impl<'a> Builder<'a> {
                 }
             }
         }
+        for (index, output) in outputs.iter().enumerate() {
+            if let Some(Resolved::Value(operand) | Resolved::View { source: operand, .. }) = self.known.get_mut(output)
+            {
+                operand.element = node.result_element(index);
+            }
+        }
         Ok(())
     }
 
@@ -795,7 +802,7 @@ impl<'a> Builder<'a> {
         let id = ValueId(self.values.len());
         self.values.push(Value { name, shape: shape.clone(), layout });
         self.steps.push(Step { node: node_name, operator: node.operator().into(), op, inputs, output: id });
-        Ok(Operand { id, shape })
+        Ok(Operand { id, shape, element: literal::element::FLOAT })
     }
 
     /// The plan that computes `output`, without what does not lead there.
@@ -1096,7 +1103,7 @@ fn folded(node: &Node, build: fn(&Node) -> Result<Lowered>) -> Option<Lowered> {
     // No step is for what has no numbers.
     let is_empty = node.constants()?.iter().any(|literal| literal.len() == 0);
     let first = node.constant(0).filter(|first| first.as_ints().is_none() && first.rank() <= 4 && !is_empty)?;
-    let operand = Operand { id: ValueId(0), shape: first.shape.clone() };
+    let operand = Operand { id: ValueId(0), shape: first.shape.clone(), element: first.element };
     let mut inputs = node.inputs.clone();
     inputs[0] = Some(Resolved::Value(operand));
     let chained = |new_steps: Vec<NewStep>, is_chain: bool| {

@@ -65,6 +65,43 @@ fn whole_power(x: i64, y: i64) -> i64 {
     }
 }
 
+/// Integers of a narrow type as it holds them: what is beyond its ends comes in again at the other.
+pub(super) fn wrapped(chain: &mut Chain, x: &Part, element: i32) -> Part {
+    let Some((low, count)) = element::turn(element) else { return x.clone() };
+    let above = chain.with(Binary::Sub, x, low);
+    let turns = chain.with(Binary::Mul, &above, 1.0 / count);
+    let turns = chain.unary(Unary::Floor, &turns);
+    let turned = chain.with(Binary::Mul, &turns, count);
+    chain.binary(Binary::Sub, x, &turned)
+}
+
+/// The whole number towards 0 from a quotient of integers.
+pub(super) fn quotient(chain: &mut Chain, a: &Part, b: &Part) -> Part {
+    let [size, by] = [a, b].map(|part| chain.unary(Unary::Abs, part));
+    // A half more is in the middle between two whole numbers, whatever way a division rounds.
+    let size = chain.with(Binary::Add, &size, 0.5);
+    let whole = chain.binary(Binary::Div, &size, &by);
+    let whole = chain.unary(Unary::Floor, &whole);
+    let signs = [a, b].map(|part| chain.unary(Unary::Sign, part));
+    let sign = chain.binary(Binary::Mul, &signs[0], &signs[1]);
+    chain.binary(Binary::Mul, &whole, &sign)
+}
+
+/// A function of two computed integers or more, whose result is an integer of the same type.
+fn integers(node: &Node, kind: Binary) -> Result<Lowered> {
+    let mut chain = Chain::of(node);
+    let (parts, shape) = together(node, &mut chain, node.inputs.len())?;
+    let mut all = parts[0].clone();
+    for part in &parts[1..] {
+        all = match kind {
+            Binary::Div => quotient(&mut chain, &all, part),
+            _ => chain.binary(kind, &all, part),
+        };
+    }
+    let all = wrapped(&mut chain, &all, node.element(0));
+    chain.done(&all, shape)
+}
+
 /// The second operand's shape where, as until opset 6, its axes are the first one's from `axis` on, and there are more.
 fn aligned(node: &Node) -> Result<Option<Vec<usize>>> {
     if node.opset > 6 || node.int("broadcast", 0) == 0 || !node.has_attribute("axis") {
@@ -110,6 +147,11 @@ fn nary(node: &Node, kind: Binary) -> Result<Lowered> {
         let first = constants.next().ok_or_else(unfit)?.clone();
         let folded = constants.try_fold(first, |a, b| fold(kind, &a, b).ok_or_else(unfit))?;
         return Ok(Lowered::Constants(vec![folded]));
+    }
+    let is_narrow = element::turn(node.element(0)).is_some();
+    let is_wrapped = is_narrow && matches!(kind, Binary::Add | Binary::Sub | Binary::Mul);
+    if (kind == Binary::Div || is_wrapped) && node.is_of_integers() {
+        return integers(node, kind);
     }
     // A step needs a computed operand, so that constants before the first one are combined here.
     let leading = (0..node.inputs.len()).map_while(|index| node.constant(index));
@@ -160,6 +202,15 @@ fn mean(node: &Node) -> Result<Lowered> {
 }
 
 fn power(node: &Node) -> Result<Lowered> {
+    let is_whole = |exponent: &Rc<Literal>| exponent.floats().iter().all(|v| *v >= 0. && v.fract() == 0.);
+    if node.constants().is_none()
+        && element::is_integer(node.element(0))
+        && !(element::turn(node.element(0)).is_none() && node.constant(1).is_some_and(is_whole))
+    {
+        return Err(
+            node.refuse("a power of computed integers; one of 32 or 64 bits by a constant from 0, 1, 2, … is accepted")
+        );
+    }
     match (node.constant(0), node.constant(1).and_then(|exponent| exponent.scalar())) {
         (None, Some(exponent)) => view::elementwise(node, Unary::Power(exponent)),
         _ => nary(node, Binary::Pow),

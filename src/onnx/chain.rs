@@ -1,7 +1,7 @@
 //! The steps that one node turns into, written one after the other.
 
 use super::budget;
-use super::literal::{Literal, broadcast_shape, count};
+use super::literal::{Literal, broadcast_shape, count, element};
 use super::node::{Input, Lowered, NewStep, Node, Operand, Resolved, device_axis};
 use super::view;
 use crate::Result;
@@ -218,7 +218,7 @@ impl<'a> Chain<'a> {
         // A value of no plan yet, which stands for the part until the steps are joined.
         const PART: ValueId = ValueId(usize::MAX);
         let shape = part.shape.clone();
-        let Lowered::Chain(new_steps) = build(Operand { id: PART, shape })? else {
+        let Lowered::Chain(new_steps) = build(Operand { id: PART, shape, element: element::FLOAT })? else {
             unreachable!("products are one chain of steps");
         };
         let before = self.new_steps.len();

@@ -76,6 +76,30 @@ pub(super) mod element {
         }
     }
 
+    /// The lowest number of a narrow type of integers, and how many it has; none of one that floats of 32 bits do not hold.
+    pub fn turn(element: i32) -> Option<(f32, f32)> {
+        match element {
+            UINT8 => Some((0.0, 256.0)),
+            INT8 => Some((-128.0, 256.0)),
+            UINT16 => Some((0.0, 65536.0)),
+            INT16 => Some((-32768.0, 65536.0)),
+            _ => None,
+        }
+    }
+
+    /// Whether a type of integers has all numbers of another.
+    pub fn holds(element: i32, other: i32) -> bool {
+        match (turn(element), turn(other)) {
+            _ if element == other => is_integer(element),
+            // Of wide ones as many as floats tell apart, but none below 0 where there is no sign.
+            (None, _) if other == BOOL => is_integer(element),
+            (None, Some((low, _))) => is_integer(element) && (low == 0.0 || !matches!(element, UINT32 | UINT64)),
+            (None, None) => matches!(element, INT32 | INT64) && is_integer(other),
+            (Some((low, count)), Some((least, other))) => low <= least && least + other <= low + count,
+            (Some(_), None) => other == BOOL,
+        }
+    }
+
     /// Whether numbers of this type are kept as [`Data::Float`](super::Data::Float).
     pub fn is_float(element: i32) -> bool {
         matches!(element, FLOAT | FLOAT16 | DOUBLE | BFLOAT16)

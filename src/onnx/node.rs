@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use super::budget::Budget;
-use super::literal::Literal;
+use super::literal::{Literal, element};
 use super::proto;
+use super::shape::cast_to;
 use crate::error::shortened;
 use crate::plan::{Op, ValueId};
 use crate::{Error, ErrorKind, Result};
@@ -36,6 +37,8 @@ pub(super) enum Resolved {
 pub(super) struct Operand {
     pub id: ValueId,
     pub shape: Vec<usize>,
+    /// Of which type its numbers are in the file: here all of them are floats.
+    pub element: i32,
 }
 
 /// What a node turns into.
@@ -270,6 +273,38 @@ impl<'a> Node<'a> {
             }
             _ => Ok(self.shape(index)?.to_vec()),
         }
+    }
+
+    /// The element type of input `index`.
+    pub fn element(&self, index: usize) -> i32 {
+        match self.inputs.get(index) {
+            Some(Some(Resolved::Constant(literal))) => literal.element,
+            Some(Some(Resolved::Value(operand) | Resolved::View { source: operand, .. })) => operand.element,
+            _ => element::FLOAT,
+        }
+    }
+
+    /// The element type of its output `index`: that of its first input, for most operators.
+    pub fn result_element(&self, index: usize) -> i32 {
+        match (self.operator(), index) {
+            ("Cast" | "CastLike", _) => cast_to(self).unwrap_or(element::FLOAT),
+            ("Equal" | "Less" | "Greater" | "LessOrEqual" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not", _)
+            | ("IsNaN" | "IsInf", _) => element::BOOL,
+            ("Where", _) => self.element(1),
+            ("OneHot", _) => self.element(2),
+            ("EyeLike", _) => self.int("dtype", self.element(0).into()) as i32,
+            ("QuantizeLinear", _) if self.has(2) => self.element(2),
+            ("QuantizeLinear", _) => self.int("output_dtype", element::UINT8.into()) as i32,
+            ("DynamicQuantizeLinear", 0 | 2) => element::UINT8,
+            ("ConvInteger" | "MatMulInteger", _) => element::INT32,
+            ("DequantizeLinear" | "MatMulNBits" | "MatMulBnb4", _) => element::FLOAT,
+            _ => self.element(0),
+        }
+    }
+
+    /// Whether all inputs are integers.
+    pub fn is_of_integers(&self) -> bool {
+        (0..self.inputs.len()).all(|index| element::is_integer(self.element(index)))
     }
 
     /// Whether input `index` is a computed value of more than four axes.

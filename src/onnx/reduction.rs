@@ -1,14 +1,15 @@
 //! Reductions over axes.
 
-use super::chain::Chain;
-use super::literal::Literal;
+use super::arithmetic::quotient;
+use super::chain::{Chain, Part};
+use super::literal::{Literal, element};
 use super::node::{Input, Lowered, NewStep, Node, Table, device_axis};
 use super::view;
 use crate::Result;
 use crate::plan::{Binary, Op, Reduction, Unary};
 
 pub(super) const TABLE: Table = &[
-    ("ReduceMean", |node| reduce(node, None, Reduction::Mean, None)),
+    ("ReduceMean", mean),
     ("ReduceSum", |node| of_integers(node, i64::wrapping_add, |node| reduce(node, None, Reduction::Sum, None))),
     ("ReduceMax", |node| of_integers(node, i64::max, |node| reduce(node, None, Reduction::Max, None))),
     ("ReduceMin", |node| {
@@ -70,6 +71,26 @@ fn reduce(node: &Node, before: Option<Unary>, kind: Reduction, after: Option<Una
         new_steps.push(NewStep { op: Op::Unary(unary), inputs: vec![Input::Previous], shape });
     }
     Ok(Lowered::Chain(new_steps))
+}
+
+/// Of integers it is one, too.
+fn mean(node: &Node) -> Result<Lowered> {
+    if !element::is_integer(node.element(0)) {
+        return reduce(node, None, Reduction::Mean, None);
+    }
+    let mut chain = Chain::of(node);
+    let x = chain.input(node, 0)?;
+    let axes = axes(node, x.shape.len())?;
+    let shape = remaining(node, &x.shape, &axes);
+    let count: usize = axes.iter().map(|&axis| x.shape[axis]).product();
+    let sum = chain.reduce(Reduction::Sum, &x, &axes);
+    let mean = quotient(&mut chain, &sum, &Part::number(count as f32));
+    match chain.done(&mean, shape)? {
+        Lowered::Constants(means) => {
+            Ok(Lowered::Constants(means.iter().map(|mean| mean.cast(node.element(0))).collect()))
+        }
+        lowered => Ok(lowered),
+    }
 }
 
 /// m + ln Σ exp(x − m), m the greatest.

@@ -1,5 +1,6 @@
 //! Operators that move, pick or reshape numbers.
 
+use super::arithmetic;
 use super::chain::{Chain, Part, folded, picked, places};
 use super::literal::{Data, Literal, MAX_AXES, broadcast_shape, count, element, grown, strides};
 use super::node::{Input, Lowered, NewStep, Node, Operand, Resolved, Table, device_axis, step};
@@ -135,10 +136,9 @@ fn range(node: &Node) -> Result<Lowered> {
 }
 
 /// The element type that a node casts to, if its numbers can be kept here.
-fn cast_to(node: &Node) -> Result<i32> {
-    let to = match (node.operator(), node.constant(1)) {
-        ("CastLike", Some(like)) => like.element,
-        ("CastLike", None) => element::FLOAT,
+pub(super) fn cast_to(node: &Node) -> Result<i32> {
+    let to = match node.operator() {
+        "CastLike" => node.element(1),
         // Until opset 5 by name.
         _ => match node.text("to") {
             Some(name) => {
@@ -147,13 +147,17 @@ fn cast_to(node: &Node) -> Result<i32> {
             None => node.int("to", i64::from(element::FLOAT)) as i32,
         },
     };
-    match element::is_float(to) || element::is_integer(to) || to == element::BOOL {
+    let (low, high) = element::range(to);
+    let fits = |ints: &[i64]| ints.iter().all(|&value| (low as i64..=high as i64).contains(&value));
+    let is_half = matches!(to, element::UINT4 | element::INT4)
+        && node.constant(0).and_then(|literal| literal.as_ints()).is_some_and(fits);
+    match element::is_float(to) || element::is_integer(to) || to == element::BOOL || is_half {
         true => Ok(to),
         false => Err(node.refuse(format!("to the element type {to}; {ELEMENTS} are accepted"))),
     }
 }
 
-/// What numbers are cast to: types of 4 bits and floats of 8 would round, and a string is none.
+/// What numbers are cast to: types of 4 bits, unless they hold a constant, and floats of 8 would round, and a string is none.
 const ELEMENTS: &str = "floats of 16 to 64 bits, integers of 8 to 64 bits and booleans";
 
 fn cast(node: &Node) -> Result<Lowered> {
@@ -162,6 +166,7 @@ fn cast(node: &Node) -> Result<Lowered> {
         Some(literal) => Ok(Lowered::Constants(vec![literal.cast(to)])),
         // Everything on the device is f32: narrower floats read as they are, just more exact.
         None if element::is_float(to) => Ok(Lowered::Given(0)),
+        None if element::holds(to, node.element(0)) => Ok(Lowered::Given(0)),
         None if to == element::BOOL => {
             let mut chain = Chain::of(node);
             let (x, shape) = flat(node, &mut chain)?;
@@ -176,6 +181,7 @@ fn cast(node: &Node) -> Result<Lowered> {
             let (size, sign) = (chain.unary(Unary::Abs, &x), chain.unary(Unary::Sign, &x));
             let whole = chain.unary(Unary::Floor, &size);
             let whole = chain.binary(Binary::Mul, &whole, &sign);
+            let whole = arithmetic::wrapped(&mut chain, &whole, to);
             chain.done(&whole, shape)
         }
     }

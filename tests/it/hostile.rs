@@ -441,6 +441,38 @@ fn casts_go_where_they_are_told_or_are_refused() {
     }
 }
 
+/// Numbers by onnxruntime.
+#[test]
+fn computed_integers_stay_those_of_their_type() {
+    let check = |to: i32, nodes: Vec<proto::Node>, constants: Vec<proto::Tensor>, input: &[f32], expected: &[f32]| {
+        let nodes = [vec![node("Cast", &["x"], "i").int("to", to.into())], nodes].concat();
+        all_give(nodes, constants, (&[1, 1, 1, input.len()], input), expected, 17);
+    };
+    let of = |operator: &str| vec![node(operator, &["i", "b"], "y")];
+    let wide = |values: &[i64]| vec![whole("b", INT32, values)];
+    let bytes = |value: i64| vec![whole("b", UINT8, &[value])];
+    check(INT32, of("Div"), wide(&[2, 2, -3, 7]), &[7., -7., 5., 7.], &[3., -3., -1., 1.]);
+    check(INT32, of("Div"), wide(&[5]), &[4., 5., -4., -11.], &[0., 1., 0., -2.]);
+    check(UINT8, of("Add"), bytes(100), &[3., 200.], &[103., 44.]);
+    check(UINT8, of("Sub"), bytes(5), &[3., 200.], &[254., 195.]);
+    check(UINT8, of("Mul"), bytes(3), &[3., 200.], &[9., 88.]);
+    check(UINT8, of("Div"), bytes(255), &[254., 255.], &[0., 1.]);
+    let mean = |axes: &[i64]| vec![node("ReduceMean", &["i"], "y").ints("axes", axes)];
+    check(INT32, mean(&[3]), vec![], &[7., -8., -3.], &[-1.]);
+    // Casts wrap, except where all numbers fit.
+    let (odd, bytes) = ([300.7, -1.5, -0.4, -200., 128., 255.9], [44., 255., 0., 56., 128., 255.]);
+    check(UINT8, vec![node("Identity", &["i"], "y")], vec![], &odd, &bytes);
+    check(INT8, vec![node("Identity", &["i"], "y")], vec![], &odd, &[44., -1., 0., 56., -128., -1.]);
+    check(UINT8, vec![node("Cast", &["i"], "y").int("to", INT64.into())], vec![], &odd, &bytes);
+    // As floats they are divided as such.
+    let float = vec![node("Cast", &["i"], "f").int("to", FLOAT.into()), node("Div", &["f", "b"], "y")];
+    check(INT32, float, vec![floats("b", &[], vec![2.])], &[7., -3.], &[3.5, -1.5]);
+    let like = vec![node("CastLike", &["x", "i"], "l"), node("Sub", &["x", "l"], "y")];
+    check(INT32, like, vec![], &[2.5, -1.25], &[0.5, -0.25]);
+    let power = vec![node("Cast", &["x"], "i").int("to", INT32.into()), node("Pow", &["i", "b"], "y")];
+    says(power, vec![floats("b", &[], vec![0.5])], (LINE, &[4.; 3]), &["a power of computed integers"], 17);
+}
+
 #[test]
 fn a_maximum_of_padding_alone_is_minus_infinity() {
     // Places −2 and 1, −1 and 2, 0 and 3 of a single one: only the last window holds it.
