@@ -110,7 +110,8 @@ fn aligned(node: &Node) -> Result<Option<Vec<usize>>> {
     let (first, second) = (node.dims(0)?, node.dims(1)?);
     let axis = node.axis(node.int("axis", 0), first.len())?;
     let end = axis + second.len();
-    if first.get(axis..end) != Some(&second[..]) {
+    let fits = |sides: &[usize]| sides.iter().zip(&second).all(|(&side, &own)| own == side || own == 1);
+    if !first.get(axis..end).is_some_and(fits) {
         return Err(node.refuse(format!("axis {axis} of {first:?} for {second:?}, which does not fit there")));
     }
     let shape = [second, vec![1; first.len() - end]].concat();
