@@ -421,6 +421,12 @@ fn old_operands_lie_from_their_axis_on() {
     all_give(nodes, vec![], x, &[-3., -2., -1., 0., -3., -2., -1., 0.], 6);
     let words = ["axis 2 of [1, 2, 2, 2] for [3], which does not fit there"];
     says(vec![of("Add", "b").int("axis", 2)], vec![floats("b", &[3], vec![0.; 3])], x, &words, 6);
+    // A list of slopes is of the channels.
+    let slopes = || vec![floats("b", &[2], vec![10., 20.])];
+    let negative: (&[usize], &[f32]) = (x.0, &[0., -1., -2., -3., -4., -5., -6., 7.]);
+    let prelu = || vec![node("PRelu", &["x", "b"], "y")];
+    all_give(prelu(), slopes(), negative, &[0., -10., -20., -30., -80., -100., -120., 7.], 6);
+    all_give(prelu(), slopes(), negative, &[0., -20., -20., -60., -40., -100., -60., 7.], 7);
     // From opset 7 on there is no such axis.
     all_give(vec![of("Add", "b").int("axis", 1)], b(), x, &[10., 21., 12., 23., 14., 25., 16., 27.], 7);
 }
