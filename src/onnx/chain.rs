@@ -219,7 +219,7 @@ impl<'a> Chain<'a> {
         const PART: ValueId = ValueId(usize::MAX);
         let shape = part.shape.clone();
         let Lowered::Chain(new_steps) = build(Operand { id: PART, shape, element: element::FLOAT })? else {
-            unreachable!("products are one chain of steps");
+            return Err(self.node.refuse("a result of more than four axes; up to four are accepted"));
         };
         let before = self.new_steps.len();
         for mut new_step in new_steps {

@@ -480,6 +480,15 @@ fn computed_integers_stay_those_of_their_type() {
 }
 
 #[test]
+fn a_product_of_integers_with_five_axes_is_refused() {
+    let mut quantize = node("DynamicQuantizeLinear", &["x"], "q");
+    quantize.output.extend(["s".into(), "z".into()]);
+    let nodes = vec![quantize, node("MatMulInteger", &["q", "b", "z"], "y")];
+    let b = proto::Tensor { dims: vec![1, 1, 1, 3, 3], ..whole("b", UINT8, &[1; 9]) };
+    says(nodes, vec![b], (LINE, &[1., 2., 3.]), &["a result of more than four axes; up to four are accepted"], 17);
+}
+
+#[test]
 fn a_maximum_of_padding_alone_is_minus_infinity() {
     // Places −2 and 1, −1 and 2, 0 and 3 of a single one: only the last window holds it.
     let pool = node("MaxPool", &["x"], "y")
