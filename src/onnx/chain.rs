@@ -119,9 +119,22 @@ impl<'a> Chain<'a> {
 
     /// The same numbers, none of which is negative, with 1 in the place of 0: to divide by, on the way back, too.
     pub fn one_for_zero(&mut self, x: &Part) -> Part {
-        let is_more = self.unary(Unary::Step, x);
-        let is_zero = self.binary(Binary::Sub, &Part::number(1.0), &is_more);
+        let is_zero = self.is_zero(x);
         self.binary(Binary::Add, x, &is_zero)
+    }
+
+    fn is_zero(&mut self, x: &Part) -> Part {
+        let is_more = self.unary(Unary::Step, x);
+        self.binary(Binary::Sub, &Part::number(1.0), &is_more)
+    }
+
+    /// A root of the same numbers, without a slope at 0: its own is infinite there, and makes no number of the 0 that a sum of
+    /// squares sends back. So the gradient of a norm of zeros is 0, as PyTorch has it.
+    pub fn root(&mut self, x: &Part, root: Unary) -> Part {
+        let is_zero = self.is_zero(x);
+        let some = self.binary(Binary::Add, x, &is_zero);
+        let root = self.unary(root, &some);
+        self.binary(Binary::Sub, &root, &is_zero)
     }
 
     pub fn reshape(&mut self, x: &Part, shape: Vec<usize>) -> Part {

@@ -176,8 +176,8 @@ fn powers(node: &Node, chain: &mut Chain, x: &Part) -> Part {
 fn root(node: &Node, chain: &mut Chain, sums: &Part) -> Part {
     match node.int("p", 2) {
         1 => sums.clone(),
-        2 => chain.unary(Unary::Sqrt, sums),
-        p => chain.unary(Unary::Power(1.0 / p as f32), sums),
+        2 => chain.root(sums, Unary::Sqrt),
+        p => chain.root(sums, Unary::Power(1.0 / p as f32)),
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) const TABLE: Table = &[
         of_integers(node, i64::min, |node| reduce(node, Some(Unary::Neg), Reduction::Max, Some(Unary::Neg)))
     }),
     ("ReduceL1", |node| reduce(node, Some(Unary::Abs), Reduction::Sum, None)),
-    ("ReduceL2", |node| reduce(node, Some(Unary::Power(2.0)), Reduction::Sum, Some(Unary::Sqrt))),
+    ("ReduceL2", norm),
     ("ReduceSumSquare", |node| reduce(node, Some(Unary::Power(2.0)), Reduction::Sum, None)),
     ("ReduceLogSum", |node| reduce(node, None, Reduction::Sum, Some(Unary::Log))),
     ("ReduceLogSumExp", log_sum_exp),
@@ -71,6 +71,21 @@ fn reduce(node: &Node, before: Option<Unary>, kind: Reduction, after: Option<Una
         new_steps.push(NewStep { op: Op::Unary(unary), inputs: vec![Input::Previous], shape });
     }
     Ok(Lowered::Chain(new_steps))
+}
+
+/// The root of the sum of squares.
+fn norm(node: &Node) -> Result<Lowered> {
+    if node.is_view(0) || element::is_integer(node.element(0)) {
+        return reduce(node, Some(Unary::Power(2.0)), Reduction::Sum, Some(Unary::Sqrt));
+    }
+    let mut chain = Chain::of(node);
+    let x = chain.input(node, 0)?;
+    let axes = axes(node, x.shape.len())?;
+    let shape = remaining(node, &x.shape, &axes);
+    let squares = chain.unary(Unary::Power(2.0), &x);
+    let sum = chain.reduce(Reduction::Sum, &squares, &axes);
+    let norm = chain.root(&sum, Unary::Sqrt);
+    chain.done(&norm, shape)
 }
 
 /// Of integers it is one, too.

@@ -273,15 +273,20 @@ fn zeros_alone_are_divided_by_no_zero() {
     says(vec![node("LpNormalization", &["x"], "y").int("p", 3)], vec![], zeros, &["p 3; 1 and 2 are accepted"], 17);
 }
 
-/// The root in the divisor has no slope at 0.
+/// A root has no slope at 0.
 #[test]
 fn gradients_through_norms_of_zeros_are_numbers() {
-    for p in [1, 2] {
-        let dead = vec![
-            node("Mul", &["r", "none"], "zeros"),
-            node("LpNormalization", &["zeros"], "l").int("axis", 1).int("p", p),
-            node("Add", &["l", "r"], "x"),
-        ];
+    let none = |operator: &str| node(operator, &["zeros"], "l");
+    let norms = vec![
+        none("LpNormalization").int("axis", 1).int("p", 1),
+        none("LpNormalization").int("axis", 1),
+        none("ReduceL2").ints("axes", &[1]),
+        none("GlobalLpPool"),
+        none("GlobalLpPool").int("p", 3),
+        none("LpPool").ints("kernel_shape", &[1, 1]),
+    ];
+    for norm in norms {
+        let dead = vec![node("Mul", &["r", "none"], "zeros"), norm, node("Add", &["l", "r"], "x")];
         let model = classifier(dead, vec![floats("none", &[], vec![0.])]);
         let network = onnx::load(&model.encode_to_vec(), &Default::default(), &Device::cpu()).unwrap();
         let prediction = block_on(Prediction::new(Rc::new(network), &[0.5; 144])).unwrap();
