@@ -15,10 +15,11 @@ const NODES: usize = 1 << 17;
 const BYTES: usize = 1 << 29;
 
 /// What functions came to so far.
-#[derive(Default)]
 struct Count {
     nodes: usize,
     bytes: usize,
+    /// The names that results have in the file: those of a function's own get others.
+    taken: HashSet<String>,
 }
 
 /// A function of the file, and what a call of it takes.
@@ -106,7 +107,11 @@ pub(super) fn rewrite(model: &mut Model, parts: &[(String, Bytes)]) -> Result<()
     let Some(graph) = &mut model.graph else { return Ok(()) };
     each_tensor(graph, &mut |tensor| join(tensor, parts))?;
     let nodes = std::mem::take(&mut graph.node);
-    inline(nodes, &functions, 0, &mut Count::default(), &mut graph.node)
+    let mut count = Count { nodes: 0, bytes: 0, taken: HashSet::new() };
+    if !functions.is_empty() {
+        count.taken = nodes.iter().flat_map(|node| &node.output).cloned().collect();
+    }
+    inline(nodes, &functions, 0, &mut count, &mut graph.node)
 }
 
 /// The names of the files in which tensors lie.
@@ -213,7 +218,7 @@ fn inline(
             if count.bytes > BYTES {
                 return Err(too_much());
             }
-            inline(called(callable.function, &node), functions, depth + 1, count, into)?;
+            inline(called(callable.function, &node, &count.taken), functions, depth + 1, count, into)?;
         } else if let Some(nodes) = standard(&node) {
             into.extend(nodes);
         } else {
@@ -232,8 +237,8 @@ fn names(nodes: &[Node]) -> usize {
     nodes.iter().map(|node| 1 + node.input.len() + node.output.len() + inner(node)).sum()
 }
 
-/// A function's nodes for one call.
-fn called(function: &Function, call: &Node) -> Vec<Node> {
+/// A function's nodes for one call; names of the file are `taken`.
+fn called(function: &Function, call: &Node, taken: &HashSet<String>) -> Vec<Node> {
     let prefix = call.output.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
     let mut names: HashMap<&str, String> = HashMap::from([("", String::new())]);
     for (at, name) in function.input.iter().enumerate() {
@@ -242,8 +247,15 @@ fn called(function: &Function, call: &Node) -> Vec<Node> {
     for (name, given) in function.output.iter().zip(&call.output).filter(|(_, given)| !given.is_empty()) {
         names.insert(name, given.clone());
     }
+    let own = |name: &str| {
+        let mut own = format!("{prefix}/{name}");
+        if taken.contains(&own) {
+            own.push('\'');
+        }
+        own
+    };
     let rename = |name: &mut String| {
-        *name = names.get(name.as_str()).cloned().unwrap_or_else(|| format!("{prefix}/{name}"));
+        *name = names.get(name.as_str()).cloned().unwrap_or_else(|| own(name));
     };
     // The call's own come before the defaults, and the first of several counts.
     let given = call.attribute.iter().chain(&function.defaults).rev();

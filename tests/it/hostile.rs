@@ -1410,3 +1410,15 @@ fn integers_of_a_shape_are_reduced_along_any_axes() {
     assert_eq!([found("ReduceMin", &[-1]), found("ReduceMin", &[])], [vec![1., 6.], vec![1.]]);
     assert_eq!([found("ReduceProd", &[0]), found("ReduceProd", &[])], [vec![8., 24.], vec![192.]]);
 }
+
+#[test]
+fn names_of_a_function_are_none_of_the_files() {
+    let found = |other: &str| {
+        let inside = function("f", vec![node("Exp", &["i"], "q"), node("Neg", &["q"], "o")]);
+        let nodes = vec![node("Sin", &["r"], other), call("f", "r", "y"), node("Add", &["y", other], "x")];
+        let mut model = classifier(nodes, vec![]);
+        model.functions = vec![inside];
+        outcome(&model).unwrap()
+    };
+    assert_eq!(found("y/q"), found("other"));
+}
