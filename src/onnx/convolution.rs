@@ -60,7 +60,12 @@ pub(super) fn padding(
 
 /// How far a kernel reaches with its dilation; what is beyond every size fits no input.
 pub(super) fn window(kernel: [usize; 2], dilation: [usize; 2]) -> [usize; 2] {
-    std::array::from_fn(|i| (kernel[i] - 1).saturating_mul(dilation[i]).saturating_add(1))
+    std::array::from_fn(|i| reach(kernel[i], dilation[i]))
+}
+
+/// The same along one axis.
+fn reach(kernel: usize, dilation: usize) -> usize {
+    (kernel - 1).saturating_mul(dilation).saturating_add(1)
 }
 
 /// Padding, stride and dilation of each spatial axis of a value with more than two of them.
@@ -90,17 +95,17 @@ impl Windows {
         let auto = node.text("auto_pad").unwrap_or_default();
         let mut found = Windows { kernel: kernel.to_vec(), stride, dilation, pads: vec![], out: vec![] };
         for (i, &side) in plane.iter().enumerate() {
-            let (stride, reach) = (found.stride[i], (kernel[i] - 1) * found.dilation[i] + 1);
+            let (stride, reach) = (found.stride[i], reach(kernel[i], found.dilation[i]));
             let pair = match auto.as_str() {
                 "SAME_UPPER" | "SAME_LOWER" => {
-                    let total = ((side.div_ceil(stride) - 1) * stride + reach).saturating_sub(side);
+                    let total = ((side.div_ceil(stride) - 1) * stride).saturating_add(reach).saturating_sub(side);
                     let (small, large) = (total / 2, total - total / 2);
                     if auto == "SAME_UPPER" { (small, large) } else { (large, small) }
                 }
                 "VALID" => (0, 0),
                 _ => (pads[i], pads[i + rank]),
             };
-            let room = (side + pair.0 + pair.1).checked_sub(reach);
+            let room = side.saturating_add(pair.0).saturating_add(pair.1).checked_sub(reach);
             let room =
                 room.ok_or_else(|| node.refuse(format!("a window of {kernel:?} is larger than its input {plane:?}")))?;
             found.pads.push(pair);
@@ -290,7 +295,7 @@ fn from_columns(node: &Node) -> Result<Lowered> {
         return Err(node.refuse(format!("windows of {block:?} in {rows} rows")));
     }
     let windows = Windows::of(node, &image, &block)?;
-    if windows.out[0] * windows.out[1] != columns {
+    if count(&windows.out) != Some(columns) {
         return Err(node.refuse(format!("{columns} columns for windows at {:?} places", windows.out)));
     }
     let channels = rows / area;
@@ -399,7 +404,7 @@ fn gemm(node: &Node) -> Result<Lowered> {
     if k_in != k || out == 0 {
         return Err(node.refuse(format!("a matrix {:?} does not fit the input {:?}", matrix.shape, x.shape)));
     }
-    let matrix = if alpha == 1.0 { matrix.rank4() } else { matrix.rank4().map(|v| v * alpha) };
+    let matrix = if alpha == 1.0 { matrix.rank4() } else { matrix.map(|v| v * alpha) };
     let mut new_steps = vec![];
     let mut first = Input::Value(x.id);
     if turned {

@@ -2,7 +2,7 @@
 
 use super::chain::{Chain, Part, folded};
 use super::convolution::{padding, window};
-use super::literal::{Literal, grown};
+use super::literal::{Literal, count, grown};
 use super::node::{Input, Lowered, Node, Table, device_axis, step};
 use super::places::Taps;
 use crate::Result;
@@ -98,12 +98,14 @@ fn max_pool(node: &Node) -> Result<Lowered> {
 /// Pooling over three axes: of each place of the window a copy of what all windows read there.
 fn by_taps(node: &Node, join: Binary) -> Result<Lowered> {
     let before = node.dims(0)?;
-    let kernel: Vec<usize> =
-        node.ints("kernel_shape").unwrap_or_default().iter().map(|&k| k.clamp(0, 1 << 12) as usize).collect();
-    let count: usize = kernel.iter().product();
-    if before.contains(&0) || kernel.len() != 3 || !(1..=512).contains(&count) {
-        return Err(node.refuse(format!("a window of {kernel:?}; up to 512 numbers along three axes are accepted")));
+    let kernel = node.ints("kernel_shape").unwrap_or_default();
+    let refuse = |what: String| node.refuse(format!("{what}; up to 512 numbers along three axes are accepted"));
+    if before.contains(&0) || kernel.len() != 3 {
+        return Err(refuse(format!("a window of {} axes in {before:?}", kernel.len())));
     }
+    let kernel: Vec<usize> = kernel.iter().map(|&side| side.clamp(0, 1 << 12) as usize).collect();
+    let taps = count(&kernel).filter(|taps| (1..=512).contains(taps));
+    let taps_in_all = taps.ok_or_else(|| refuse(format!("a window of {kernel:?}")))?;
     let windows = super::convolution::Windows::of(node, &before[2..], &kernel)?;
     let reach = |i: usize| (kernel[i] - 1) * windows.dilation[i] + 1;
     if (0..3).any(|i| windows.pads[i].0.max(windows.pads[i].1) >= reach(i)) {
@@ -129,7 +131,7 @@ fn by_taps(node: &Node, join: Binary) -> Result<Lowered> {
     let counts_all = node.int("count_include_pad", 0) != 0;
     let mut counts = vec![0.0f32; out.iter().product()];
     let mut all: Option<Part> = None;
-    for tap in 0..count {
+    for tap in 0..taps_in_all {
         let found = taps.of(node, tap)?;
         found.iter().zip(&mut counts).for_each(|(&at, count)| *count += f32::from(counts_all || at != NOWHERE));
         let part = chain.pick(&x, found, fill, folded(&out));
