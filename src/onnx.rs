@@ -469,11 +469,28 @@ impl<'a> Builder<'a> {
         let builder = self.table.get(operator).filter(|_| matches!(domain, "" | "ai.onnx" | "com.microsoft")).copied();
         let refuse = |reason: String| node::refusal(proto, &reason);
         self.budget.node(proto).map_err(refuse)?;
+        // Decoded once, however often the node takes them.
+        let mut decoded: HashMap<usize, Rc<Literal>> = HashMap::new();
+        let mut integers: usize = 0;
         let inputs = proto.input.iter().map(|name| {
             let known = match self.known.get(name).filter(|_| !name.is_empty()) {
                 Some(Resolved::Initializer(index)) => {
-                    let literal = Literal::decode(&self.graph.initializer[*index], "an initializer")?;
-                    Some(Resolved::Constant(Rc::new(literal)))
+                    let literal = match decoded.get(index) {
+                        Some(literal) => literal.clone(),
+                        None => {
+                            let tensor = &self.graph.initializer[*index];
+                            integers = integers.saturating_add(literal::integers(tensor));
+                            if integers > literal::MAX_INTEGERS {
+                                let most = literal::MAX_INTEGERS;
+                                return Err(refuse(format!(
+                                    "parameters of {integers} integers; up to {most} are accepted"
+                                )));
+                            }
+                            Rc::new(Literal::decode(tensor, "an initializer")?)
+                        }
+                    };
+                    decoded.insert(*index, literal.clone());
+                    Some(Resolved::Constant(literal))
                 }
                 known => known.cloned(),
             };
@@ -533,6 +550,15 @@ impl<'a> Builder<'a> {
         let Some(build) = builder else {
             return if operator == "If" { self.branch(&node) } else { self.repeat(&node) };
         };
+        let afforded = match node.constants() {
+            Some(constants) => budget.computed(&constants),
+            // Steps take copies of them.
+            None => {
+                let constants = (0..node.inputs.len()).filter_map(|index| node.constant(index));
+                budget.could_hold(constants.map(|literal| literal.len()).fold(0, usize::saturating_add))
+            }
+        };
+        afforded.map_err(refuse)?;
         let lowered = match operator {
             "IsNaN" if self.is_number(&node) => no_nan(&node)?,
             _ => build(&node).or_else(|refusal| folded(&node, build).ok_or(refusal))?,
@@ -1107,8 +1133,7 @@ fn folded(node: &Node, build: fn(&Node) -> Result<Lowered>) -> Option<Lowered> {
     let mut inputs = node.inputs.clone();
     inputs[0] = Some(Resolved::Value(operand));
     let chained = |new_steps: Vec<NewStep>, is_chain: bool| {
-        let given = first.rank4();
-        let given = tensor(given.floats(), rank4(&given.shape));
+        let given = tensor(first.floats(), rank4(&first.shape));
         let mut results: Vec<(Vec<usize>, Tensor<4>)> = vec![];
         for NewStep { op, inputs, shape } in new_steps {
             if inputs.iter().any(|input| matches!(input, Input::Constant(literal) if literal.rank() > 4)) {
@@ -1118,14 +1143,16 @@ fn folded(node: &Node, build: fn(&Node) -> Result<Lowered>) -> Option<Lowered> {
                 Input::Value(_) => given.clone(),
                 Input::Previous => results.last().map_or(given.clone(), |(_, result)| result.clone()),
                 Input::Earlier(step) => results[step].1.clone(),
-                Input::Constant(literal) => tensor(literal.floats(), rank4(&literal.shape)),
+                Input::Constant(literal) => {
+                    let shape = rank4(&literal.shape);
+                    tensor(literal.into_floats(), shape)
+                }
             });
             let operands: Vec<_> = operands.collect();
             let sides: Vec<_> = operands.iter().map(Tensor::dims).collect();
-            if !budget::folds(&op, &sides, &shape) {
+            if !node.budget.fold_step(&op, &sides, &shape) {
                 return None;
             }
-            node.budget.fold_work(work(&op, &sides, &shape)).ok()?;
             let result = crate::engine::run_step(&op, &operands, rank4(&shape));
             results.push((shape, result));
         }

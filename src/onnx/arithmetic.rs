@@ -126,6 +126,12 @@ fn as_aligned<'a>(node: &Node<'a>) -> Result<Option<Node<'a>>> {
     Ok(Some(Node { inputs: vec![node.inputs[0].clone(), second], ..*node }))
 }
 
+/// Two or more constants, combined from the left.
+fn fold_all(kind: Binary, constants: &[&Literal]) -> Option<Literal> {
+    let [a, b, rest @ ..] = constants else { return None };
+    rest.iter().try_fold(fold(kind, a, b)?, |a, b| fold(kind, &a, b))
+}
+
 /// One, two or more operands, combined from the left.
 fn nary(node: &Node, kind: Binary) -> Result<Lowered> {
     let unfit = || node.refuse("operands whose shapes do not fit");
@@ -144,10 +150,7 @@ fn nary(node: &Node, kind: Binary) -> Result<Lowered> {
         return nary(&node, kind);
     }
     if let Some(constants) = node.constants() {
-        let mut constants = constants.into_iter();
-        let first = constants.next().ok_or_else(unfit)?.clone();
-        let folded = constants.try_fold(first, |a, b| fold(kind, &a, b).ok_or_else(unfit))?;
-        return Ok(Lowered::Constants(vec![folded]));
+        return Ok(Lowered::Constants(vec![fold_all(kind, &constants).ok_or_else(unfit)?]));
     }
     let is_narrow = element::turn(node.element(0)).is_some();
     let is_wrapped = is_narrow && matches!(kind, Binary::Add | Binary::Sub | Binary::Mul);
@@ -156,11 +159,10 @@ fn nary(node: &Node, kind: Binary) -> Result<Lowered> {
     }
     // A step needs a computed operand, so that constants before the first one are combined here.
     let leading = (0..node.inputs.len()).map_while(|index| node.constant(index));
-    let mut leading = leading.map(|literal| Literal::clone(literal)).collect::<Vec<_>>().into_iter();
+    let leading: Vec<&Literal> = leading.map(|literal| &**literal).collect();
     if leading.len() > 1 {
         let rest = node.inputs[leading.len()..].iter().cloned();
-        let first = leading.next().ok_or_else(unfit)?;
-        let first = leading.try_fold(first, |a, b| fold(kind, &a, &b).ok_or_else(unfit))?;
+        let first = fold_all(kind, &leading).ok_or_else(unfit)?;
         let inputs = [Some(Resolved::Constant(Rc::new(first)))].into_iter().chain(rest).collect();
         return nary(&Node { inputs, ..*node }, kind);
     }
@@ -403,11 +405,7 @@ fn choose(node: &Node) -> Result<Lowered> {
     let largest = condition.len().max(yes.len()).max(no.len());
     let shape = shape.filter(|shape| grown(shape, largest).is_some());
     let shape = shape.ok_or_else(|| node.refuse("operands whose shapes do not fit"))?;
-    let (condition, yes, no) = (condition.expanded(&shape), yes.expanded(&shape), no.expanded(&shape));
-    let both = Literal::concatenated(&[&yes.reshaped(vec![count(&shape)]), &no.reshaped(vec![count(&shape)])], 0);
-    let holds = condition.floats();
-    let size = count(&shape);
-    Ok(Lowered::Constants(vec![both.pick(shape, (0..size).map(|i| if holds[i] != 0.0 { i } else { i + size }))]))
+    Ok(Lowered::Constants(vec![Literal::chosen(condition, yes, no, &shape)]))
 }
 
 /// Which choice is taken everywhere, where that is known and the choice has the result's shape.

@@ -13,7 +13,7 @@ use prost::bytes::Bytes;
 use super::literal::{Literal, grown};
 use super::proto::{Graph, Node};
 use crate::error::shortened;
-use crate::plan::work::product;
+use crate::plan::work::{product, work};
 use crate::plan::{Op, Plan, Source, Step, ValueId, rank4};
 use crate::{Error, ErrorKind, Result};
 
@@ -29,6 +29,13 @@ const MAX_WORK: u64 = 1 << 40;
 /// The same for what is computed of constants while loading: a second or two.
 const MAX_FOLDED_WORK: u64 = 1 << 31;
 
+/// The most numbers of a constant that anything is computed of while loading, or two for each byte of the file, which may
+/// have four bits a number. Larger ones, the made-up weights of a file without its own, are read by steps alone.
+const MAX_COMPUTED: u64 = 1 << 24;
+
+/// The most numbers that one step on constants reads, writes and takes beside them.
+const MAX_AT_ONCE: u64 = 1 << 26;
+
 /// Numbers that are read and computed of constants while loading, beside eight for each byte of the file. Results count
 /// twice, and integers, which are kept in eight bytes, eight times.
 const MAX_FOLDED: u64 = 1 << 29;
@@ -36,6 +43,10 @@ const MAX_FOLDED: u64 = 1 << 29;
 /// Bytes of parameters and values at a time, beside four for each byte of the file: parameters are held as they are and
 /// in the order in which kernels read them. VGG-19 takes 1.5 GiB.
 const MAX_MEMORY: u64 = 7 << 28;
+
+/// Numbers of the parameters that steps hold, beside one for each byte of the file: others, and their kernels' order, are
+/// there at the same time.
+const MAX_HELD: u64 = 1 << 28;
 
 /// Beyond this no browser gives memory to one instance.
 const MAX_TOTAL: u64 = 7 << 29;
@@ -86,7 +97,7 @@ impl Budget {
             work: Cell::new(MAX_WORK),
             folded_work: Cell::new(MAX_FOLDED_WORK),
             folded: Cell::new(folded(bytes)),
-            held: Cell::new(memory(bytes) / 4),
+            held: Cell::new(held(bytes)),
             names: Cell::new(MAX_NAMES.saturating_add(bytes)),
             refusal: RefCell::new(None),
         }
@@ -118,8 +129,30 @@ impl Budget {
 
     /// Takes numbers that are read while loading.
     pub fn fold(&self, numbers: usize) -> Taken {
+        self.folds_so_many(&self.folded, numbers as u64)
+    }
+
+    fn folds_so_many(&self, left: &Cell<u64>, numbers: u64) -> Taken {
         let most = || format!("more than {} numbers would be computed of constants while loading", folded(self.bytes));
-        self.take(&self.folded, numbers as u64, most)
+        self.take(left, numbers, most)
+    }
+
+    /// Looks whether so much is left that what is computed of these constants alone can be afforded: it is taken when it
+    /// is there, and may be as large as the largest of them.
+    pub fn computed(&self, constants: &[&Literal]) -> Taken {
+        let largest = constants.iter().map(|literal| literal.len()).max().unwrap_or(0) as u64;
+        let most = MAX_COMPUTED.max(self.bytes.saturating_mul(2));
+        if largest > most {
+            return Err(format!(
+                "a constant of {largest} numbers; of up to {most} something is computed while loading"
+            ));
+        }
+        self.could_fold(largest as usize)
+    }
+
+    /// Looks whether a result of so many numbers can be afforded.
+    pub fn could_fold(&self, numbers: usize) -> Taken {
+        self.folds_so_many(&Cell::new(self.folded.get()), (numbers as u64).saturating_mul(2))
     }
 
     /// The same for a result, which stays.
@@ -131,6 +164,28 @@ impl Budget {
     /// The same for a list of places.
     pub fn places(&self, count: usize) -> Taken {
         self.fold(count.saturating_mul(PLACE))
+    }
+
+    /// Takes a step on constants, if it can be taken: nothing is empty, and the result fits, and what it takes beside it.
+    pub fn fold_step(&self, op: &Op, operands: &[[usize; 4]], shape: &[usize]) -> bool {
+        if shape.len() > 4 || shape.contains(&0) || operands.iter().any(|operand| operand.contains(&0)) {
+            return false;
+        }
+        let sizes: Vec<u64> = operands.iter().map(|operand| product(operand)).collect();
+        let largest = sizes.iter().copied().max().unwrap_or(0);
+        let passing = operands.first().map_or(0, |x| passing(op, x, shape));
+        let at_once = sizes.iter().fold(passing.saturating_add(product(shape)), |sum, &size| sum.saturating_add(size));
+        grown(shape, largest as usize).is_some_and(|size| {
+            let afforded = self.take(&Cell::new(MAX_AT_ONCE), at_once, || {
+                format!(
+                    "what is computed of constants while loading would take {at_once} numbers at once; up to \
+                     {MAX_AT_ONCE} are accepted"
+                )
+            });
+            // The result stays as long as the steps behind it.
+            let afforded = afforded.and_then(|()| self.fold(size.saturating_mul(2)));
+            afforded.and_then(|()| self.fold_work(work(op, operands, shape))).is_ok()
+        })
     }
 
     /// Takes the work of a step on constants.
@@ -155,15 +210,15 @@ impl Budget {
         self.take(&self.held, numbers as u64, || self.too_much_held())
     }
 
-    /// Whether steps could hold so many more numbers.
-    pub fn could_hold(&self, numbers: usize) -> bool {
+    /// Looks whether steps could hold so many more numbers.
+    pub fn could_hold(&self, numbers: usize) -> Taken {
         // Nothing is taken yet: the steps may turn out to be one constant.
-        let left = Cell::new(self.held.get());
-        self.take(&left, numbers as u64, || self.too_much_held()).is_ok()
+        self.take(&Cell::new(self.held.get()), numbers as u64, || self.too_much_held())
     }
 
     fn too_much_held(&self) -> String {
-        format!("the network's parameters would take more than {} MiB", memory(self.bytes) >> 20)
+        let mebibytes = held(self.bytes).saturating_mul(4) >> 20;
+        format!("the network's parameters would take more than {mebibytes} MiB")
     }
 
     fn take(&self, left: &Cell<u64>, amount: u64, refusal: impl Fn() -> String) -> Taken {
@@ -184,6 +239,11 @@ impl Budget {
 /// How many numbers may be computed of constants, for a file of so many bytes.
 fn folded(bytes: u64) -> u64 {
     MAX_FOLDED.saturating_add(bytes.saturating_mul(8))
+}
+
+/// How many numbers of parameters steps may hold, for a file of so many bytes.
+fn held(bytes: u64) -> u64 {
+    MAX_HELD.saturating_add(bytes)
 }
 
 /// The bytes that a network from a file of so many may take.
@@ -214,28 +274,18 @@ fn passing(op: &Op, x: &[usize], shape: &[usize]) -> u64 {
     }
 }
 
-/// How many numbers the weights of a step take in the order of the kernels.
-fn packed(op: &Op, weights: [usize; 4]) -> u64 {
+/// How many numbers a constant of a step, its input of that number, takes in the order of the kernels.
+fn packed(op: &Op, index: usize, constant: [usize; 4]) -> u64 {
     match op {
-        Op::Convolution { stride, groups, .. } => {
-            let [outputs, inputs, rows, columns] = weights;
+        Op::Convolution { stride, groups, .. } if index == 1 => {
+            let [outputs, inputs, rows, columns] = constant;
             // The fast way for 3 × 3 has 6 × 6 instead.
             let times = if *groups == 1 && [rows, columns] == [3, 3] && *stride == [1, 1] { 4 } else { 1 };
             product(&[times, outputs.next_multiple_of(8), inputs.next_multiple_of(4), rows, columns])
         }
-        Op::Linear { .. } => product(&weights),
-        _ => 0,
+        // As they are, or by channels.
+        _ => product(&constant),
     }
-}
-
-/// Whether what is computed of constants can be: nothing is empty, and the result fits, and what the step takes beside it.
-pub(super) fn folds(op: &Op, operands: &[[usize; 4]], shape: &[usize]) -> bool {
-    if shape.len() > 4 || shape.contains(&0) || operands.iter().any(|operand| operand.contains(&0)) {
-        return false;
-    }
-    let largest = operands.iter().map(|operand| operand.iter().product()).max().unwrap_or(0);
-    let passing = operands.first().map_or(0, |x| passing(op, x, shape));
-    grown(shape, largest).is_some() && passing <= (1 << 24).max(8 * largest as u64)
 }
 
 /// How many numbers a step holds in lists of its own.
@@ -265,8 +315,10 @@ pub(super) fn check_memory(plan: &Plan, bytes: usize) -> Result<()> {
     let mut live = numbers(shape(ValueId(0)));
     for (index, step) in plan.steps.iter().enumerate() {
         parameters = parameters.saturating_add(listed(&step.op));
-        if let Some(Source::Constant(weights)) = step.inputs.get(1) {
-            parameters = parameters.saturating_add(packed(&step.op, plan.constants[*weights].shape));
+        for (index, source) in step.inputs.iter().enumerate() {
+            if let Source::Constant(constant) = source {
+                parameters = parameters.saturating_add(packed(&step.op, index, plan.constants[*constant].shape));
+            }
         }
         live = live.saturating_add(numbers(shape(step.output)));
         let x = if let Some(Source::Value(x)) = step.inputs.first() { shape(*x) } else { &[] };

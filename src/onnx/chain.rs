@@ -1,11 +1,9 @@
 //! The steps that one node turns into, written one after the other.
 
-use super::budget;
 use super::literal::{Literal, broadcast_shape, count, element};
 use super::node::{Input, Lowered, NewStep, Node, Operand, Resolved, device_axis};
 use super::view;
 use crate::Result;
-use crate::plan::work::work;
 use crate::plan::{Binary, NOWHERE, Op, Reduction, Unary, ValueId, rank4};
 use crate::tensor::{numbers, tensor};
 
@@ -86,8 +84,7 @@ impl<'a> Chain<'a> {
             .collect();
         if constants.len() == inputs.len() {
             let sides: Vec<_> = constants.iter().map(|literal| rank4(&literal.shape)).collect();
-            let budget = self.node.budget;
-            if budget::folds(&op, &sides, &shape) && budget.fold_work(work(&op, &sides, &shape)).is_ok() {
+            if self.node.budget.fold_step(&op, &sides, &shape) {
                 let operands: Vec<_> =
                     constants.iter().map(|literal| tensor(literal.floats(), rank4(&literal.shape))).collect();
                 let result = crate::engine::run_step(&op, &operands, rank4(&shape));
@@ -95,7 +92,7 @@ impl<'a> Chain<'a> {
             }
         }
         self.held = self.held.saturating_add(constants.iter().map(|literal| literal.len()).sum());
-        if self.node.budget.could_hold(self.held) {
+        if self.node.budget.could_hold(self.held).is_ok() {
             let inputs = inputs.iter().map(|part| part.input.clone()).collect();
             self.new_steps.push(NewStep { op, inputs, shape: shape.clone() });
         }

@@ -124,6 +124,9 @@ pub(super) enum Data {
 /// The most numbers a single value may have: 2 GiB of f32, beyond what a browser gives one instance.
 const MAX_NUMBERS: usize = 1 << 29;
 
+/// The same of integers, which are kept in eight bytes each.
+pub(super) const MAX_INTEGERS: usize = 1 << 27;
+
 /// The most axes of anything.
 pub(super) const MAX_AXES: usize = 32;
 
@@ -200,6 +203,11 @@ impl Literal {
             .collect::<Result<Vec<_>>>()?;
         let expected = count(&shape).ok_or_else(|| damaged(format!("{whose} is too large: {shape:?}")))?;
         let element = tensor.data_type.unwrap_or_default();
+        if integers(tensor) > MAX_INTEGERS {
+            return Err(damaged(format!(
+                "{whose} is too large: {expected} integers; up to {MAX_INTEGERS} are accepted"
+            )));
+        }
         let raw = tensor.raw_data.as_deref().filter(|raw| !raw.is_empty());
         let data = match raw {
             Some(raw) => decode_raw(raw, element, expected),
@@ -235,18 +243,30 @@ impl Literal {
         if rows.len() != values.len() || (places.rank() == 2 && depth != shape.len()) {
             return Err(damaged(format!("a sparse tensor with {} numbers at {} places", values.len(), rows.len())));
         }
-        let mut found = vec![u32::MAX; size];
-        for (i, row) in rows.enumerate() {
+        let seats = rows.map(|row| {
             let at = match row {
                 [at] if places.rank() < 2 => usize::try_from(*at).ok(),
                 _ => row.iter().zip(&steps).try_fold(0usize, |sum, (&at, step)| {
                     usize::try_from(at).ok()?.checked_mul(*step)?.checked_add(sum)
                 }),
             };
-            let seat = at.and_then(|at| found.get_mut(at));
-            *seat.ok_or_else(|| damaged(format!("a sparse tensor with a number at {row:?} of {shape:?}")))? = i as u32;
+            let seat = at.filter(|&at| at < size);
+            seat.ok_or_else(|| damaged(format!("a sparse tensor with a number at {row:?} of {shape:?}")))
+        });
+        fn seated<T: Copy + Default>(
+            values: &[T],
+            size: usize,
+            seats: impl Iterator<Item = Result<usize>>,
+        ) -> Result<Vec<T>> {
+            let mut all = vec![T::default(); size];
+            seats.zip(values).try_for_each(|(seat, &value)| seat.map(|seat| all[seat] = value))?;
+            Ok(all)
         }
-        Ok(values.placed(&found, 0.0, shape))
+        let data = match &values.data {
+            Data::Float(values) => Data::Float(seated(values, size, seats)?),
+            Data::Int(values) => Data::Int(seated(values, size, seats)?),
+        };
+        Ok(Literal { shape, element: values.element, data })
     }
 
     pub fn len(&self) -> usize {
@@ -307,16 +327,7 @@ impl Literal {
         Literal::float(shape, self.floats())
     }
 
-    /// Picks the numbers at `indices` (flat positions of this constant), in that order.
-    pub fn pick(&self, shape: Vec<usize>, indices: impl Iterator<Item = usize>) -> Self {
-        let data = match &self.data {
-            Data::Float(values) => Data::Float(indices.map(|i| values[i]).collect()),
-            Data::Int(values) => Data::Int(indices.map(|i| values[i]).collect()),
-        };
-        Literal { shape, element: self.element, data }
-    }
-
-    /// The same, with `fill` at [`NOWHERE`].
+    /// The numbers at `places` of this constant, row by row, and `fill` at [`NOWHERE`](crate::plan::NOWHERE).
     pub fn placed(&self, places: &[u32], fill: f32, shape: Vec<usize>) -> Self {
         let data = match &self.data {
             Data::Float(values) => {
@@ -330,39 +341,56 @@ impl Literal {
         Literal { shape, element: self.element, data }
     }
 
-    /// For each axis of the result, which index of the same axis here; axes are independent.
-    pub fn select(&self, axes: &[Vec<usize>]) -> Self {
-        let shape: Vec<usize> = axes.iter().map(Vec::len).collect();
-        let from = strides(&self.shape);
-        self.pick(
-            shape.clone(),
-            positions(axes.iter().zip(&from).map(|(axis, step)| axis.iter().map(|&i| i * step).collect())),
-        )
+    /// The numbers along axes of the result, each of which steps so far through those of this constant.
+    fn along(&self, axes: &[(Along, usize)]) -> Self {
+        fn read<T: Copy>(values: &[T], axes: &[(Along, usize)]) -> Vec<T> {
+            let mut found = Vec::with_capacity(axes.iter().map(|(along, _)| along.count()).product());
+            walk(axes, &mut |place| found.push(values[place]));
+            found
+        }
+        let data = match &self.data {
+            Data::Float(values) => Data::Float(read(values, axes)),
+            Data::Int(values) => Data::Int(read(values, axes)),
+        };
+        Literal { shape: axes.iter().map(|(along, _)| along.count()).collect(), element: self.element, data }
+    }
+
+    /// Of each axis the given numbers; axes are independent.
+    pub fn select(&self, axes: Vec<Along>) -> Self {
+        self.along(&axes.into_iter().zip(strides(&self.shape)).collect::<Vec<_>>())
     }
 
     pub fn transposed(&self, permutation: &[usize]) -> Self {
-        let shape: Vec<usize> = permutation.iter().map(|&axis| self.shape[axis]).collect();
+        // Matrices, as most are, without a walk through all of memory for each row.
+        if let Some((batch, &[rows, columns])) = self.shape.split_last_chunk()
+            && permutation.iter().copied().eq((0..batch.len()).chain([batch.len() + 1, batch.len()]))
+            && self.len() > 0
+        {
+            let data = match &self.data {
+                Data::Float(values) => Data::Float(turned(values, rows, columns)),
+                Data::Int(values) => Data::Int(turned(values, rows, columns)),
+            };
+            return Literal { shape: [batch, &[columns, rows]].concat(), element: self.element, data };
+        }
         let from = strides(&self.shape);
-        self.pick(
-            shape.clone(),
-            positions(permutation.iter().map(|&axis| (0..self.shape[axis]).map(|i| i * from[axis]).collect())),
-        )
+        let axes = permutation.iter().map(|&axis| (Along::all(self.shape[axis]), from[axis]));
+        self.along(&axes.collect::<Vec<_>>())
+    }
+
+    /// The axes of `shape`, which this constant's shape must fit, and how far each steps here.
+    fn broadcast(&self, shape: &[usize]) -> Vec<(Along, usize)> {
+        let from = strides(&self.shape);
+        let missing = shape.len() - self.rank();
+        let step = |axis: usize| match axis.checked_sub(missing) {
+            Some(own) if self.shape[own] != 1 => from[own],
+            _ => 0,
+        };
+        shape.iter().enumerate().map(|(axis, &length)| (Along::all(length), step(axis))).collect()
     }
 
     /// Broadcast to `shape`, which this constant's shape must fit.
     pub fn expanded(&self, shape: &[usize]) -> Self {
-        if self.shape == shape {
-            return self.clone();
-        }
-        let from = strides(&self.shape);
-        let missing = shape.len() - self.rank();
-        self.pick(
-            shape.to_vec(),
-            positions(shape.iter().enumerate().map(|(axis, &length)| match axis.checked_sub(missing) {
-                Some(own) if self.shape[own] != 1 => (0..length).map(|i| i * from[own]).collect(),
-                _ => vec![0; length],
-            })),
-        )
+        if self.shape == shape { self.clone() } else { self.along(&self.broadcast(shape)) }
     }
 
     pub fn concatenated(parts: &[&Literal], axis: usize) -> Self {
@@ -380,12 +408,14 @@ impl Literal {
             }
             Data::Int(out)
         } else {
-            let floats: Vec<Vec<f32>> = parts.iter().map(|part| part.floats()).collect();
             let mut out = Vec::with_capacity(shape.iter().product());
             for row in 0..outer {
-                for (part, values) in parts.iter().zip(&floats) {
-                    let run = run(part);
-                    out.extend_from_slice(&values[row * run..(row + 1) * run]);
+                for part in parts {
+                    let row = row * run(part)..(row + 1) * run(part);
+                    match &part.data {
+                        Data::Float(values) => out.extend_from_slice(&values[row]),
+                        Data::Int(values) => out.extend(values[row].iter().map(|&v| v as f32)),
+                    }
                 }
             }
             Data::Float(out)
@@ -407,15 +437,44 @@ impl Literal {
     ) -> Option<Literal> {
         let shape = broadcast_shape(&a.shape, &b.shape)?;
         grown(&shape, a.len().max(b.len()))?;
-        let (a, b) = (a.expanded(&shape), b.expanded(&shape));
-        Some(match (&a.data, &b.data) {
-            (Data::Int(x), Data::Int(y)) => Literal {
-                shape,
-                element: a.element,
-                data: Data::Int(x.iter().zip(y).map(|(&x, &y)| int(x, y)).collect()),
-            },
-            _ => Literal::float(shape, a.floats().into_iter().zip(b.floats()).map(|(x, y)| float(x, y)).collect()),
-        })
+        // The result is the first operand, in whose numbers the second's are taken in one by one.
+        let mut result = a.expanded(&shape);
+        if let (Data::Int(x), Data::Int(y)) = (&mut result.data, &b.data) {
+            joined(x, &b.broadcast(&shape), |x, place| int(x, y[place]));
+            return Some(result);
+        }
+        let mut x = result.into_floats();
+        match &b.data {
+            Data::Float(y) => joined(&mut x, &b.broadcast(&shape), |x, place| float(x, y[place])),
+            Data::Int(y) => joined(&mut x, &b.broadcast(&shape), |x, place| float(x, y[place] as f32)),
+        }
+        Some(Literal::float(shape, x))
+    }
+
+    /// Of each place of `shape`, which all of them must fit, the first where `condition` holds, else the second.
+    pub fn chosen(condition: &Literal, yes: &Literal, no: &Literal, shape: &[usize]) -> Literal {
+        let mut kept = Vec::with_capacity(shape.iter().product());
+        walk(&condition.broadcast(shape), &mut |place| {
+            kept.push(match &condition.data {
+                Data::Float(values) => values[place] != 0.0,
+                Data::Int(values) => values[place] != 0,
+            });
+        });
+        let mut kept = kept.into_iter();
+        let mut is_kept = || kept.next() == Some(true);
+        let mut result = yes.expanded(shape);
+        if let (Data::Int(x), Data::Int(y)) = (&mut result.data, &no.data) {
+            joined(x, &no.broadcast(shape), |x, place| if is_kept() { x } else { y[place] });
+            return result;
+        }
+        let mut x = result.into_floats();
+        match &no.data {
+            Data::Float(y) => joined(&mut x, &no.broadcast(shape), |x, place| if is_kept() { x } else { y[place] }),
+            Data::Int(y) => {
+                joined(&mut x, &no.broadcast(shape), |x, place| if is_kept() { x } else { y[place] as f32 });
+            }
+        }
+        Literal::float(shape.to_vec(), x)
     }
 
     /// Integers as their type holds them.
@@ -452,16 +511,96 @@ impl Literal {
     }
 }
 
-/// Every place of a grid in row-major order, as the sum of one offset from each axis.
-fn positions(axes: impl Iterator<Item = Vec<usize>>) -> impl Iterator<Item = usize> {
-    let all = axes.filter(|offsets| *offsets != [0]).fold(vec![0], |starts, offsets| {
-        let mut all = Vec::with_capacity(starts.len() * offsets.len());
-        for start in starts {
-            all.extend(offsets.iter().map(|offset| start + offset));
+/// How many integers a tensor of the file says that it has.
+pub(super) fn integers(tensor: &proto::Tensor) -> usize {
+    if element::is_float(tensor.data_type.unwrap_or_default()) {
+        return 0;
+    }
+    tensor.dims.iter().fold(1, |count, &side| count.saturating_mul(usize::try_from(side).unwrap_or(0)))
+}
+
+/// Which numbers of an axis are taken, in order.
+#[derive(Clone, Debug)]
+pub(super) enum Along {
+    /// So many from `start` on, each `step` behind the one before.
+    Every {
+        start: usize,
+        step: isize,
+        count: usize,
+    },
+    Listed(Vec<usize>),
+}
+
+impl Along {
+    /// All of `side`.
+    pub fn all(side: usize) -> Along {
+        Along::Every { start: 0, step: 1, count: side }
+    }
+
+    pub fn count(&self) -> usize {
+        match self {
+            Along::Every { count, .. } => *count,
+            Along::Listed(places) => places.len(),
         }
-        all
+    }
+
+    fn first(&self) -> usize {
+        match self {
+            Along::Every { start, .. } => *start,
+            Along::Listed(places) => places[0],
+        }
+    }
+}
+
+/// Visits every place of a grid row by row; each axis steps so far through the numbers.
+fn walk(axes: &[(Along, usize)], visit: &mut impl FnMut(usize)) {
+    fn rows(axes: &[&(Along, usize)], base: usize, visit: &mut impl FnMut(usize)) {
+        let Some(((along, stride), rest)) = axes.split_first() else { return visit(base) };
+        let mut each = |place: usize| if rest.is_empty() { visit(place) } else { rows(rest, place, visit) };
+        match along {
+            Along::Every { start, step, count } => {
+                let mut place = base + start * stride;
+                for _ in 0..*count {
+                    each(place);
+                    // Behind the last one it may be no place any more.
+                    place = place.wrapping_add_signed(step * *stride as isize);
+                }
+            }
+            Along::Listed(places) => places.iter().for_each(|place| each(base + place * stride)),
+        }
+    }
+    if axes.iter().any(|(along, _)| along.count() == 0) {
+        return;
+    }
+    // A single number is the same at every place of the other axes.
+    let (single, many): (Vec<_>, Vec<_>) = axes.iter().partition(|(along, _)| along.count() == 1);
+    rows(&many, single.iter().map(|(along, stride)| along.first() * stride).sum(), visit);
+}
+
+/// Matrices in a row, each with its rows as columns.
+fn turned<T: Copy + Default>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
+    let mut all = vec![T::default(); values.len()];
+    for (matrix, turned) in values.chunks_exact(rows * columns).zip(all.chunks_exact_mut(rows * columns)) {
+        // So many rows at a time as there are numbers in a line of the processor's cache.
+        for first in (0..rows).step_by(16) {
+            for column in 0..columns {
+                for row in first..rows.min(first + 16) {
+                    turned[column * rows + row] = matrix[row * columns + column];
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Joins to each number the one at its place of another constant.
+fn joined<T: Copy>(numbers: &mut [T], axes: &[(Along, usize)], mut join: impl FnMut(T, usize) -> T) {
+    let mut numbers = numbers.iter_mut();
+    walk(axes, &mut |place| {
+        if let Some(number) = numbers.next() {
+            *number = join(*number, place);
+        }
     });
-    all.into_iter()
 }
 
 /// Numbers of four bits, the first of two in a byte's lower half; the last byte of an odd count keeps half of itself unused.

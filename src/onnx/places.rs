@@ -302,28 +302,32 @@ fn eye(node: &Node) -> Result<Lowered> {
     let shape = node.dims(0)?;
     let [_, _] = shape[..] else { return Err(node.refuse(format!("{shape:?}; a matrix is accepted"))) };
     let offset = node.int("k", 0);
-    let one = Literal::ints(vec![1], vec![1]);
-    let found = places(node, &shape, &mut |at| (at[1] as i64 == (at[0] as i64).saturating_add(offset)).then_some(0))?;
     let like = node.constant(0).map_or(element::FLOAT, |literal| literal.element);
-    let to = node.int("dtype", i64::from(like)) as i32;
-    Ok(Lowered::Constants(vec![one.placed(&found, 0., shape).cast(to)]))
+    let one = Literal::ints(vec![1], vec![1]).cast(node.int("dtype", i64::from(like)) as i32);
+    let found = places(node, &shape, &mut |at| (at[1] as i64 == (at[0] as i64).saturating_add(offset)).then_some(0))?;
+    Ok(Lowered::Constants(vec![one.placed(&found, 0., shape)]))
 }
 
 /// The coordinates of all numbers of a constant that are not 0.
 fn non_zero(node: &Node) -> Result<Lowered> {
     let literal = node.required_constant(0, "its operand")?;
-    let values = literal.floats();
-    let mut found: Vec<Vec<i64>> = vec![];
-    let mut next = values.iter();
+    let is_any = |i: usize| match &literal.data {
+        Data::Float(values) => values[i] != 0.,
+        Data::Int(values) => values[i] != 0,
+    };
+    let (rank, count) = (literal.rank(), (0..literal.len()).filter(|&i| is_any(i)).count());
+    node.budget.places(rank.saturating_mul(count)).map_err(|reason| node.refuse(reason))?;
+    let mut columns = vec![0; rank * count];
+    let (mut next, mut row) = (0, 0);
     places(node, &literal.shape, &mut |at| {
-        if next.next().is_some_and(|&value| value != 0.) {
-            found.push(at.iter().map(|&i| i as i64).collect());
+        if is_any(next) {
+            at.iter().enumerate().for_each(|(axis, &i)| columns[axis * count + row] = i as i64);
+            row += 1;
         }
+        next += 1;
         None
     })?;
-    let rank = literal.rank();
-    let columns = (0..rank).flat_map(|axis| found.iter().map(move |at| at[axis])).collect();
-    Ok(Lowered::Constants(vec![Literal::ints(vec![rank, found.len()], columns)]))
+    Ok(Lowered::Constants(vec![Literal::ints(vec![rank, count], columns)]))
 }
 
 fn reverse_sequence(node: &Node) -> Result<Lowered> {

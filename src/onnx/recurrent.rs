@@ -1,7 +1,7 @@
 //! Recurrent layers, one position after the other.
 
 use super::chain::{Chain, Part};
-use super::literal::Literal;
+use super::literal::{Along, Literal, grown};
 use super::node::{Lowered, Node, Table};
 use crate::Result;
 use crate::plan::{Binary, Unary};
@@ -80,14 +80,20 @@ fn recurrent(node: &Node, gates: usize) -> Result<Lowered> {
     if bias.len() != directions * 2 * rows || node.int("input_forget", 0) != 0 {
         return Err(node.refuse(format!("a bias of {} numbers", bias.len())));
     }
+    // The states begin with as many zeros.
+    grown(&[batch, hidden], 0).ok_or_else(|| node.refuse(format!("states of {batch} × {hidden} numbers")))?;
+    let one = |direction: usize| Along::Every { start: direction, step: 1, count: 1 };
     // All positions at once: x·Wᵀ.
     let flat = chain.reshape(&x, vec![positions * batch, width]);
     let mut outputs: Vec<Vec<Part>> = vec![];
     let mut last: [Vec<Part>; 2] = [vec![], vec![]];
     for direction in 0..directions {
         let of = |literal: &Literal, columns: usize| {
-            let all = literal.floats()[direction * rows * columns..][..rows * columns].to_vec();
-            Part::constant(Literal::float(vec![rows, columns], all).transposed(&[1, 0]))
+            let mut own = literal.transposed(&[0, 2, 1]);
+            if directions > 1 {
+                own = own.select(vec![one(direction), Along::all(columns), Along::all(rows)]);
+            }
+            Part::constant(own.reshaped(vec![columns, rows]))
         };
         let (w, r) = (of(w, width), of(r, hidden));
         let (bias_w, bias_r) = bias[direction * 2 * rows..][..2 * rows].split_at(rows);
@@ -107,8 +113,7 @@ fn recurrent(node: &Node, gates: usize) -> Result<Lowered> {
             let all = if by_batch { chain.permute(&all, &[1, 0, 2]) } else { all };
             let own = match node.constant(index) {
                 Some(literal) if !by_batch => {
-                    let numbers = literal.floats()[direction * batch * hidden..][..batch * hidden].to_vec();
-                    Part::constant(Literal::float(vec![1, batch, hidden], numbers))
+                    Part::constant(literal.select(vec![one(direction), Along::all(batch), Along::all(hidden)]))
                 }
                 _ => chain.slice(&all, 0, direction, direction + 1),
             };

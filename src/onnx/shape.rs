@@ -2,7 +2,7 @@
 
 use super::arithmetic;
 use super::chain::{Chain, Part, folded, picked, places};
-use super::literal::{Data, Literal, MAX_AXES, broadcast_shape, count, element, grown, strides};
+use super::literal::{Along, Data, Literal, MAX_AXES, broadcast_shape, count, element, grown, strides};
 use super::node::{Input, Lowered, NewStep, Node, Operand, Resolved, Table, device_axis, step};
 use super::view;
 use crate::Result;
@@ -73,6 +73,8 @@ fn constant_of_shape(node: &Node) -> Result<Lowered> {
     // One list of floats is all that this takes: made-up weights are as large as real ones.
     let most = if value.as_ref().is_some_and(|value| value.as_ints().is_some()) { 0 } else { 1 << 27 };
     let size = grown(&shape, most).ok_or_else(|| node.refuse(format!("the shape {shape:?}")))?;
+    // It is taken when it is there.
+    node.budget.could_fold(size).map_err(|reason| node.refuse(reason))?;
     Ok(Lowered::Constants(vec![match value {
         Some(Literal { data: Data::Int(values), element, .. }) if values.len() == 1 => {
             Literal { element, ..Literal::ints(shape, vec![values[0]; size]) }
@@ -385,12 +387,9 @@ fn split(node: &Node) -> Result<Lowered> {
     });
     if let Some(literal) = node.constant(0) {
         let pick = |(start, end): (usize, usize)| {
-            let axes: Vec<Vec<usize>> = before
-                .iter()
-                .enumerate()
-                .map(|(other, &side)| if other == axis { (start..end).collect() } else { (0..side).collect() })
-                .collect();
-            literal.select(&axes)
+            let mut axes: Vec<Along> = before.iter().map(|&side| Along::all(side)).collect();
+            axes[axis] = Along::Every { start, step: 1, count: end - start };
+            literal.select(axes)
         };
         return Ok(Lowered::Constants(parts.map(pick).collect()));
     }
@@ -435,7 +434,7 @@ fn slice(node: &Node) -> Result<Lowered> {
     if ends.len() != starts.len() || axes.len() != starts.len() || steps.len() != starts.len() {
         return Err(node.refuse("starts, ends, axes and steps of different lengths"));
     }
-    let mut picked: Vec<Vec<usize>> = before.iter().map(|&side| (0..side).collect()).collect();
+    let mut picked: Vec<Along> = before.iter().map(|&side| Along::all(side)).collect();
     let (mut new_steps, mut cut) = (Vec::new(), Vec::new());
     let mut shape = before.clone();
     for (i, &axis) in axes.iter().enumerate() {
@@ -446,22 +445,25 @@ fn slice(node: &Node) -> Result<Lowered> {
         let wrap = |v: i64| if v < 0 { v.saturating_add(side) } else { v };
         let (low, high) = if by > 0 { (0, side) } else { (-1, side - 1) };
         let (start, end) = (wrap(starts[i]).clamp(low.max(0), high.max(0)), wrap(ends[i]).clamp(low, high));
-        let indices: Vec<usize> = std::iter::successors(Some(start), |&at| at.checked_add(by))
-            .take_while(|&at| side > 0 && if by > 0 { at < end } else { at > end })
-            .map(|at| at as usize)
-            .collect();
-        let last = indices.last().copied();
-        shape[axis] = indices.len();
+        let room = if by > 0 { end - start } else { start - end };
+        let is_any = side > 0 && room > 0;
+        let count = if is_any { (room as u64 - 1) / by.unsigned_abs() + 1 } else { 0 } as usize;
+        shape[axis] = count;
+        picked[axis] = Along::Every { start: start as usize, step: by as isize, count };
+        if node.constant(0).is_some() {
+            continue;
+        }
+        let indices = || (0..count).map(|i| (start + i as i64 * by) as usize);
+        let last = if is_any { indices().next_back() } else { None };
         // Of a value with more than four axes only one at a time is taken, as the third of four.
         let at = if rank > 4 { 2 } else { device_axis(axis, rank) };
         // A step beyond the axis leaves what one along all of it does.
         let step = by.clamp(1, side.max(1)) as usize;
         let op = match last {
             Some(last) if by > 0 => Op::Slice { axis: at, start: start as usize, end: last + 1, step },
-            Some(_) => Op::Select { axis: at, indices: indices.clone() },
+            Some(_) => Op::Select { axis: at, indices: indices().collect() },
             None => Op::Reshape,
         };
-        picked[axis] = indices;
         let whole = op == (Op::Slice { axis: at, start: 0, end: before[axis], step: 1 });
         if !whole {
             new_steps.push((op, shape.clone()));
@@ -469,7 +471,7 @@ fn slice(node: &Node) -> Result<Lowered> {
         }
     }
     if let Some(literal) = node.constant(0) {
-        return Ok(Lowered::Constants(vec![literal.select(&picked)]));
+        return Ok(Lowered::Constants(vec![literal.select(picked)]));
     }
     // Such as what a roll by nothing moves; a concatenation leaves it out.
     if shape.contains(&0) {
@@ -521,9 +523,9 @@ fn gather(node: &Node) -> Result<Lowered> {
         if grown(&shape, literal.len().max(picks.len())).is_none() {
             return Err(node.refuse(format!("a result of the shape {shape:?}")));
         }
-        let mut axes: Vec<Vec<usize>> = before.iter().map(|&side| (0..side).collect()).collect();
-        axes[axis] = indices;
-        return Ok(Lowered::Constants(vec![literal.select(&axes).reshaped(shape)]));
+        let mut axes: Vec<Along> = before.iter().map(|&side| Along::all(side)).collect();
+        axes[axis] = Along::Listed(indices);
+        return Ok(Lowered::Constants(vec![literal.select(axes).reshaped(shape)]));
     }
     if shape.len() > 4 || (node.is_view(0) && picks.rank() > 1) {
         let from = strides(&before);

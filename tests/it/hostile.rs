@@ -926,6 +926,154 @@ fn lists_of_places_are_counted_before_they_are_made() {
 }
 
 #[test]
+fn what_is_computed_of_made_up_constants_is_counted_before() {
+    let place = |nodes: Vec<proto::Node>| [nodes, vec![node("Add", &["r", "n"], "x")]].concat();
+    let made = |nodes: Vec<proto::Node>| place([vec![node("ConstantOfShape", &["sides"], "l")], nodes].concat());
+    let one_more = || ints("sides", &[(1 << 24) + 1]);
+    let constants = || vec![one_more(), floats("two", &[1], vec![2.]), ints("row", &[1, -1]), ints("zero", &[0])];
+    for nodes in [
+        vec![node("Mul", &["l", "two"], "n")],
+        vec![node("Reshape", &["l", "row"], "n")],
+        vec![node("Slice", &["l", "zero", "zero"], "n")],
+        vec![node("Where", &["l", "l", "two"], "n")],
+        vec![node("Softmax", &["l"], "n")],
+    ] {
+        let words = [nodes[0].operator.clone().unwrap(), "16777217 numbers".into(), "16777216".into()];
+        refused(&classifier(made(nodes), constants()), ErrorKind::Unsupported, &words.each_ref().map(String::as_str));
+    }
+    // What is left is looked at before the numbers are there.
+    let lists = ["a", "b", "c"].map(|name| node("ConstantOfShape", &["sides"], name)).to_vec();
+    let sides = ints("sides", &[1 << 27]);
+    let words = ["ConstantOfShape", "`c`", "numbers would be computed"];
+    refused(
+        &classifier([lists, vec![node("Relu", &["r"], "x")]].concat(), vec![sides]),
+        ErrorKind::Unsupported,
+        &words,
+    );
+    // A step on constants, with its operand and its result at once.
+    let planes = vec![node("Reshape", &["l", "planes"], "p"), node("LRN", &["p"], "n").int("size", 3)];
+    let constants = vec![ints("sides", &[1 << 24]), ints("planes", &[1, 1, 1 << 12, 1 << 12])];
+    refused(&classifier(made(planes), constants), ErrorKind::Unsupported, &["LRN", "numbers at once", "67108864"]);
+    // As many copies as a node has inputs.
+    let inputs = [vec!["r"], vec!["l"; 17]].concat();
+    let constants = vec![ints("sides", &[1 << 24])];
+    refused(&classifier(made(vec![node("Sum", &inputs, "n")]), constants), ErrorKind::Unsupported, &["Sum", "MiB"]);
+    // A coordinate on each axis for each number.
+    let axes = ints("sides", &[[1 << 8, 1 << 8, 1 << 7].to_vec(), vec![1; 20]].concat());
+    let one = node("ConstantOfShape", &["sides"], "l");
+    let nodes = vec![one, node("Equal", &["l", "l"], "e"), node("NonZero", &["e"], "n")];
+    refused(&classifier(place(nodes), vec![axes]), ErrorKind::Unsupported, &["NonZero", "numbers would be computed"]);
+}
+
+#[test]
+fn parameters_of_a_node_are_decoded_once_and_counted_before() {
+    // Numbers of four bits: what the file says of them is enough.
+    let four = |name: &str, dims: &[i64]| {
+        let (name, dims, data_type) = (Some(name.to_owned()), dims.to_vec(), Some(22));
+        proto::Tensor { name, dims, data_type, raw_data: Some(vec![0x21].into()), ..Default::default() }
+    };
+    let nodes = vec![node("Concat", &["b", "a"], "i").int("axis", 0), node("Add", &["r", "i"], "x")];
+    let constants = vec![four("a", &[1 << 27]), four("b", &[2])];
+    refused(&classifier(nodes, constants), ErrorKind::Unsupported, &["Concat", "134217730 integers", "134217728"]);
+    let nodes = vec![node("Cast", &["a"], "i").int("to", 1), node("Add", &["r", "i"], "x")];
+    refused(&classifier(nodes, vec![four("a", &[1 << 28])]), ErrorKind::Unsupported, &["Cast", "268435456 integers"]);
+    let twice = node("Concat", &["pair", "pair"], "").int("axis", 0);
+    folds(twice, vec![floats("pair", &[2], vec![1., 2.])], &[1., 2., 1., 2.]);
+}
+
+#[test]
+fn windows_and_states_beyond_all_memory_are_refused() {
+    let window = |sides: &[i64]| {
+        let nodes = vec![
+            node("Reshape", &["r", "volume"], "v"),
+            node("MaxPool", &["v"], "m").ints("kernel_shape", sides),
+            node("Reshape", &["m", "plane"], "x"),
+        ];
+        classifier(nodes, vec![ints("volume", &[1, 4, 2, 4, 6]), ints("plane", &[1, 4, -1, 6])])
+    };
+    let accepted = "up to 512 numbers along three axes";
+    refused(&window(&vec![4096; 200_000]), ErrorKind::Unsupported, &["MaxPool", "200000 axes", accepted]);
+    // On 32 bits their product is 4 beyond the largest number.
+    refused(&window(&[2050, 1321, 1586]), ErrorKind::Unsupported, &["[2050, 1321, 1586]", accepted]);
+    outcome(&window(&[2, 1, 1])).expect("a sound model");
+    // A state of 2¹² numbers for each of 2¹⁹ sequences.
+    let nodes = vec![
+        node("Reshape", &["r", "line"], "l"),
+        node("Expand", &["l", "many"], "m"),
+        node("Reshape", &["m", "batch"], "q"),
+        node("ConstantOfShape", &["w"], "ws"),
+        node("ConstantOfShape", &["rw"], "rs"),
+        node("RNN", &["q", "ws", "rs"], "y"),
+        node("Add", &["r", "y"], "x"),
+    ];
+    let sizes = vec![
+        ints("line", &[1, 192, 1]),
+        ints("many", &[1 << 12, 192, 1]),
+        ints("batch", &[1, -1, 1]),
+        ints("w", &[1, 1 << 12, 1]),
+        ints("rw", &[1, 1 << 12, 1 << 12]),
+    ];
+    refused(&classifier(nodes, sizes), ErrorKind::Unsupported, &["RNN", "states of 786432 × 4096"]);
+}
+
+/// What one node makes of constants alone.
+#[track_caller]
+fn folds(node: proto::Node, constants: Vec<proto::Tensor>, expected: &[f32]) {
+    let sum = self::node("Add", &["x", "n"], "y");
+    let graph = proto::Graph {
+        node: vec![proto::Node { output: vec!["n".into()], ..node }, sum],
+        initializer: constants,
+        input: vec![info("x", &[1])],
+        output: vec![info("y", &[])],
+        ..Default::default()
+    };
+    let inputs = [(vec![1], vec![0.])];
+    let (_, found) = block_on(onnx::evaluate(&model(graph).encode_to_vec(), &inputs, &Device::cpu(), false)).unwrap();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn constants_are_combined_chosen_and_moved_in_place() {
+    let a = || floats("a", &[2, 3], vec![1., 2., 3., 4., 5., 6.]);
+    let row = || floats("row", &[3], vec![10., 20., 30.]);
+    let column = || floats("column", &[2, 1], vec![100., 200.]);
+    let two = || floats("two", &[], vec![2.]);
+    folds(node("Sub", &["a", "row"], ""), vec![a(), row()], &[-9., -18., -27., -6., -15., -24.]);
+    folds(node("Sub", &["row", "a"], ""), vec![a(), row()], &[9., 18., 27., 6., 15., 24.]);
+    folds(node("Sub", &["column", "row"], ""), vec![row(), column()], &[90., 80., 70., 190., 180., 170.]);
+    folds(node("Pow", &["two", "a"], ""), vec![a(), two()], &[2., 4., 8., 16., 32., 64.]);
+    folds(node("Sum", &["a", "a", "two"], ""), vec![a(), two()], &[4., 6., 8., 10., 12., 14.]);
+    folds(node("Transpose", &["a"], ""), vec![a()], &[1., 4., 2., 5., 3., 6.]);
+    folds(
+        node("Concat", &["a", "column"], "").int("axis", 1),
+        vec![a(), column()],
+        &[1., 2., 3., 100., 4., 5., 6., 200.],
+    );
+    // Three blocks of rows, the last one not whole.
+    let tall = || floats("tall", &[1, 37, 2], (0..74).map(|i| i as f32).collect());
+    let columns: Vec<f32> = (0..74).map(|i| (i % 37 * 2 + i / 37) as f32).collect();
+    folds(node("Transpose", &["tall"], "").ints("perm", &[0, 2, 1]), vec![tall()], &columns);
+    let cube = || floats("cube", &[2, 1, 2, 2], (0..8).map(|i| i as f32).collect());
+    folds(
+        node("Transpose", &["cube"], "").ints("perm", &[2, 0, 3, 1]),
+        vec![cube()],
+        &[0., 1., 4., 5., 2., 3., 6., 7.],
+    );
+    // The condition is of a row, the choices are of a matrix and of a column.
+    let kept = || floats("kept", &[3], vec![0., 1., 0.]);
+    let chosen = node("Where", &["kept", "a", "column"], "");
+    folds(chosen, vec![kept(), a(), column()], &[100., 2., 100., 200., 5., 200.]);
+    // Every second number from the last one of each row back, of the rows the second.
+    let backwards = node("Slice", &["a", "from", "to", "axes", "by"], "");
+    let lists = [("from", [1, -1]), ("to", [2, i64::MIN]), ("axes", [0, 1]), ("by", [i64::MAX, -2])];
+    let lists = lists.map(|(name, list)| ints(name, &list)).to_vec();
+    folds(backwards, [vec![a()], lists].concat(), &[6., 4.]);
+    let picks = node("Gather", &["a", "picks"], "").int("axis", 1);
+    folds(picks, vec![a(), ints("picks", &[2, -3])], &[3., 1., 6., 4.]);
+    folds(node("EyeLike", &["a"], "").int("k", 1), vec![a()], &[0., 1., 0., 0., 0., 1.]);
+}
+
+#[test]
 fn the_weights_of_a_recurrent_layer_are_counted_at_every_position() {
     let nodes = vec![
         node("Reshape", &["r", "line"], "l"),
