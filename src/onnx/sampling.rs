@@ -27,7 +27,7 @@ impl Way {
         let way = Way {
             mode: text("mode", "nearest"),
             coordinates: text("coordinate_transformation_mode", if is_old { "asymmetric" } else { "half_pixel" }),
-            nearest: text("nearest_mode", if is_old { "floor" } else { "round_prefer_floor" }),
+            nearest: text("nearest_mode", if is_old { "simple" } else { "round_prefer_floor" }),
             antialias: node.int("antialias", 0) != 0,
             exclude_outside: node.int("exclude_outside", 0) != 0,
             extrapolation: f64::from(node.float("extrapolation_value", 0.0)),
@@ -107,6 +107,10 @@ impl Way {
             }
             if self.mode == "nearest" {
                 let cell = match self.nearest.as_str() {
+                    // Until opset 10, as onnxruntime has it, in single precision, too: by 0.2 number 1 lies at 5, not at
+                    // 4.99999993.
+                    "simple" if factor < 1.0 => f64::from((at as f32).ceil()),
+                    "simple" => f64::from((at as f32).floor()),
                     "round_prefer_floor" => (at - 0.5).ceil(),
                     "round_prefer_ceil" => (at + 0.5).floor(),
                     "ceil" => at.ceil(),

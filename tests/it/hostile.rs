@@ -493,6 +493,29 @@ fn a_product_of_integers_with_five_axes_is_refused() {
     says(nodes, vec![b], (LINE, &[1., 2., 3.]), &["a result of more than four axes; up to four are accepted"], 17);
 }
 
+/// By onnxruntime, which rounds up where there are fewer.
+#[test]
+fn nearest_pixels_until_opset_10() {
+    let line: Vec<f32> = (0..20).map(|i| i as f32).collect();
+    let check = |scale: f32, expected: &[f32]| {
+        let nodes = vec![node("Resize", &["x", "s"], "y").text("mode", "nearest")];
+        all_give(nodes, vec![floats("s", &[4], vec![1., 1., 1., scale])], (&[1, 1, 1, 20], &line), expected, 10);
+    };
+    check(0.3, &[0., 4., 7., 10., 14., 17.]);
+    check(0.7, &[0., 2., 3., 5., 6., 8., 9., 10., 12., 13., 15., 16., 18., 19.]);
+    check(0.5, &[0., 2., 4., 6., 8., 10., 12., 14., 16., 18.]);
+    let more: Vec<f32> = (0..30).map(|i| (i * 2 / 3) as f32).collect();
+    check(1.5, &more);
+    // Of 6, 12 and 18 by 1.2 the last alone lies below a whole number.
+    let more =
+        [0., 0., 1., 2., 3., 4., 5., 5., 6., 7., 8., 9., 10., 10., 11., 12., 13., 14., 14., 15., 16., 17., 18., 19.];
+    check(1.2, &more);
+    // The example of the standard.
+    let nodes = vec![node("Resize", &["x", "s"], "y").text("mode", "nearest")];
+    let scales = vec![floats("s", &[4], vec![1., 1., 0.6, 0.6])];
+    all_give(nodes, scales, (&[1, 1, 2, 4], &[1., 2., 3., 4., 5., 6., 7., 8.]), &[1., 3.], 10);
+}
+
 #[test]
 fn a_maximum_of_padding_alone_is_minus_infinity() {
     // Places −2 and 1, −1 and 2, 0 and 3 of a single one: only the last window holds it.
