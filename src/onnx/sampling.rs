@@ -36,6 +36,12 @@ impl Way {
         if !matches!(way.mode.as_str(), "nearest" | "linear" | "bilinear" | "cubic") {
             return Err(node.refuse(format!("mode {}; nearest, linear and cubic are accepted", way.mode)));
         }
+        if !matches!(way.nearest.as_str(), "simple" | "floor" | "ceil" | "round_prefer_floor" | "round_prefer_ceil") {
+            return Err(node.refuse(format!(
+                "nearest_mode {}; floor, ceil, round_prefer_floor and round_prefer_ceil are accepted",
+                way.nearest
+            )));
+        }
         Ok(way)
     }
 

@@ -517,6 +517,13 @@ fn nearest_pixels_until_opset_10() {
 }
 
 #[test]
+fn an_unknown_way_to_the_nearest_pixel_is_refused() {
+    let resize = node("Resize", &["x", "", "s"], "y").text("nearest_mode", "closest");
+    let scales = vec![floats("s", &[4], vec![1., 1., 1., 2.])];
+    says(vec![resize], scales, (LINE, &[1., 2., 3.]), &["nearest_mode closest; floor, ceil"], 17);
+}
+
+#[test]
 fn a_maximum_of_padding_alone_is_minus_infinity() {
     // Places −2 and 1, −1 and 2, 0 and 3 of a single one: only the last window holds it.
     let pool = node("MaxPool", &["x"], "y")
