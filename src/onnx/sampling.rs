@@ -112,15 +112,16 @@ impl Way {
                 continue;
             }
             if self.mode == "nearest" {
+                let near = snapped(at);
                 let cell = match self.nearest.as_str() {
                     // Until opset 10, as onnxruntime has it, in single precision, too: by 0.2 number 1 lies at 5, not at
                     // 4.99999993.
                     "simple" if factor < 1.0 => f64::from((at as f32).ceil()),
                     "simple" => f64::from((at as f32).floor()),
-                    "round_prefer_floor" => (at - 0.5).ceil(),
-                    "round_prefer_ceil" => (at + 0.5).floor(),
-                    "ceil" => at.ceil(),
-                    _ => at.floor(),
+                    "round_prefer_floor" => (near - 0.5).ceil(),
+                    "round_prefer_ceil" => (near + 0.5).floor(),
+                    "ceil" => near.ceil(),
+                    _ => near.floor(),
                 };
                 row[clamp(cell)] = 1.0;
                 continue;
@@ -139,6 +140,14 @@ impl Way {
         }
         Ok(matrix)
     }
+}
+
+/// A place that is meant to be a whole number or a half: a scale is a float of 32 bits, by 0.2 of which number 1 lies at
+/// 4.99999993, and by onnxruntime and PyTorch at 5.
+fn snapped(at: f64) -> f64 {
+    let half = (at * 2.0).round() / 2.0;
+    let near = f64::max(1e-5, at.abs() * f64::from(f32::EPSILON) / 2.0);
+    if (at - half).abs() < near { half } else { at }
 }
 
 /// Resize and Upsample over the spatial axes, as two matrices: every mode is linear in the input.

@@ -523,6 +523,31 @@ fn an_unknown_way_to_the_nearest_pixel_is_refused() {
     says(vec![resize], scales, (LINE, &[1., 2., 3.]), &["nearest_mode closest; floor, ceil"], 17);
 }
 
+/// By onnxruntime; ONNX's own evaluator takes 4, 9, … by 0.2, and 5 in the place of 4 by 0.7.
+#[test]
+fn nearest_pixels_by_a_decimal_scale_are_those_of_onnxruntime() {
+    let line: Vec<f32> = (0..40).map(|i| i as f32).collect();
+    let x: (&[usize], &[f32]) = (&[1, 1, 1, 40], &line);
+    let resize = |coordinates: &str, nearest: &str| {
+        let resize = node("Resize", &["x", "", "s"], "y").text("coordinate_transformation_mode", coordinates);
+        resize.text("nearest_mode", nearest)
+    };
+    let scales = |scale: f32| vec![floats("s", &[4], vec![1., 1., 1., scale])];
+    gives(resize("asymmetric", "floor"), scales(0.2), x, &[0., 5., 10., 15., 20., 25., 30., 35.]);
+    gives(resize("asymmetric", "floor"), scales(0.05), x, &[0., 20.]);
+    let expected = [
+        0., 2., 3., 4., 6., 7., 9., 10., 12., 13., 14., 16., 17., 19., 20., 22., 23., 24., 26., 27., 29., 30., 32.,
+        33., 34., 36., 37., 39.,
+    ];
+    gives(resize("half_pixel", "round_prefer_floor"), scales(0.7), x, &expected);
+    // Sizes are exact: 16 · 14 / 32 is 7.
+    let whole: Vec<f32> = (0..14).map(|i| i as f32).collect();
+    let halves: Vec<f32> = (0..32).map(|i| (i * 14 / 32) as f32).collect();
+    let resize = node("Resize", &["x", "", "", "t"], "y").text("coordinate_transformation_mode", "asymmetric");
+    let sizes = vec![ints("t", &[1, 1, 1, 32])];
+    gives(resize.text("nearest_mode", "floor"), sizes, (&[1, 1, 1, 14], &whole), &halves);
+}
+
 #[test]
 fn a_maximum_of_padding_alone_is_minus_infinity() {
     // Places −2 and 1, −1 and 2, 0 and 3 of a single one: only the last window holds it.
