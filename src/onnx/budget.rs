@@ -33,7 +33,7 @@ const MAX_FOLDED_WORK: u64 = 1 << 31;
 /// have four bits a number. Larger ones, the made-up weights of a file without its own, are read by steps alone.
 const MAX_COMPUTED: u64 = 1 << 24;
 
-/// The most numbers that one step on constants reads, writes and takes beside them.
+/// The most numbers that one step on constants reads, writes and takes beside them, or one for two bytes of the file.
 const MAX_AT_ONCE: u64 = 1 << 26;
 
 /// Numbers that are read and computed of constants while loading, beside eight for each byte of the file. Results count
@@ -176,10 +176,11 @@ impl Budget {
         let passing = operands.first().map_or(0, |x| passing(op, x, shape));
         let at_once = sizes.iter().fold(passing.saturating_add(product(shape)), |sum, &size| sum.saturating_add(size));
         grown(shape, largest as usize).is_some_and(|size| {
-            let afforded = self.take(&Cell::new(MAX_AT_ONCE), at_once, || {
+            let most = MAX_AT_ONCE.max(self.bytes / 2);
+            let afforded = self.take(&Cell::new(most), at_once, || {
                 format!(
-                    "what is computed of constants while loading would take {at_once} numbers at once; up to \
-                     {MAX_AT_ONCE} are accepted"
+                    "what is computed of constants while loading would take {at_once} numbers at once; up to {most} \
+                     are accepted"
                 )
             });
             // The result stays as long as the steps behind it.
