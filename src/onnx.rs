@@ -1063,38 +1063,14 @@ fn names_taken(node: &proto::Node) -> Vec<&str> {
 /// Operators that choose the best of scores.
 const CHOICES: [&str; 3] = ["ArgMax", "TopK", "ZipMap"];
 
-/// Operators that give a choice another place, form or name, or compare it. Whatever else is made of one is no choice any more.
-const AS_CHOSEN: [&str; 30] = [
-    "Add",
-    "And",
-    "ArrayFeatureExtractor",
-    "Cast",
-    "CastLike",
-    "CategoryMapper",
-    "Concat",
-    "Equal",
-    "Expand",
-    "Flatten",
-    "Gather",
-    "GatherElements",
-    "GatherND",
-    "Greater",
-    "GreaterOrEqual",
-    "Identity",
-    "LabelEncoder",
-    "Less",
-    "LessOrEqual",
-    "Mul",
-    "Not",
-    "OneHot",
-    "Or",
-    "Reshape",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Sub",
-    "Transpose",
-    "Unsqueeze",
+/// Operators that give a choice another place, form, name or unit, or compare it. Whatever else is made of one, such as a sum, is
+/// no choice any more.
+#[rustfmt::skip]
+const AS_CHOSEN: [&str; 43] = [
+    "Add", "And", "ArrayFeatureExtractor", "Cast", "CastLike", "CategoryMapper", "Ceil", "Clip", "Concat", "Div", "Equal",
+    "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity",
+    "LabelEncoder", "Less", "LessOrEqual", "LogSoftmax", "Max", "Min", "Mod", "Mul", "Not", "OneHot", "Or", "Reshape",
+    "Round", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
 ];
 
 /// The scores among which a node decides, if it does: some files give the names of the best classes beside the scores, or
