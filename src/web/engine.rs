@@ -1,13 +1,14 @@
 //! Running networks, in the page's worker.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use js_sys::Function;
+use js_sys::{Function, Map};
 use wasm_bindgen::prelude::*;
 
 use self::question::{question_of, value_of};
 use super::preprocess_of;
-use super::value::{Fields, list, map, numbers, object};
+use super::value::{Fields, list, numbers, object};
 use crate::cam;
 use crate::device::Device;
 use crate::network;
@@ -71,6 +72,15 @@ impl Engine {
         let parts = names.into_iter().zip(parts.iter().map(js_sys::Uint8Array::to_vec)).collect();
         Ok(Network(Rc::new(onnx::load_parts(bytes, parts, &options, &self.device)?)))
     }
+}
+
+/// A `Map` of strings.
+fn map(entries: &BTreeMap<String, String>) -> JsValue {
+    let map = Map::new();
+    for (key, value) in entries {
+        map.set(&key.into(), &value.into());
+    }
+    map.into()
 }
 
 /// A loaded network.

@@ -1,8 +1,6 @@
 //! Plain values that cross to JavaScript and back: objects by the names of their fields.
 
-use std::collections::BTreeMap;
-
-use js_sys::{Float32Array, Map, Object, Reflect};
+use js_sys::{Float32Array, Object, Reflect};
 use wasm_bindgen::JsValue;
 
 /// An object of the package's own modules, which have checked what users wrote: a field that is missing reads as nothing.
@@ -59,15 +57,6 @@ pub(super) fn object<const N: usize>(fields: [(&str, JsValue); N]) -> JsValue {
 #[cfg(feature = "cpu")]
 pub(super) fn list(values: impl Iterator<Item = JsValue>) -> JsValue {
     values.collect::<js_sys::Array>().into()
-}
-
-/// A `Map` of strings.
-pub(super) fn map(entries: &BTreeMap<String, String>) -> JsValue {
-    let map = Map::new();
-    for (key, value) in entries {
-        map.set(&key.into(), &value.into());
-    }
-    map.into()
 }
 
 /// A `Float32Array`.
