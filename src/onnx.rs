@@ -508,6 +508,15 @@ impl<'a> Builder<'a> {
             }
             return Ok(());
         }
+        let is_chosen = |known: &Resolved| matches!(known, Resolved::Decision(_) | Resolved::Lost);
+        let is_settled = |known: &Resolved| matches!(known, Resolved::Constant(_) | Resolved::Text);
+        let mut given = inputs.iter().flatten();
+        if given.clone().any(is_chosen) && given.all(|known| is_chosen(known) || is_settled(known)) {
+            for output in &proto.output {
+                self.known.insert(output.clone(), Resolved::Lost);
+            }
+            return Ok(());
+        }
         let controls = matches!(operator, "If" | "Loop") && matches!(domain, "" | "ai.onnx");
         let is_words = |of: &proto::Attribute| match of.name.as_deref() {
             Some("value") => of.t.as_ref().is_some_and(is_text),
@@ -887,6 +896,9 @@ impl<'a> Builder<'a> {
                     let shape: Vec<usize> = permutation.iter().map(|&axis| dims[axis]).collect();
                     found.push(format!("`{}` of shape {shape:?}", shortened(name)));
                 }
+                Some(Resolved::Lost) => {
+                    found.push(format!("`{}`, which is made of a choice of the best", shortened(name)));
+                }
                 None => found.push(format!("`{}`, which nothing computes", shortened(name))),
                 _ => found.push(format!("`{}`, which does not depend on the image", shortened(name))),
             }
@@ -1051,8 +1063,13 @@ fn names_taken(node: &proto::Node) -> Vec<&str> {
     fn add<'b>(node: &'b proto::Node, names: &mut Vec<&'b str>) {
         names.extend(node.input.iter().map(String::as_str));
         for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()) {
-            names.extend(graph.output.iter().filter_map(|info| info.name.as_deref()));
-            graph.node.iter().for_each(|node| add(node, names));
+            let infos = graph.input.iter().filter_map(|info| info.name.as_deref());
+            let parameters = graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref());
+            let results = graph.node.iter().flat_map(|node| node.output.iter().map(String::as_str));
+            let own: HashSet<&str> = infos.chain(parameters).chain(results).collect();
+            let mut taken: Vec<&str> = graph.output.iter().filter_map(|info| info.name.as_deref()).collect();
+            graph.node.iter().for_each(|node| add(node, &mut taken));
+            names.extend(taken.into_iter().filter(|name| !own.contains(name)));
         }
     }
     let mut names = vec![];
@@ -1064,7 +1081,7 @@ fn names_taken(node: &proto::Node) -> Vec<&str> {
 const CHOICES: [&str; 3] = ["ArgMax", "TopK", "ZipMap"];
 
 /// Operators that give a choice another place, form, name or unit, or compare it. Whatever else is made of one, such as a sum, is
-/// no choice any more.
+/// no choice any more: [`Resolved::Lost`].
 #[rustfmt::skip]
 const AS_CHOSEN: [&str; 43] = [
     "Add", "And", "ArrayFeatureExtractor", "Cast", "CastLike", "CategoryMapper", "Ceil", "Clip", "Concat", "Div", "Equal",

@@ -26,6 +26,8 @@ pub(super) enum Resolved {
     },
     /// Which classes score best, not how much: no numbers here, but the scores that were decided among.
     Decision(Operand),
+    /// Made of choices, but none itself, such as a sum: no numbers here.
+    Lost,
     /// Strings, such as the names of the classes: no step takes them, but the name of what was decided may be one of them.
     Text,
     /// Refused earlier; what depends on it says nothing more.
@@ -243,6 +245,10 @@ impl<'a> Node<'a> {
             Some(Some(Resolved::Decision(_))) => {
                 Err(self.refuse(format!("input {index} is a choice of the best; computed numbers are accepted")))
             }
+            Some(Some(Resolved::Lost)) => {
+                Err(self
+                    .refuse(format!("input {index} is made of a choice of the best; computed numbers are accepted")))
+            }
             Some(Some(Resolved::Text)) => Err(self.refuse(format!("input {index} is a string; numbers are accepted"))),
             _ => Err(self.refuse(format!("input {index} is missing"))),
         }
@@ -298,6 +304,11 @@ impl<'a> Node<'a> {
             ("DynamicQuantizeLinear", 0 | 2) => element::UINT8,
             ("ConvInteger" | "MatMulInteger", _) => element::INT32,
             ("DequantizeLinear" | "MatMulNBits" | "MatMulBnb4", _) => element::FLOAT,
+            // Computed as floats here, and cut where they are cast.
+            ("Resize" | "Upsample" | "GridSample", _) if self.text("mode").is_some_and(|mode| mode != "nearest") => {
+                element::FLOAT
+            }
+            ("Div", _) if !self.is_of_integers() => element::FLOAT,
             _ => self.element(0),
         }
     }

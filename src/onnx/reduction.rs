@@ -128,6 +128,13 @@ fn of_integers(node: &Node, join: fn(i64, i64) -> i64, otherwise: fn(&Node) -> R
     let Some((literal, ints)) = node.constant(0).and_then(|literal| Some((literal, literal.as_ints()?))) else {
         return otherwise(node);
     };
+    // Of no integers the product is 1, as for the shape of a single number.
+    if literal.shape == [0] && node.operator() == "ReduceProd" {
+        let shape = remaining(node, &literal.shape, &axes(node, 1)?);
+        if !shape.contains(&0) {
+            return Ok(Lowered::Constants(vec![Literal { element: literal.element, ..Literal::ints(shape, vec![1]) }]));
+        }
+    }
     // Beside a side of 0 another may be of any length.
     if ints.is_empty() {
         return Err(node.refuse(format!("no integers, of the shape {:?}", literal.shape)));

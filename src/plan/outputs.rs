@@ -138,28 +138,37 @@ impl Graph<'_> {
         false
     }
 
-    /// Whether steps between another candidate and a value keep whole numbers or one number alone.
+    /// Whether all steps between another candidate and a value keep whole numbers or one number alone.
     fn loses(&self, value: ValueId, candidates: &HashSet<ValueId>) -> bool {
         let is_whole =
             |op: &Op| matches!(op, Op::Unary(Unary::Step | Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round));
         let mut open = vec![(value, false)];
         let mut seen = HashSet::new();
+        let mut loses = false;
         while let Some((at, mut lost)) = open.pop() {
             let Some(step) = self.producer(at) else { continue };
             if matches!(step.op, Op::Linear { .. } | Op::Convolution { .. }) {
+                // Weights say something of their own.
+                if !lost {
+                    return false;
+                }
                 continue;
             }
             lost |= is_whole(&step.op);
             for input in step.inputs.iter().filter_map(Source::value) {
-                if candidates.contains(&input) && (lost || self.count(value) == 1 && self.count(input) > 1) {
-                    return true;
+                if candidates.contains(&input) {
+                    if !lost && (self.count(value) > 1 || self.count(input) == 1) {
+                        return false;
+                    }
+                    loses = true;
+                    continue;
                 }
                 if seen.insert((input, lost)) {
                     open.push((input, lost));
                 }
             }
         }
-        false
+        loses
     }
 
     /// The scores behind the value of an output: those before a softmax or sigmoid and what changes nothing behind it, such
@@ -378,5 +387,17 @@ mod tests {
             let candidates: Vec<ValueId> = candidates.into_iter().map(ValueId).collect();
             assert_eq!(graph.result(&candidates), Some(ValueId(expected)), "{ops:?} {candidates:?}");
         }
+    }
+
+    #[test]
+    fn scores_that_a_step_only_helps_to_make_are_explained() {
+        // Features, a rounding of them, and scores of both: a mask, or a scale.
+        let round = (Op::Unary(Unary::Round), None);
+        let (mut steps, values, constants) =
+            chain(&[(Op::Linear { transposed: false }, Some(1.)), round, (Op::Binary(Binary::Mul), None)]);
+        steps[2].inputs = vec![Source::Value(ValueId(1)), Source::Value(ValueId(2))];
+        let graph = Graph { steps: &steps, values: &values, constants: &constants };
+        assert_eq!(graph.result(&[ValueId(1), ValueId(3)]), Some(ValueId(3)));
+        assert_eq!(graph.result(&[ValueId(2), ValueId(1)]), Some(ValueId(1)));
     }
 }

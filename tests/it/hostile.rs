@@ -1551,9 +1551,19 @@ fn what_is_made_of_a_choice_is_a_choice_as_long_as_it_is_only_named() {
         graph.output = vec![info(&last, &[])];
         refused(&model, ErrorKind::Unsupported, words);
     };
-    let chosen = "is a choice of the best; computed numbers are accepted";
-    refuses(vec![best(), node("Gather", &["table", "best"], "row")], &["`row` (Gather)", "computed"]);
-    refuses([top(), vec![node("MatMul", &["most", "weights"], "sums")]].concat(), &["`sums` (MatMul)", chosen]);
+    let made = "made of a choice of the best";
+    let row = vec![best(), node("Gather", &["table", "best"], "row")];
+    let sums = [top(), vec![node("MatMul", &["most", "weights"], "sums")]].concat();
+    let count = vec![best(), node("Shape", &["best"], "sides"), node("ConstantOfShape", &["sides"], "count")];
+    for nodes in [row, sums.clone(), count] {
+        let last = nodes.last().unwrap().output[0].clone();
+        refuses(nodes.clone(), &[&last, made]);
+        // Beside the scores it takes nothing away.
+        assert_eq!(explained(nodes, constants(), &[&last, "scores"]), alone);
+    }
+    // In the middle of a network it is missed.
+    let mixed = [sums, vec![node("Add", &["scores", "sums"], "mixed")]].concat();
+    refuses(mixed, &["`mixed` (Add)", "is made of a choice of the best; computed numbers are accepted"]);
     let shares = [top(), vec![node("Softmax", &["most"], "shares")]].concat();
     assert_eq!(explained(shares, constants(), &["shares"]), alone);
     // The highest of a map is one score, where nothing names its place.
@@ -1613,6 +1623,14 @@ fn integers_of_a_shape_are_reduced_along_any_axes() {
     assert_eq!([found("ReduceMax", &[1]), found("ReduceMax", &[0])], [vec![4., 8.], vec![8., 6.]]);
     assert_eq!([found("ReduceMin", &[-1]), found("ReduceMin", &[])], [vec![1., 6.], vec![1.]]);
     assert_eq!([found("ReduceProd", &[0]), found("ReduceProd", &[])], [vec![8., 24.], vec![192.]]);
+    // Of none, as of the shape of a single number.
+    let none = vec![ints("none", &[])];
+    let nodes = vec![
+        node("ReduceProd", &["none"], "reduced").int("keepdims", 0),
+        node("Cast", &["reduced"], "number").int("to", 1),
+        node("Mul", &["x", "number"], "y"),
+    ];
+    all_give(nodes, none, (LINE, &[1., 2., 3.]), &[1., 2., 3.], 17);
 }
 
 #[test]
@@ -1625,4 +1643,18 @@ fn names_of_a_function_are_none_of_the_files() {
         outcome(&model).unwrap()
     };
     assert_eq!(found("y/q"), found("other"));
+}
+
+#[test]
+fn a_name_inside_a_branch_is_nothing_that_it_waits_for() {
+    // The branch's own `t` is another one than that which is made of its result.
+    let found = |inside: &str| {
+        let nodes = vec![
+            branch(vec![node("Neg", &["r"], inside), node("Relu", &[inside], "result")], vec![], "q"),
+            node("Sigmoid", &["q"], "t"),
+            node("Exp", &["t"], "x"),
+        ];
+        outcome(&classifier(nodes, vec![yes()])).unwrap()
+    };
+    assert_eq!(found("t"), found("other"));
 }
