@@ -1058,23 +1058,28 @@ fn in_order(graph: &proto::Graph) -> Vec<&proto::Node> {
     ordered
 }
 
-/// The names that a node and the graphs inside it take.
+/// How deep graphs inside graphs are looked through for what they take, so that many levels do not look through all below them.
+const LEVELS: usize = 4;
+
+/// The names that a node takes, and those that graphs inside it take from outside.
 fn names_taken(node: &proto::Node) -> Vec<&str> {
-    fn add<'b>(node: &'b proto::Node, names: &mut Vec<&'b str>) {
-        names.extend(node.input.iter().map(String::as_str));
-        for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_ref()) {
-            let infos = graph.input.iter().filter_map(|info| info.name.as_deref());
-            let parameters = graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref());
-            let results = graph.node.iter().flat_map(|node| node.output.iter().map(String::as_str));
-            let own: HashSet<&str> = infos.chain(parameters).chain(results).collect();
-            let mut taken: Vec<&str> = graph.output.iter().filter_map(|info| info.name.as_deref()).collect();
-            graph.node.iter().for_each(|node| add(node, &mut taken));
-            names.extend(taken.into_iter().filter(|name| !own.contains(name)));
+    fn look<'b>(node: &'b proto::Node, levels: usize, taken: &mut Vec<&'b str>, own: &mut HashSet<&'b str>) {
+        let graphs = node.attribute.iter().filter_map(|attribute| attribute.g.as_ref());
+        for graph in graphs.filter(|_| levels > 0) {
+            own.extend(graph.input.iter().filter_map(|info| info.name.as_deref()));
+            own.extend(graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref()));
+            taken.extend(graph.output.iter().filter_map(|info| info.name.as_deref()));
+            for node in &graph.node {
+                own.extend(node.output.iter().map(String::as_str));
+                taken.extend(node.input.iter().map(String::as_str));
+                look(node, levels - 1, taken, own);
+            }
         }
     }
-    let mut names = vec![];
-    add(node, &mut names);
-    names
+    let (mut taken, mut own) = (vec![], HashSet::new());
+    look(node, LEVELS, &mut taken, &mut own);
+    taken.retain(|name| !own.contains(name));
+    node.input.iter().map(String::as_str).chain(taken).collect()
 }
 
 /// Operators that choose the best of scores.
