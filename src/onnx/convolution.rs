@@ -64,7 +64,7 @@ pub(super) fn window(kernel: [usize; 2], dilation: [usize; 2]) -> [usize; 2] {
 }
 
 /// The same along one axis.
-fn reach(kernel: usize, dilation: usize) -> usize {
+pub(super) fn reach(kernel: usize, dilation: usize) -> usize {
     (kernel - 1).saturating_mul(dilation).saturating_add(1)
 }
 

@@ -1,7 +1,7 @@
 //! Pooling.
 
 use super::chain::{Chain, Part, folded};
-use super::convolution::{padding, window};
+use super::convolution::{padding, reach, window};
 use super::literal::{Literal, count, grown};
 use super::node::{Input, Lowered, Node, Table, device_axis, step};
 use super::places::Taps;
@@ -107,7 +107,7 @@ fn by_taps(node: &Node, join: Binary) -> Result<Lowered> {
     let taps = count(&kernel).filter(|taps| (1..=512).contains(taps));
     let taps_in_all = taps.ok_or_else(|| refuse(format!("a window of {kernel:?}")))?;
     let windows = super::convolution::Windows::of(node, &before[2..], &kernel)?;
-    let reach = |i: usize| (kernel[i] - 1) * windows.dilation[i] + 1;
+    let reach = |i: usize| reach(kernel[i], windows.dilation[i]);
     if (0..3).any(|i| windows.pads[i].0.max(windows.pads[i].1) >= reach(i)) {
         let reach = [0, 1, 2].map(reach);
         return Err(node.refuse(format!("padding {:?} as large as the window {reach:?}", windows.pads)));
