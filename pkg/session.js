@@ -112,7 +112,7 @@ export class Session {
       const onPart = (part) => onClassified?.(taken(part));
       const answer = await worker.request("classify", prepare, { onPart, onProgress, onStall, signal, urgency });
       // It moved to another engine after this request had been given its place.
-      if (answer.forgotten) throw new WorkerCrash("the network is no longer there", false);
+      if (answer.forgotten) throw new WorkerCrash("the network is no longer there", 0);
       this.count(answer);
       void this.#upgradeEngine();
       return question ? answer : taken(answer);

@@ -6,10 +6,14 @@ import { GradCamError, aborted, asGradCamError, messageOf } from "./errors.js";
 
 /** The worker under a request died; the request may be tried again on a fresh one. */
 export class WorkerCrash extends Error {
-  /** @param {string} message @param {boolean} guilty whether it died while working on this very request */
-  constructor(message, guilty) {
+  /**
+   * @param {string} message
+   * @param {number} blame of this very request: 1 if it was being worked on, half of that if it was next and nothing tells whether it
+   *   had been begun, else 0
+   */
+  constructor(message, blame) {
     super(message);
-    this.guilty = guilty;
+    this.blame = blame;
   }
 }
 
@@ -22,13 +26,14 @@ export class WorkerCrash extends Error {
  * @returns {Promise<T>}
  */
 export async function withRespawn(task, fallBack) {
-  for (let failures = 0; ;) {
+  for (let blame = 0; ;) {
     try {
       return await task();
     } catch (error) {
       if (!(error instanceof WorkerCrash)) throw error;
       // Requests that only waited in the same worker are not to blame.
-      if (!error.guilty || ++failures < 2) continue;
+      blame += error.blame;
+      if (blame < 2) continue;
       if (!fallBack?.(error)) {
         throw new GradCamError(
           "DeviceError",
@@ -36,7 +41,7 @@ export async function withRespawn(task, fallBack) {
           { cause: error },
         );
       }
-      failures = 0;
+      blame = 0;
     }
   }
 }
@@ -135,6 +140,7 @@ export class EngineWorker {
   /** Those that wait on the page, the oldest first. @type {Request[]} */ #waiting = [];
   /** Those that the worker holds, in the order in which it takes them up. @type {Map<number, Request>} */ #held =
     new Map();
+  /** The one that it works on, by its own word. @type {number | undefined} */ #running;
   /** @type {string | undefined} */ #crash;
   #onEnd;
   #lastId = 0;
@@ -228,7 +234,7 @@ export class EngineWorker {
    */
   request(op, args, { transfer = [], signal, onProgress, onPart, onStall, urgency = () => 1 } = {}) {
     return new Promise((resolve, reject) => {
-      if (!this.alive) return reject(new WorkerCrash(this.#crash, false));
+      if (!this.alive) return reject(new WorkerCrash(this.#crash, 0));
       if (signal?.aborted) return reject(aborted());
       const stop = () => this.#stop(request);
       const finish = (settle) => (value) => {
@@ -317,7 +323,7 @@ export class EngineWorker {
     }, patience);
   }
 
-  #receive({ id, result, error, progress, part, crash, lock, memory, wants }) {
+  #receive({ id, begins, result, error, progress, part, crash, lock, memory, wants }) {
     if (crash !== undefined) return this.#die(crash, id);
     if (lock !== undefined) return this.#begin(lock);
     if (wants !== undefined) return this.#bring(wants);
@@ -325,7 +331,8 @@ export class EngineWorker {
     const request = this.#held.get(id);
     if (!request) return;
     this.#watch();
-    if (progress !== undefined) {
+    if (begins) this.#running = id;
+    else if (progress !== undefined) {
       if (!request.stopped) request.onProgress?.(progress);
     } else if (part !== undefined) {
       if (!request.stopped) request.onPart?.(part);
@@ -349,6 +356,7 @@ export class EngineWorker {
   #settle(id) {
     const request = this.#held.get(id);
     this.#held.delete(id);
+    if (this.#running === id) this.#running = undefined;
     this.#takeUp();
     if (this.#held.size === 0) this.#restIfBloated();
     return request;
@@ -391,8 +399,8 @@ export class EngineWorker {
     if (lock) navigator.locks.request(lock, () => this.#die("the worker was ended from outside")).catch(() => {});
   }
 
-  /** @param {number | null} [running] the request it was working on, null for none; if it could not say, the oldest */
-  #die(message, running = this.#held.keys().next().value) {
+  /** @param {number | null} [running] the request it was working on, null for none */
+  #die(message, running = this.#running) {
     if (!this.alive) return;
     this.#crash = message;
     this.#worker.terminate();
@@ -400,7 +408,11 @@ export class EngineWorker {
     const requests = [...this.#held.values(), ...this.#waiting];
     this.#held.clear();
     this.#waiting = [];
-    for (const { id, reject } of requests) reject(new WorkerCrash(message, id === running));
+    requests.forEach(({ id, reject }, at) => {
+      // It may have been gone before the oldest one came.
+      const blame = id === running ? 1 : running === undefined && at === 0 ? 0.5 : 0;
+      reject(new WorkerCrash(message, blame));
+    });
   }
 }
 

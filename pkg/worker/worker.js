@@ -1,9 +1,10 @@
 // The engine's own thread: one wasm instance on one device, one request after the other.
 //
 // Requests: `{ id, op, args, watched }`, answered by `{ id, result }` or `{ id, error: { name, message } }`, with
-// `{ id, progress }` before if it is watched, and `{ id, part }` for what is known before the rest; `{ op: "abort", id }`.
-// The worker says `{ wants: build }` and is sent `{ op: "code", args: { build, module } }`. Whatever goes wrong outside of a request's own error is a crash: `{ crash, id }` with the request that ran. The page then
-// ends this worker and starts another.
+// `{ id, begins: true }` first, `{ id, progress }` before if it is watched, and `{ id, part }` for what is known before the rest;
+// `{ op: "abort", id }`. The worker says `{ wants: build }` and is sent `{ op: "code", args: { build, module } }`. Whatever goes
+// wrong outside of a request's own error is a crash: `{ crash, id }` with the request that ran. The page then ends this worker
+// and starts another.
 
 // `cargo xtask build` makes one script of this and the builds' glue, pkg/worker.js: it runs wherever a bundler puts it, and
 // whatever kind of worker it is. It fetches nothing; the page hands it all code.
@@ -228,6 +229,7 @@ async function work() {
         if (request.stopped) throw named("AbortError", "The request was stopped by its caller.");
       },
     };
+    if (id !== undefined) postMessage({ id, begins: true });
     try {
       hooks.stopped();
       const answer = await (operations[op] ? operations[op](args, hooks) : ask(op, args, hooks));

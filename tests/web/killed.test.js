@@ -138,6 +138,30 @@ test("a worker that is killed while it works is replaced, for all who wait", asy
   assert.equal(outcomes.right + named, 3 * killsIn(browser), JSON.stringify(outcomes));
 });
 
+test("a request is not to blame for a worker that was gone before it", async (t, browser) => {
+  const page = await open(t, browser);
+  const answer = await page.evaluate(
+    async (address, file, photo) => {
+      const { workers, within, said } = globalThis;
+      const { loadModel } = await import(address);
+      const image = await (await fetch(photo)).blob();
+      const model = await loadModel(file, { backend: "cpu" });
+      const { map } = await model.explain(image);
+      // The next one is killed while it explains.
+      globalThis.onWorker = (worker) => {
+        globalThis.onWorker = undefined;
+        worker.addEventListener("message", ({ data }) => data.part && worker.terminate());
+      };
+      workers.at(-1).terminate();
+      return [await within(30_000, model.explain(image).then(...said(map.values))), workers.length];
+    },
+    PACKAGE,
+    MODEL,
+    PHOTO,
+  );
+  assert.deepEqual(answer, ["right", 3]);
+});
+
 test("a load is stopped by its signal, though the engine does not listen, and other models go on", async (t, browser) => {
   const page = await open(t, browser);
   const found = await page.evaluate(
