@@ -88,8 +88,7 @@ fn unary(node: &Node, unary: Unary) -> Result<Lowered> {
                     Unary::Abs => v.wrapping_abs(),
                     _ => v.signum(),
                 };
-                let ints = Literal::ints(literal.shape.clone(), ints.iter().map(of).collect());
-                Literal { element: literal.element, ..ints }.wrapped()
+                Literal::integers(literal.element, literal.shape.clone(), ints.iter().map(of).collect())
             }
             _ => literal.map(function),
         };
@@ -118,8 +117,8 @@ fn clip(node: &Node) -> Result<Lowered> {
             node.constant(index).and_then(|bound| bound.as_ints()?.first().copied()).unwrap_or(bound as i64)
         };
         let (low, high) = (whole(1, low), whole(2, high));
-        let clipped = Literal::ints(literal.shape.clone(), ints.iter().map(|&v| v.max(low).min(high)).collect());
-        return Ok(Lowered::Constants(vec![Literal { element: literal.element, ..clipped }]));
+        let clipped = ints.iter().map(|&v| v.max(low).min(high)).collect();
+        return Ok(Lowered::Constants(vec![Literal::integers(literal.element, literal.shape.clone(), clipped)]));
     }
     unary(node, Unary::Clip(open(low), open(high)))
 }

@@ -355,7 +355,7 @@ pub(super) fn no_nan(node: &Node) -> Result<Lowered> {
     if count > 1 << 20 {
         return is_nan(node);
     }
-    Ok(Lowered::Constants(vec![Literal { element: element::BOOL, ..Literal::ints(shape, vec![0; count]) }]))
+    Ok(Lowered::Constants(vec![Literal::integers(element::BOOL, shape, vec![0; count])]))
 }
 
 /// 1 where a number is beyond all others, on the sides that are asked for.
@@ -495,7 +495,7 @@ fn cumulated(node: &Node) -> Result<Lowered> {
             Data::Int(values) => {
                 let mut sums = vec![0i64; values.len()];
                 sum(&mut |i, from| sums[i] = sums[i].wrapping_add(values[from]));
-                Literal { element: literal.element, ..Literal::ints(shape, sums) }.wrapped()
+                Literal::integers(literal.element, shape, sums)
             }
             Data::Float(values) => {
                 let mut sums = vec![0f32; values.len()];

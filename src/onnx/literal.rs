@@ -187,6 +187,11 @@ impl Literal {
         Literal { shape, element: element::INT64, data: Data::Int(values) }
     }
 
+    /// Integers of one of ONNX's types, which wraps what it does not hold.
+    pub fn integers(element: i32, shape: Vec<usize>, values: Vec<i64>) -> Self {
+        Literal { element, ..Literal::ints(shape, values) }.wrapped()
+    }
+
     /// Decodes a tensor of the file.
     pub fn decode(tensor: &proto::Tensor, owner: &str) -> Result<Self> {
         let name = tensor.name.as_deref().unwrap_or_default();

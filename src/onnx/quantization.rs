@@ -97,7 +97,7 @@ fn quantize(node: &Node) -> Result<Lowered> {
     if let Some(literal) = node.constant(0) {
         let levels = literal.floats().into_iter().zip(quantised.each(literal.len()));
         let levels = levels.map(|(v, (s, z))| within((v / s).round_ties_even() + z, low, high) as i64).collect();
-        return Ok(Lowered::Constants(vec![Literal { element, ..Literal::ints(shape, levels) }]));
+        return Ok(Lowered::Constants(vec![Literal::integers(element, shape, levels)]));
     }
     let x = node.value(0)?;
     let rank = shape.len();

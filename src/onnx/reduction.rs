@@ -132,7 +132,7 @@ fn of_integers(node: &Node, join: fn(i64, i64) -> i64, otherwise: fn(&Node) -> R
     if literal.shape == [0] && node.operator() == "ReduceProd" {
         let shape = remaining(node, &literal.shape, &axes(node, 1)?);
         if !shape.contains(&0) {
-            return Ok(Lowered::Constants(vec![Literal { element: literal.element, ..Literal::ints(shape, vec![1]) }]));
+            return Ok(Lowered::Constants(vec![Literal::integers(literal.element, shape, vec![1])]));
         }
     }
     // Beside a side of 0 another may be of any length.
@@ -153,8 +153,8 @@ fn of_integers(node: &Node, join: fn(i64, i64) -> i64, otherwise: fn(&Node) -> R
         }
         results[at] = Some(results[at].map_or(value, |result| join(result, value)));
     }
-    let reduced = Literal::ints(shape, results.into_iter().flatten().collect());
-    Ok(Lowered::Constants(vec![Literal { element: literal.element, ..reduced }.wrapped()]))
+    let reduced = results.into_iter().flatten().collect();
+    Ok(Lowered::Constants(vec![Literal::integers(literal.element, shape, reduced)]))
 }
 
 /// The product of computed numbers, one after the other.

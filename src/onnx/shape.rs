@@ -77,7 +77,7 @@ fn constant_of_shape(node: &Node) -> Result<Lowered> {
     node.budget.could_fold(size).map_err(|reason| node.refuse(reason))?;
     Ok(Lowered::Constants(vec![match value {
         Some(Literal { data: Data::Int(values), element, .. }) if values.len() == 1 => {
-            Literal { element, ..Literal::ints(shape, vec![values[0]; size]) }
+            Literal::integers(element, shape, vec![values[0]; size])
         }
         Some(value) => Literal::float(
             shape,
