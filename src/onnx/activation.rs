@@ -1,10 +1,8 @@
 //! Functions of one number, and softmax.
 
-use std::rc::Rc;
-
 use super::chain::{Chain, Part};
 use super::literal::{Literal, broadcast_shape};
-use super::node::{Input, Lowered, Node, Resolved, Table, device_axis, step};
+use super::node::{Input, Lowered, Node, Table, device_axis, step};
 use super::shape::flat;
 use super::view;
 use crate::Result;
@@ -201,8 +199,7 @@ fn prelu(node: &Node) -> Result<Lowered> {
     {
         // Until opset 6 a list was of the channels.
         let shape = [vec![slope.len()], vec![1; x.shape.len() - 2]].concat();
-        let slope = Some(Resolved::Constant(Rc::new(Literal::clone(slope).reshaped(shape))));
-        return prelu(&Node { inputs: vec![node.inputs[0].clone(), slope], ..*node });
+        return prelu(&node.with_second(slope, shape));
     }
     if broadcast_shape(&x.shape, node.shape(1)?).as_ref() != Some(&x.shape) {
         return Err(node.refuse("a slope that does not fit its input"));

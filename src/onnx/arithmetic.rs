@@ -121,9 +121,8 @@ fn aligned(node: &Node) -> Result<Option<Vec<usize>>> {
 /// The node with its second operand, a constant, in that shape.
 fn as_aligned<'a>(node: &Node<'a>) -> Result<Option<Node<'a>>> {
     let Some(shape) = aligned(node)? else { return Ok(None) };
-    let second = Literal::clone(node.required_constant(1, "the second operand of a node with an axis")?);
-    let second = Some(Resolved::Constant(Rc::new(second.reshaped(shape))));
-    Ok(Some(Node { inputs: vec![node.inputs[0].clone(), second], ..*node }))
+    let second = node.required_constant(1, "the second operand of a node with an axis")?;
+    Ok(Some(node.with_second(second, shape)))
 }
 
 /// Two or more constants, combined from the left.

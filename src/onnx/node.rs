@@ -109,6 +109,12 @@ impl<'a> Node<'a> {
         Node { inputs: vec![], ..*self }
     }
 
+    /// The same with its second operand, a constant, in another shape.
+    pub fn with_second(&self, constant: &Literal, shape: Vec<usize>) -> Node<'a> {
+        let second = Resolved::Constant(Rc::new(constant.clone().reshaped(shape)));
+        Node { inputs: vec![self.inputs[0].clone(), Some(second)], ..*self }
+    }
+
     /// The graph of an attribute.
     pub fn graph(&self, name: &str) -> Result<&'a proto::Graph> {
         let mut attributes = self.proto.attribute.iter();
