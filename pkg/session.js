@@ -195,7 +195,10 @@ export class Session {
     } catch (error) {
       // The next request tries again; another one may have begun to meanwhile. Who only stops waiting changes nothing.
       const isOver = !signal?.aborted || loading;
-      if (isOver && this.#home === home) this.#home = undefined;
+      if (isOver && this.#home === home) {
+        this.#leave();
+        this.#home = undefined;
+      }
       throw error;
     }
   }

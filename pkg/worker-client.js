@@ -128,6 +128,7 @@ let spare;
  * @property {(value: any) => void} [onPart]
  * @property {(stall: { doing: string, seconds: number, end: () => void }) => void} [onStall]
  * @property {() => number} urgency
+ * @property {boolean} posted
  * @property {boolean} stopped
  */
 
@@ -251,6 +252,7 @@ export class EngineWorker {
         onPart,
         onStall,
         urgency,
+        posted: false,
         stopped: false,
       };
       signal?.addEventListener("abort", stop, { once: true });
@@ -302,7 +304,8 @@ export class EngineWorker {
       const { args, transfer = [] } = await request.prepare();
       if (!this.#held.has(id)) return;
       this.#worker.postMessage({ id, op, args, watched: onProgress !== undefined }, transfer);
-      if (this.#held.size === 1) this.#watch();
+      request.posted = true;
+      if (this.#running === undefined) this.#watch();
     } catch (error) {
       // What could not be made ready concerns nobody else.
       this.#settle(id)?.reject(error);
@@ -316,10 +319,12 @@ export class EngineWorker {
     const waiting = this.#waiting.indexOf(request);
     if (waiting >= 0) this.#waiting.splice(waiting, 1);
     if (!this.#held.has(request.id)) return;
+    // The worker is to hear of it no more: a word of its end would come before it.
+    if (!request.posted) return void this.#settle(request.id);
     this.#worker.postMessage({ op: "abort", id: request.id });
     const patience = request.op === "load" ? PATIENCE.stopLoading : PATIENCE.stop;
     setTimeout(() => {
-      if (this.#held.keys().next().value === request.id) this.end("it did not hear that it was to stop");
+      if (this.#current === request) this.end("it did not hear that it was to stop");
     }, patience);
   }
 
@@ -338,6 +343,8 @@ export class EngineWorker {
       if (!request.stopped) request.onPart?.(part);
     } else {
       this.#settle(id);
+      // Nobody will use what was loaded for a caller who went.
+      if (request.stopped && result?.network) this.tell("forget", { network: result.network });
       if (error)
         request.reject(asGradCamError(Object.assign(new Error(error.message), { name: error.name }), "DeviceError"));
       else request.resolve(result);
@@ -351,6 +358,11 @@ export class EngineWorker {
     } catch (error) {
       this.tell("code", { build, error: error.message });
     }
+  }
+
+  /** What it works on, as far as that is known. */
+  get #current() {
+    return this.#held.get(this.#running) ?? this.#held.values().next().value;
   }
 
   #settle(id) {
@@ -367,7 +379,7 @@ export class EngineWorker {
     clearTimeout(this.#watchdog);
     // Counted by waits, so that a page that was frozen meanwhile counts none of that time.
     this.#watchdog = setTimeout(() => {
-      const [request] = this.#held.values();
+      const request = this.#current;
       if (!this.alive || !request) return;
       const silent = seconds + PATIENCE.stall / 1000;
       const doing = DOING[request.op] ?? "answering";

@@ -243,3 +243,107 @@ test("who waits without progress is told what the engine is at, and can end it",
   assert.match(found.error, /^DeviceError: The engine was ended: it had been running the network for 0.6/);
   assert.equal(found.next, "right");
 });
+
+test("several requests to a worker that says nothing are all answered by the next", async (t, browser) => {
+  const page = await open(t, browser);
+  const found = await page.evaluate(
+    async (address, file, photo) => {
+      const { workers, within, said } = globalThis;
+      const { loadModel } = await import(address);
+      const { PATIENCE } = await import(new URL("worker-client.js", address));
+      const image = await (await fetch(photo)).blob();
+      let stalls = 0;
+      const model = await loadModel(file, { backend: "cpu", onStall: () => stalls++ });
+      const { map } = await model.explain(image);
+      Object.assign(PATIENCE, { stall: 200, lost: 1_000 });
+      const [first] = workers;
+      first.postMessage = () => {};
+      const asked = [1, 2, 3].map(() => model.explain(image).then(...said(map.values)));
+      return { answers: await within(20_000, Promise.all(asked)), stalls, workers: workers.length };
+    },
+    PACKAGE,
+    MODEL,
+    PHOTO,
+  );
+  assert.deepEqual([found.answers, found.workers], [["right", "right", "right"], 2]);
+  assert.ok(found.stalls >= 3, `${found.stalls}`);
+});
+
+test("a request that is stopped before it is ready never reaches the worker", async (t, browser) => {
+  const page = await open(t, browser);
+  const found = await page.evaluate(
+    async (address, file) => {
+      const { workers, within, said } = globalThis;
+      const { loadModel } = await import(address);
+      const image = new ImageData(64, 44);
+      const model = await loadModel(file, { backend: "cpu" });
+      const { map } = await model.explain(image);
+      const [worker] = workers;
+      const log = [];
+      worker.postMessage = function (message, ...rest) {
+        log.push(message);
+        Worker.prototype.postMessage.call(this, message, ...rest);
+      };
+      const names = new Set();
+      for (let turns = 0; turns < 40; turns++) {
+        const stop = new AbortController();
+        const asked = model.explain(image, { signal: stop.signal }).catch(({ name }) => names.add(name));
+        for (let turn = 0; turn < turns; turn++) await undefined;
+        stop.abort();
+        await within(5_000, asked);
+      }
+      const asked = log.findLastIndex(({ op }) => op === "classify");
+      const answer = await within(10_000, model.explain(image).then(...said(map.values)));
+      // Those that the worker was told to stop, and had not been told of.
+      const early = log.filter(({ op, id }, at) => op === "abort" && !log.slice(0, at).some((one) => one.id === id));
+      return { answer, names: [...names], early: early.length, asked, workers: workers.length };
+    },
+    PACKAGE,
+    MODEL,
+  );
+  assert.deepEqual({ ...found, asked: 0 }, { answer: "right", names: ["AbortError"], early: 0, asked: 0, workers: 1 });
+  assert.ok(found.asked >= 0, "some were under way");
+});
+
+test("what was loaded for a caller who went is forgotten", async (t, browser) => {
+  const page = await open(t, browser);
+  const found = await page.evaluate(
+    async (address, file) => {
+      const { workers, within, pause } = globalThis;
+      const { loadModel } = await import(address);
+      const bytes = await (await fetch(file)).arrayBuffer();
+      const model = await loadModel(bytes, { backend: "cpu" });
+      const [worker] = workers;
+      const counts = { load: 0, prepare: 0, forget: 0 };
+      let after;
+      worker.postMessage = function (message, ...rest) {
+        counts[message.op]++;
+        Worker.prototype.postMessage.call(this, message, ...rest);
+        if (message.op === after) setTimeout(() => globalThis.stop());
+      };
+      const names = [];
+      for (after of ["load", "prepare", "load", "prepare"]) {
+        const stop = new AbortController();
+        globalThis.stop = () => stop.abort();
+        names.push(
+          await within(
+            5_000,
+            loadModel(bytes, { backend: "cpu", signal: stop.signal }).then(
+              (model) => model.dispose(),
+              ({ name }) => name,
+            ),
+          ),
+        );
+      }
+      await pause(500);
+      model.dispose();
+      await pause(100);
+      return { names, load: counts.load, forget: counts.forget };
+    },
+    PACKAGE,
+    MODEL,
+  );
+  // The last is the one that was loaded before.
+  assert.equal(found.forget, found.load + 1, JSON.stringify(found));
+  assert.ok(found.names.includes("AbortError"), JSON.stringify(found));
+});
