@@ -42,7 +42,6 @@ const tell = (what, ...values) => panels.forEach((panel) => panel[what]?.(...val
 // The engine and the network take the longest: they are on their way while the page is put together.
 const networks = new Networks(store, picture, {
   network(model) {
-    stage.hasNetwork = true;
     tell("network", model);
     tell("select", store.state);
   },
@@ -52,7 +51,7 @@ void networks.load();
 await pause();
 
 const style = () => ({ colormap: store.state.colormap, opacity: Number(store.state.opacity) });
-const stage = new Stage(store, picture, panels);
+const stage = new Stage(store, picture, panels, networks);
 const choose = (change) => store.set(change);
 const on = { style, error: showError, choose: (unit, sentence) => stage.showUnit(unit, sentence) };
 const judge = new JudgePanel(on);

@@ -21,6 +21,8 @@ export class Networks {
   /** The network in use. @type {import("gradcam-web").Model | undefined} */ model;
   /** The settings by which it was loaded. */
   #settled = { own: undefined, model: undefined, backend: "auto" };
+  /** What was chosen of it: the settings may speak of another network, which is on its way. */
+  #chosen = choiceOf({});
   /** Own networks that this browser keeps. @type {Map<string, import("./own.js").OwnModel>} */
   #kept = new Map();
 
@@ -33,9 +35,13 @@ export class Networks {
     this.#picture = picture;
     this.#on = on;
     settings.watch(({ own, model, backend }, before, returned) => {
-      if (own === before.own && model === before.model && backend === before.backend) return;
+      if (own === before.own && model === before.model && backend === before.backend) {
+        if (this.model) this.#chosen = choiceOf(settings.state);
+        return;
+      }
       const isBack = own === this.#settled.own && model === this.#settled.model && backend === this.#settled.backend;
-      if (!isBack || returned) void this.load(before);
+      if (isBack && !returned && this.model) this.#stay();
+      else void this.load(before);
     });
     $("network").addEventListener("change", ({ target: { value } }) => this.#choose(value));
     $("backend-choice").addEventListener("change", ({ target }) => settings.set({ backend: target.value }));
@@ -55,12 +61,27 @@ export class Networks {
     this.#settings.set({ own, model, class: undefined, layer: undefined, "rather-than": undefined }, { step: true });
   }
 
-  /** Names and preprocessing for the network that is there: nothing that was chosen of it changes its meaning. */
-  refine(change) {
+  /** Names and preprocessing for the network that was named last: nothing that was chosen of it changes its meaning. */
+  refine(change, { own, model } = this.#settings.state) {
     hideMessages();
-    const { own, model } = this.#settings.state;
     const base = own ?? { address: new URL(model ?? DEFAULT_MODEL, document.baseURI).href };
-    this.#settings.set({ own: { ...base, ...change } });
+    this.#settings.set({ own: { ...base, ...change }, model });
+  }
+
+  /** The same for the network in use, though another one may be on its way: who looks at the one means that. */
+  #refineUsed(change) {
+    this.#settings.set({ ...this.#settled, ...this.#chosen });
+    this.refine(change);
+  }
+
+  /** Whether one is on its way. */
+  get isComing() {
+    return this.#loading?.signal.aborted === false;
+  }
+
+  /** Sees to it that there is a network, or one on its way: the first may have failed. */
+  want() {
+    if (!this.model && this.#loading?.signal.aborted) void this.load();
   }
 
   /**
@@ -72,6 +93,7 @@ export class Networks {
     const { signal } = (this.#loading = new AbortController());
     const { own, model: address, backend } = this.#settings.state;
     const wanted = { own, model: address, backend };
+    const choice = choiceOf(this.#settings.state);
     const report = (fraction) => !signal.aborted && showProgress("Getting the network ready", fraction);
     report(0);
     const { source, options } = own ? sourceOf(own) : { source: address ?? DEFAULT_MODEL, options: {} };
@@ -82,8 +104,14 @@ export class Networks {
       const loaded = await promise;
       if (signal.aborted) return loaded.dispose();
       const previous = this.model;
+      // What was chosen meanwhile was chosen of another network.
+      const isOther = previous && !isSameNetwork(wanted, this.#settled);
+      const isStale = Object.keys(choice).some((name) => choice[name] !== this.#settings.state[name]);
+      if (isOther && isStale) this.#settings.set(choice);
       this.model = loaded;
+      this.#loading = undefined;
       this.#settled = wanted;
+      this.#chosen = choiceOf(this.#settings.state);
       if (previous) {
         this.#picture.model = loaded;
         this.#on.forget();
@@ -97,12 +125,9 @@ export class Networks {
     } catch (error) {
       if (signal.aborted) return;
       // What is still on its way has no progress to show any more.
-      this.#loading.abort();
+      this.#loading?.abort();
       const isDefault = !own && !address && backend === "auto";
-      const { class: targetClass, layer, "rather-than": rival } = before;
-      this.#settings.set({ ...this.#settled, class: targetClass, layer, "rather-than": rival });
-      if (this.model) this.#fillForm();
-      else if (!isDefault) void this.load();
+      this.#settings.set({ ...this.#settled, ...this.#chosen });
       // What lies beside a network is handed over as the call's options: to a person it is part of the network.
       const name = own && error.name === "TargetError" ? "ModelError" : error.name;
       // What has to come over the network may come the next time.
@@ -115,6 +140,14 @@ export class Networks {
   /** Its times, once there are some. @param {import("gradcam-web").Explanation} explanation */
   explained(explanation) {
     this.#tellEngine(explanation);
+  }
+
+  /** Goes on with the network that is there. */
+  #stay() {
+    this.#loading?.abort();
+    hideProgress();
+    this.#list();
+    this.#fillForm();
   }
 
   select({ backend }) {
@@ -165,7 +198,7 @@ export class Networks {
 
   /** The ONNX file of the network in use. @returns {Promise<Blob>} */
   async #file() {
-    const { own, model } = this.#settings.state;
+    const { own, model } = this.#settled;
     if (own?.file) return own.file;
     let address = new URL(own?.address ?? model ?? DEFAULT_MODEL, document.baseURI);
     const fetched = async () => {
@@ -193,8 +226,9 @@ export class Networks {
     }
     options.push(new Option("Your own model …", FILE));
     $("network").replaceChildren(...options);
-    $("keep-model").hidden = !own || Boolean(own.address);
-    $("keep-model").textContent = keptName ? "Remove it from this browser" : "Keep it in this browser";
+    const used = this.#settled.own;
+    $("keep-model").hidden = !used || Boolean(used.address);
+    $("keep-model").textContent = this.#keptName(used) ? "Remove it from this browser" : "Keep it in this browser";
   }
 
   #choose(value) {
@@ -210,7 +244,7 @@ export class Networks {
   }
 
   async #keepOrRemove() {
-    const { own } = this.#settings.state;
+    const { own } = this.#settled;
     const name = this.#keptName(own);
     try {
       if (name) await removeNetwork(name, own);
@@ -240,7 +274,7 @@ export class Networks {
   async #takeNames() {
     try {
       const response = await fetch(new URL("labels.json", MODELS.find(({ classes }) => classes === 1000).url));
-      this.refine({ labels: await response.json() });
+      this.#refineUsed({ labels: await response.json() });
     } catch (error) {
       showError({ name: "ModelError", message: `The names can't be had: ${error.message}` });
     }
@@ -283,14 +317,14 @@ export class Networks {
       return;
     }
     $("prepare-error").textContent = "";
-    this.refine({
+    this.#refineUsed({
       preprocess: { width, height, resize: elements.resize.value, mean, std, order: elements.order.value },
     });
   }
 
   /** What a next visitor needs beside the file, to be put next to it. */
   #saveManifest() {
-    const { own, model: address } = this.#settings.state;
+    const { own, model: address } = this.#settled;
     const { name, preprocess, labels, defaultLayer } = this.model;
     const file = own?.file?.name ?? (own?.address ?? address ?? "").split("/").pop();
     const manifest = { name: name ?? file, file, preprocess, labels, targetLayer: defaultLayer };
@@ -299,6 +333,18 @@ export class Networks {
     anchor.click();
     setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
   }
+}
+
+/** What is chosen of a network. @param {Partial<import("./store.js").Settings>} settings */
+function choiceOf({ class: targetClass, layer, "rather-than": rival }) {
+  return { class: targetClass, layer, "rather-than": rival };
+}
+
+/** Whether two settings name the same network, however it is described and wherever it runs. */
+function isSameNetwork(one, other) {
+  const addressOf = ({ own, model }) =>
+    own?.file ?? new URL(own?.address ?? model ?? DEFAULT_MODEL, document.baseURI).href;
+  return addressOf(one) === addressOf(other);
 }
 
 function asTerms([term, value, attention]) {

@@ -19,30 +19,35 @@ export class Stage {
   #store;
   #picture;
   #panels;
+  #networks;
   /** How the last heatmap was made: Stop returns to it. */
   #lastWay = FALLBACK;
-  /** The picture before, to return to from one that is none. */
+  /** The last picture that was one, to return to from one that is none. */
   #before;
+  /** Whether that is the one that the settings name. */
+  #isPicture = false;
   #failed = NONE;
+  /** Whether that one is shown again, in place of one that is none. */
+  #isReturning = false;
   /** What is shown in place of the heatmap. @type {import("gradcam-web").Unit | import("gradcam-web").Concept | undefined} */
   #unit;
   /** Whether anything was explained: before that, what is asked for comes from a link. */
   #hasExplained = false;
-  /** Whether a network is there. */
-  hasNetwork = false;
 
   /**
    * @param {import("./store.js").Store} store @param {import("gradcam-web").GradCamElement} picture
    * @param {object[]} panels what follows the picture
+   * @param {import("./networks.js").Networks} networks
    */
-  constructor(store, picture, panels) {
+  constructor(store, picture, panels, networks) {
     this.#store = store;
+    this.#networks = networks;
     this.#picture = picture;
     this.#panels = panels;
     store.watch((state, before) => {
       if (state.src === before.src) return;
-      if (before.src !== this.#failed)
-        this.#before = { src: before.src, fileName: before.fileName, class: before.class };
+      if (this.#isPicture) this.#before = { src: before.src, fileName: before.fileName, class: before.class };
+      this.#isPicture = false;
       this.open();
     });
     picture.addEventListener("progress", ({ detail }) => this.#progress(detail.totalProgress));
@@ -76,6 +81,7 @@ export class Stage {
   open() {
     const { src, fileName } = this.#store.state;
     const shown = src ?? opening;
+    this.#isReturning = false;
     // Over a picture of one's own it would be in the way.
     $("hero").hidden = src !== undefined;
     if (!shown) return this.#state("empty");
@@ -87,9 +93,10 @@ export class Stage {
     $("stage").getBoundingClientRect();
     this.#picture.alt = fileName ?? sample?.title ?? "";
     this.forget();
-    showProgress(this.hasNetwork ? "Reading the photo" : "Getting the network ready", 0);
+    showProgress(this.#networks.model ? "Reading the photo" : "Getting the network ready", 0);
     this.#picture.src = null;
     this.#picture.src = shown;
+    this.#networks.want();
   }
 
   /** What was said of another picture, or by another network. */
@@ -161,7 +168,7 @@ export class Stage {
   }
 
   #progress(total) {
-    if (!this.hasNetwork) return;
+    if (!this.#networks.model) return;
     if (total < CLASSIFIED) return showProgress("Running the network", total / CLASSIFIED);
     // Slow methods take minutes here: they get the whole bar, and a way out.
     const { method, smooth } = this.#store.state;
@@ -176,6 +183,7 @@ export class Stage {
   }
 
   #loaded(prediction) {
+    this.#isPicture = true;
     this.#state("busy");
     const { width, height } = prediction.image;
     this.#shape(width, height);
@@ -184,7 +192,7 @@ export class Stage {
 
   #explained(explanation) {
     this.#hasExplained = true;
-    hideProgress();
+    if (!this.#networks.isComing) hideProgress();
     this.#state("ready");
     for (const id of ["hint", "bench"]) $(id).hidden = false;
     $("save").disabled = $("save-figure").disabled = $("under").inert = false;
@@ -213,16 +221,19 @@ export class Stage {
     }
     const previous = this.#before;
     // What came over the network, or did not, may come the next time.
-    const canRetry = error.name === "DeviceError" || (error.name === "ImageError" && typeof src === "string");
+    const canRetry = error.name === "DeviceError" || (error.name === "ImageError" && !(src instanceof Blob));
     const retry = canRetry && (() => this.#retry(src, fileName));
     // Nobody loses a picture to a file that is none, or to a decoder that did not come.
     if (!this.#picture.prediction && previous && this.#failed !== src) {
       this.#failed = src;
       this.#before = undefined;
       this.#store.set(previous);
+      this.#isReturning = true;
       return showError(error, { picture: fileName, retry });
     }
-    showError(error, { picture: fileName, retry });
+    // Of a network that did not come its own loader tells, and a picture to return to was not what a person asked for.
+    const isTold = (!this.#networks.model && error.name !== "ImageError") || this.#isReturning;
+    if (!isTold) showError(error, { picture: fileName, retry });
     this.#failed = src;
     this.#hideHeatmap();
     // Without a picture there is room for another one.
