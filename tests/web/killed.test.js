@@ -176,14 +176,15 @@ test("a load is stopped by its signal, though the engine does not listen, and ot
       // The worker hears of nothing but this for as long as it lives.
       const { postMessage } = Worker.prototype;
       Worker.prototype.postMessage = function (message, ...rest) {
-        if (message.op === "load" && globalThis.isDeaf) message = { ...message, op: "sleepForTest", args: {} };
+        const isLoad = message.op === "load" && globalThis.isDeaf;
+        if (isLoad) message = { ...message, op: "sleepForTest", args: {} };
         postMessage.call(this, message, ...rest);
+        if (isLoad) globalThis.isDeaf = false;
       };
       globalThis.isDeaf = true;
       const stop = new AbortController();
       const loading = loadModel(file, { backend: "cpu", signal: stop.signal }).catch(({ name }) => name);
-      await pause(300);
-      globalThis.isDeaf = false;
+      while (globalThis.isDeaf) await pause(10);
       const waiting = model.explain(image).then(...said(map.values));
       const began = performance.now();
       stop.abort();
@@ -207,7 +208,6 @@ test("who waits without progress is told what the engine is at, and can end it",
       const { within, said } = globalThis;
       const { loadModel } = await import(address);
       const { PATIENCE } = await import(new URL("worker-client.js", address));
-      PATIENCE.stall = 200;
       const image = await (await fetch(photo)).blob();
       const stalls = [];
       const onStall = (stall) => {
@@ -216,6 +216,7 @@ test("who waits without progress is told what the engine is at, and can end it",
       };
       const model = await loadModel(file, { backend: "cpu", onStall });
       const { map } = await model.explain(image);
+      PATIENCE.stall = 200;
       const { postMessage } = Worker.prototype;
       let isDeaf = true;
       Worker.prototype.postMessage = function (message, ...rest) {
