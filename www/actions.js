@@ -2,7 +2,7 @@
 
 import { $, create } from "./dom.js";
 import { embedCode, figureOf, fileName } from "./format.js";
-import { copy, showError } from "./messages.js";
+import { copy, hideMessages, showError } from "./messages.js";
 
 /**
  * @param {import("./store.js").Store} store @param {import("gradcam-web").GradCamElement} picture
@@ -45,21 +45,30 @@ export function watchActions(store, picture, stage) {
 
 /** @param {() => Promise<Blob>} draw @param {string} [kind] for the file's name */
 async function save(store, picture, stage, draw, kind) {
+  // What went wrong before was read.
+  hideMessages();
+  // Something else may be chosen before the file is there.
+  const { width, height } = picture.prediction.image;
+  const name = nameOf(store, picture, stage, kind);
   $("action-status").textContent = "Saving …";
   const blob = await draw().catch(showError);
   if (!blob) return ($("action-status").textContent = "");
-  const { method } = store.state;
-  const label = picture.prediction.model.labels[picture.explanation.targetClass];
-  const words = [fileName(store.state), stage.shownName ?? `${method}-${label}`, kind]
-    .filter(Boolean)
-    .map((word) => word.replace(/[^\p{L}\p{N}._+-]+/gu, "-"));
-  const anchor = create("a", { href: URL.createObjectURL(blob), download: `${words.join("-")}.png` });
+  const anchor = create("a", { href: URL.createObjectURL(blob), download: name });
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
-  const { width, height } = picture.prediction.image;
   $("action-status").textContent = kind
     ? "Saved, with what the colours mean below it."
     : `Saved at ${width} × ${height} pixels.`;
+}
+
+/** A name for the file of what is shown. */
+function nameOf(store, picture, stage, kind) {
+  const { method, targetClass } = picture.explanation;
+  const label = picture.prediction.model.labels[targetClass];
+  const words = [fileName(store.state), stage.shownName ?? `${method}-${label}`, kind]
+    .filter(Boolean)
+    .map((word) => word.replace(/[^\p{L}\p{N}._+-]+/gu, "-"));
+  return `${words.join("-")}.png`;
 }
 
 /** What the code shows, of the photo and the network that are there: those of a visitor have no address. */

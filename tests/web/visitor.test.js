@@ -701,6 +701,52 @@ test("what is saved says of what class it is, and with its legend is higher than
   assert.ok(figure.width === plain.width && figure.height > plain.height, JSON.stringify([plain, figure]));
 });
 
+test("what is saved is what was shown when it was asked for, whatever is chosen meanwhile", async (t) => {
+  const page = await open(t, { src: photo, class: "0" });
+  await settled(page);
+  const saved = async (choice) => {
+    const [download] = await Promise.all([
+      page.driver.waitForEvent("download"),
+      page.evaluate((choice) => {
+        document.querySelector("#save").click();
+        if (choice === "sample") return document.querySelectorAll("#samples button")[3].click();
+        const method = document.querySelector("#method");
+        method.value = choice;
+        method.dispatchEvent(new Event("change", { bubbles: true }));
+      }, choice),
+    ]);
+    const said = await page.waitFor(() =>
+      /^Saved/.exec(document.querySelector("#action-status").textContent)?.input.trim(),
+    );
+    return [download.suggestedFilename(), said];
+  };
+  const { width, height } = await page.evaluate(() => document.querySelector("grad-cam").prediction.image);
+  const asked = ["photo-grad-cam-bright.png", `Saved at ${width} × ${height} pixels.`];
+  assert.deepEqual(await saved("layercam"), asked);
+  await page.waitFor(() => document.querySelector("grad-cam").explanation?.method === "layercam");
+  await settled(page);
+  asked[0] = "photo-layercam-bright.png";
+  assert.deepEqual(await saved("sample"), asked);
+});
+
+test("what went wrong with saving is not said any more once it went well", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.evaluate(() => {
+    const { convertToBlob } = OffscreenCanvas.prototype;
+    OffscreenCanvas.prototype.convertToBlob = () => Promise.reject(new Error("no room"));
+    globalThis.mend = () => (OffscreenCanvas.prototype.convertToBlob = convertToBlob);
+    document.querySelector("#save").click();
+  });
+  await errorOf(page);
+  await page.evaluate(() => {
+    globalThis.mend();
+    document.querySelector("#save").click();
+  });
+  await page.waitFor(() => /^Saved/.test(document.querySelector("#action-status").textContent));
+  assert.equal(await page.evaluate(() => document.querySelector("#error").checkVisibility()), false);
+});
+
 test("an unsure network says so above its classes", async (t) => {
   const page = await open(t, { model: "" });
   await settled(page);
