@@ -53,12 +53,7 @@ export function watchDrops(on) {
     event.preventDefault();
     const address = $("address").value.trim();
     if (!address) return;
-    try {
-      takeAddress(new URL(address, document.baseURI).href, on);
-      $("address").value = "";
-    } catch {
-      on.error(modelError("This address", `"${address}" is no address: one such as https://example.org/photo.jpg is.`));
-    }
+    if (takeAddress(address, on)) $("address").value = "";
   });
   for (const [action, inputId] of [
     ["choose", "file"],
@@ -92,10 +87,19 @@ function takeTransfer(transfer, on, take) {
   if (/^(https?|data|blob):/.test(address?.trim() ?? "")) takeAddress(address.trim(), on);
 }
 
-/** A network by its ending, else a photo. */
-function takeAddress(address, on) {
-  if (/\.(onnx|json)$/i.test(new URL(address, document.baseURI).pathname)) on.model(address);
-  else on.image(address);
+/** A network by its ending, else a photo. @param {string} text @returns {boolean} whether it is an address */
+function takeAddress(text, on) {
+  let address;
+  try {
+    // Beside this page's address, "https:" alone would be one.
+    address = /^\w+:/.test(text) ? new URL(text) : new URL(text, document.baseURI);
+  } catch {
+    on.error(modelError("This address", `"${text}" is no address: one such as https://example.org/photo.jpg is.`));
+    return false;
+  }
+  if (/\.(onnx|json)$/i.test(address.pathname)) on.model(address.href);
+  else on.image(address.href);
+  return true;
 }
 
 /** The files, those in folders among them: exports of models are folders. Whatever asks the transfer has to ask at once. */

@@ -422,6 +422,43 @@ test("an address is typed or pasted, of a photo or of a network", async (t) => {
   assert.equal((await settled(page)).error, undefined);
 });
 
+/** Pastes a text on the page, as its user would. */
+const paste = (page, text) =>
+  page.evaluate((text) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", text);
+    document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+  }, text);
+
+test("a text that can't be an address is said to be none, however it comes", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const faults = [];
+  page.driver.on("pageerror", (fault) => faults.push(String(fault)));
+  for (const text of ["http://[", "http://", "https:", "http://%zz/"]) {
+    for (const come of [
+      () => paste(page, text),
+      () =>
+        page.evaluate((text) => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.setData("text/uri-list", text);
+          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+        }, text),
+      () =>
+        page.evaluate((text) => {
+          document.querySelector("#address").value = text;
+          document.querySelector("#address-form button").click();
+        }, text),
+    ]) {
+      await page.evaluate(() => (document.querySelector("#error").hidden = true));
+      await come();
+      const said = await errorOf(page);
+      assert.ok(said.startsWith("This address can't be used") && said.includes(`"${text}" is no address`), said);
+    }
+  }
+  assert.deepEqual(faults, []);
+});
+
 test("several photos that come together wait below the first", async (t) => {
   const page = await open(t, { src: photo });
   await settled(page);
@@ -509,7 +546,8 @@ test("classes are not ranked against each other by their measures", async (t) =>
   assert.deepEqual([measured, marked], [2, 0]);
 });
 
-test("what is dropped before the page's script runs is not lost", async (t) => {
+/** The page before its script runs, and what lets it run. */
+async function openHeld(t) {
   const page = await browser.open(site.blank, t);
   let release;
   const held = new Promise((resolve) => (release = resolve));
@@ -521,10 +559,24 @@ test("what is dropped before the page's script runs is not lost", async (t) => {
     waitUntil: "commit",
   });
   await page.waitFor(() => document.querySelector("#stage"));
+  return { page, release };
+}
+
+test("what is dropped before the page's script runs is not lost", async (t) => {
+  const { page, release } = await openHeld(t);
   await page.drop("main", "tests/data/images/portrait.jpg");
   release();
   await page.waitFor(() => document.querySelector("grad-cam").alt === "portrait.jpg");
   assert.equal((await settled(page)).error, undefined);
+});
+
+test("a text that is pasted before the page's script runs and can't be an address stops nothing", async (t) => {
+  const { page, release } = await openHeld(t);
+  await paste(page, "http://[");
+  release();
+  assert.match(await errorOf(page), /"http:\/\/\[" is no address/);
+  await page.waitFor(() => document.querySelector("grad-cam").explanation);
+  assert.ok(await page.evaluate(() => document.documentElement.hasAttribute("data-started")));
 });
 
 test("sliders are read out in words, and long lists take one stop of the keyboard", async (t) => {
