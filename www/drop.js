@@ -97,9 +97,21 @@ function takeAddress(text, on) {
     on.error(modelError("This address", `"${text}" is no address: one such as https://example.org/photo.jpg is.`));
     return false;
   }
-  if (/\.(onnx|json)$/i.test(address.pathname)) on.model(address.href);
+  if (address.protocol === "data:") void takeData(address, on);
+  else if (/\.(onnx|json)$/i.test(address.pathname)) on.model(address.href);
   else on.image(address.href);
   return true;
+}
+
+/** A picture that is its own address is a file from here on: the address bar and the history have no room for it. */
+async function takeData(address, on) {
+  let image;
+  try {
+    image = await (await fetch(address)).blob();
+  } catch {
+    return on.error(modelError("This address", "It begins with data: and holds nothing that can be read."));
+  }
+  on.image(image);
 }
 
 /** The files, those in folders among them: exports of models are folders. Whatever asks the transfer has to ask at once. */

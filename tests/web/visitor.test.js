@@ -459,6 +459,24 @@ test("a text that can't be an address is said to be none, however it comes", asy
   assert.deepEqual(faults, []);
 });
 
+test("a picture that is pasted as its own address is kept as a file is", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const bytes = await readFile(site.file(portrait));
+  await paste(page, `data:image/jpeg;base64,${bytes.toString("base64")}`);
+  const size = () => page.waitFor(() => document.querySelector("grad-cam")?.prediction?.image.height);
+  await page.waitFor((photo) => document.querySelector("grad-cam").src !== photo, photo);
+  const height = await size();
+  const { error, query } = await settled(page);
+  assert.deepEqual([error, [...new URLSearchParams(query).keys()]], [undefined, ["model", "backend"]]);
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 300)));
+  await page.driver.reload();
+  assert.equal(await size(), height);
+
+  await paste(page, "data:none");
+  assert.match(await errorOf(page), /This address can't be used.*begins with data: and holds nothing/s);
+});
+
 test("several photos that come together wait below the first", async (t) => {
   const page = await open(t, { src: photo });
   await settled(page);
