@@ -55,11 +55,9 @@ export async function read(file, strict = true) {
   const content = parse(text, file.name);
   const labels = namesOf(content);
   if (labels) return { labels, labelsName: file.name };
-  if (content && ("image_mean" in content || "image_processor_type" in content || "do_normalize" in content)) {
-    return { preprocess: preprocessOf(content) };
-  }
-  if (MANIFEST.some((field) => content && Object.hasOwn(content, field)))
-    return { manifest: { content, name: file.name } };
+  const says = (fields) => fields.some((field) => Object.hasOwn(content ?? {}, field));
+  if (says(["image_mean", "image_processor_type", "do_normalize"])) return { preprocess: preprocessOf(content) };
+  if (says(MANIFEST)) return { manifest: { content, name: file.name } };
   // What else hubs put into such a folder.
   if (/config|tokenizer|quantize|_info|dataset|args|results|state|history|metrics/i.test(file.name) && strict)
     return {};

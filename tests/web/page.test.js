@@ -204,6 +204,8 @@ test("a dropped manifest is followed as a fetched one is, and errors name the fi
     [["one", "two", "three"], /^model\.json can't be used: model\.json names 3 classes, but the network has 2\./],
     [{ a: "day", b: "night" }, /^model\.json can't be used: model\.json is neither a manifest nor a list of labels/],
     [null, /model\.json is neither a manifest nor a list of labels/],
+    [5, /^model\.json can't be used: model\.json is neither a manifest nor a list of labels/],
+    ["text", /model\.json is neither a manifest nor a list of labels/],
   ]) {
     await page.drop("main", json("model.json", content), "tests/data/bright.onnx");
     await page.waitFor(
