@@ -1,7 +1,7 @@
 // What comes in from outside: dropped, chosen, pasted, or typed as an address.
 
 import { $ } from "./dom.js";
-import { modelError, packed, read } from "./own.js";
+import { checked, modelError, packed, read } from "./own.js";
 
 const NETWORK = /\.(pt|pt2|pth|ckpt|h5|hdf5|keras|tflite|safetensors|pb|mlmodel|ort|gguf)$/i;
 const PICTURE = /\.(png|jpe?g|webp|gif|bmp|svg|avif|heic|tiff?)$/i;
@@ -161,15 +161,15 @@ async function describing(notes) {
   const own = {};
   for (const file of notes) Object.assign(own, await read(file, notes.length > 1));
   if (own.manifest) {
-    const { labels, preprocess } = own.manifest.content;
-    if (!Array.isArray(labels) && !preprocess) {
-      const { name } = own.manifest;
+    const { name, content } = own.manifest;
+    const { labels, preprocess } = content;
+    if (!Array.isArray(labels) && !preprocess)
       throw modelError(name, `${name} describes a model: drop it together with the .onnx file.`);
-    }
-    if (Array.isArray(labels)) own.labels ??= labels;
-    own.preprocess ??= preprocess;
+    if (Array.isArray(labels) && !own.labels) Object.assign(own, { labels, labelsName: name });
+    if (preprocess) own.preprocess ??= checked(preprocess, name);
   }
-  const change = { labels: own.labels, preprocess: own.preprocess };
-  if (own.labels) change.labelsName = own.labelsName ?? notes[0].name;
-  return Object.fromEntries(Object.entries(change).filter(([, value]) => value !== undefined));
+  const { labels, labelsName, preprocess } = own;
+  return Object.fromEntries(
+    Object.entries({ labels, labelsName, preprocess }).filter(([, value]) => value !== undefined),
+  );
 }

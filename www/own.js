@@ -1,6 +1,7 @@
 // A network of one's own: its file with what lies beside it, as exporters and model hubs lay them out.
 
 import { namesIn, namesOf, numberedIn } from "./gradcam-web/labels.js";
+import { checkPreprocess } from "./gradcam-web/manifest.js";
 
 /**
  * @typedef {object} OwnModel
@@ -56,12 +57,27 @@ export async function read(file, strict = true) {
   const labels = namesOf(content);
   if (labels) return { labels, labelsName: file.name };
   const says = (fields) => fields.some((field) => Object.hasOwn(content ?? {}, field));
-  if (says(["image_mean", "image_processor_type", "do_normalize"])) return { preprocess: preprocessOf(content) };
+  if (says(["image_mean", "image_processor_type", "do_normalize"]))
+    return { preprocess: checked(preprocessOf(content), file.name) };
   if (says(MANIFEST)) return { manifest: { content, name: file.name } };
   // What else hubs put into such a folder.
   if (/config|tokenizer|quantize|_info|dataset|args|results|state|history|metrics/i.test(file.name) && strict)
     return {};
   throw modelError(file.name, `${file.name} is neither a manifest nor a list of labels, one name a class.`);
+}
+
+/**
+ * How a file wants pictures prepared, refused by the file's name: with the network it is an option of the call.
+ *
+ * @param {import("gradcam-web").Preprocess} preprocess @param {string} name
+ */
+export function checked(preprocess, name) {
+  try {
+    checkPreprocess(preprocess, "ModelError", name);
+  } catch (error) {
+    throw modelError(name, error.message);
+  }
+  return preprocess;
 }
 
 /** A preprocessor_config.json of Hugging Face. @returns {import("gradcam-web").Preprocess} */

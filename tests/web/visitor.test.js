@@ -193,6 +193,36 @@ test("names that are dropped later join the network that is there", async (t) =>
   assert.deepEqual(await labels(page), ["dawn", "dusk"]);
 });
 
+test("a file with an impossible preparation is named, whatever was dropped before it", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.drop("main", { name: "names.txt", bytes: Buffer.from("day\nnight") });
+  await page.waitFor(() => document.querySelector("grad-cam").prediction?.model.labels[0] === "day");
+  await settled(page);
+  for (const [name, content, sentence] of [
+    ["m.json", { name: "m", preprocess: 5 }, "m.json has a preprocess with no fields."],
+    [
+      "preprocessor_config.json",
+      { do_normalize: true, image_mean: "x", image_std: 5 },
+      "preprocessor_config.json has a preprocess with a mean that is no list of numbers",
+    ],
+  ]) {
+    await page.drop("main", json(name, content));
+    await page.waitFor((name) => document.querySelector("#error").textContent.trim().startsWith(name), name);
+    const said = await errorOf(page);
+    assert.ok(said.startsWith(`${name} can't be used`) && said.includes(sentence), said);
+    assert.equal(await page.evaluate(() => document.querySelector("#error-retry").checkVisibility()), false);
+  }
+  // Of several files it is the one with the names that has too many.
+  await page.drop(
+    "main",
+    json("preprocessor_config.json", { do_normalize: false }),
+    json("m.json", { labels: ["day"] }),
+  );
+  await page.waitFor(() => /m\.json names 1 class/.test(document.querySelector("#error").textContent));
+  assert.deepEqual(await labels(page), ["day", "night"]);
+});
+
 test("a folder of Hugging Face is understood", async (t) => {
   const page = await open(t, { src: photo });
   await settled(page);
