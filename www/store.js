@@ -52,18 +52,27 @@ export class Store {
   #removed = new Set();
   /** When this tab first had what the address can't hold: the browser keeps it by that. @type {number | undefined} */ #local =
     history.state?.local;
+  /** Where the tabs of this browser ask each other whose that is. */
+  #tabs = new BroadcastChannel("gradcam-web tabs");
 
   constructor() {
     // Not while the page begins.
     setTimeout(() => void this.#tidy(), PAUSE);
     onNetworks(({ id, isKept }) => (isKept ? this.#removed.delete(id) : this.#removed.add(id)));
+    this.#tabs.addEventListener("message", ({ data: { local, isTaken } }) => {
+      if (local !== this.#local) return;
+      if (isTaken) this.#part();
+      else this.#tabs.postMessage({ local, isTaken: true });
+    });
     addEventListener("popstate", () => {
       const [before, left] = [this.state, this.#entry];
       this.#entry = history.state?.entry ?? 0;
       this.state = { ...read(), ...this.#kept.get(this.#entry) };
       // What was refused left a step that is like the one before it: that goes further.
-      if (isSame(before, this.state) && this.#entry !== left) history.go(Math.sign(this.#entry - left));
-      else this.#tell(before, true);
+      if (isSame(before, this.state) && this.#entry !== left) return history.go(Math.sign(this.#entry - left));
+      // What was kept since this entry was left is found by a reload, too.
+      this.#write(false);
+      this.#tell(before, true);
     });
   }
 
@@ -80,6 +89,15 @@ export class Store {
       if (tab === this.#local && entry >= 0) this.#kept.set(entry, kept);
     }
     this.state = { ...this.state, ...this.#kept.get(this.#entry) };
+    // Nobody answers, unless this tab is a copy of one that is there.
+    this.#tabs.postMessage({ local: this.#local, isTaken: false });
+  }
+
+  /** A copy of a tab has its history, too. From then on each keeps what is its own. */
+  #part() {
+    this.#local = Date.now();
+    for (const [entry, kept] of this.#kept) this.#store(entry, kept);
+    this.#write(false);
   }
 
   /**
@@ -110,9 +128,13 @@ export class Store {
     // A slider changes nothing of it, and files are long.
     if (!isLocal || isSame(kept, before)) return;
     this.#local ??= Date.now();
-    const stored = this.#removed.has(own?.id) ? { ...kept, own: undefined } : kept;
-    void keep("tabs", `${this.#local} ${this.#entry}`, stored).catch(() => {});
+    this.#store(this.#entry, kept);
     void this.#sign();
+  }
+
+  #store(entry, kept) {
+    const stored = this.#removed.has(kept.own?.id) ? { ...kept, own: undefined } : kept;
+    void keep("tabs", `${this.#local} ${entry}`, stored).catch(() => {});
   }
 
   /** Leaves with what this tab has stored when that was last of use. */

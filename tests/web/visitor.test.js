@@ -394,6 +394,57 @@ test("Back returns over what was refused, before a reload and after it", async (
   assert.equal((await settled(page)).error, undefined);
 });
 
+test("a tab that was copied keeps its own photos from then on", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  const first = page.driver;
+  const local = (tab) => tab.evaluate(() => history.state.local);
+  const take = async (tab, name) => {
+    await tab.setInputFiles("#file", site.file(site.material(`data/images/${name}`)));
+    await tab.waitForFunction((name) => document.querySelector("#picture")?.alt === name, name);
+    await tab.waitForFunction(() => document.querySelector("#picture").explanation);
+    // The browser has kept it by then.
+    await tab.waitForTimeout(300);
+  };
+  const shownAfterReload = async (tab) => {
+    await tab.reload();
+    await tab.waitForFunction(() => document.querySelector("#picture")?.explanation);
+    return tab.evaluate(() => document.querySelector("#picture").alt);
+  };
+  await take(first, "portrait.jpg");
+  const [address, state] = [first.url(), await first.evaluate(() => history.state)];
+  const copy = await first.context().newPage();
+  await copy.addInitScript((state) => history.state ?? history.replaceState(state, ""), state);
+  await copy.goto(address);
+  await copy.waitForFunction(() => document.querySelector("#picture").alt === "portrait.jpg");
+  await copy.waitForFunction((local) => history.state.local !== local, state.local);
+
+  await take(first, "photo.png");
+  await take(copy, "alpha.png");
+  assert.deepEqual([await shownAfterReload(first), await shownAfterReload(copy)], ["photo.png", "alpha.png"]);
+  assert.equal(await local(first), state.local);
+  await copy.goBack();
+  await copy.waitForFunction(() => document.querySelector("#picture").alt === "portrait.jpg");
+  assert.equal(await shownAfterReload(copy), "portrait.jpg");
+  assert.notEqual(await local(copy), state.local);
+});
+
+test("Forward finds a dropped photo again, after a reload on what was before it", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.drop("main", "tests/data/images/portrait.jpg");
+  await page.waitFor(() => document.querySelector("grad-cam").alt === "portrait.jpg");
+  await settled(page);
+  await page.driver.goBack();
+  await page.waitFor((photo) => document.querySelector("grad-cam").src === photo, photo);
+  await settled(page);
+  await page.driver.reload();
+  await settled(page);
+  await page.driver.goForward();
+  await page.waitFor(() => document.querySelector("grad-cam")?.alt === "portrait.jpg");
+  assert.equal((await settled(page)).error, undefined);
+});
+
 test("what a tab of long ago had is forgotten, if it was not in use since", async (t) => {
   const page = await open(t, { src: photo });
   await settled(page);
