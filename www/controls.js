@@ -37,21 +37,29 @@ export class Controls {
   }
 }
 
+/** The ways to smooth a map. */
+const SMOOTH = ["aug", "eigen"];
+
 /**
  * What a link asks for that does not exist: the change to what is usual, and a sentence about it.
  * @param {import("./store.js").Settings} state
  */
 export function repaired(state) {
+  const { smooth = [] } = state;
+  const known = smooth.filter((kind) => SMOOTH.includes(kind));
   const exists = {
     method: METHODS.some(({ name }) => name === state.method),
     colormap: COLORMAPS.includes(state.colormap),
     opacity: Number(state.opacity) >= 0 && Number(state.opacity) <= 1,
     target: [...$("target").options].some(({ value }) => value === state.target && value !== "rather-than"),
+    smooth: known.length === smooth.length,
   };
+  const usual = { ...DEFAULTS, smooth: known.length > 0 ? known : undefined };
   const wrong = Object.keys(exists).filter((name) => !exists[name]);
-  const asked = wrong.map((name) => `${name} "${state[name]}"`).join(", ");
+  const unknown = { ...state, smooth: smooth.filter((kind) => !known.includes(kind)) };
+  const asked = wrong.map((name) => `${name} "${unknown[name]}"`).join(", ");
   return {
-    change: Object.fromEntries(wrong.map((name) => [name, DEFAULTS[name]])),
+    change: Object.fromEntries(wrong.map((name) => [name, usual[name]])),
     sentence: asked && `The link asks for what does not exist: ${asked}. The usual is shown in its place.`,
   };
 }

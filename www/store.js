@@ -197,7 +197,7 @@ function read() {
   const query = new URLSearchParams(location.search);
   const settings = Object.fromEntries(NAMES.map((name) => [name, query.get(name) || DEFAULTS[name]]));
   const list = (name) => {
-    const values = query.getAll(name).filter(Boolean);
+    const values = [...new Set(query.getAll(name).filter(Boolean))];
     return values.length > 0 ? values : undefined;
   };
   return { ...settings, layer: list("layer"), smooth: list("smooth") };

@@ -769,6 +769,26 @@ test("a link with wrong values shows what is right in it, and says what is not",
   );
 });
 
+test("a link with a way to smooth that does not exist keeps the one that does", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.driver.goto(`${page.driver.url()}&smooth=foo&smooth=eigen`);
+  const { error, query } = await settled(page);
+  assert.deepEqual([error, new URLSearchParams(query).getAll("smooth")], [undefined, ["eigen"]]);
+  const notice = await page.evaluate(() => document.querySelector("#notice").textContent);
+  assert.match(notice, /does not exist: smooth "foo"\. The usual/);
+});
+
+test("what a link names many times is said once", async (t) => {
+  const page = await open(t, { src: photo });
+  await settled(page);
+  await page.driver.goto(page.driver.url() + "&layer=nosuch".repeat(300));
+  const { error, query } = await settled(page);
+  assert.deepEqual([error, new URLSearchParams(query).getAll("layer")], [undefined, []]);
+  const notice = await page.evaluate(() => document.querySelector("#notice").textContent);
+  assert.equal(notice.match(/nosuch/g)?.length, 1, notice);
+});
+
 test("a picture whose decoder does not come takes nothing away, and can be tried again", async (t) => {
   const page = await open(t, { src: photo });
   await settled(page);
