@@ -131,7 +131,7 @@ export class Networks {
       // What lies beside a network is handed over as the call's options: to a person it is part of the network.
       const name = own && error.name === "TargetError" ? "ModelError" : error.name;
       // What has to come over the network may come the next time.
-      const canRetry = !own?.file || error.name === "DeviceError";
+      const canRetry = error.name === "DeviceError" || (!own?.file && error.name !== "TargetError");
       const retry = canRetry && (() => (isDefault ? void this.load() : this.use({ own, model: address })));
       showError({ name, ...(own ? tellOf(own, error.message) : { message: error.message }) }, { retry });
     }
@@ -274,7 +274,7 @@ export class Networks {
   async #takeNames() {
     try {
       const response = await fetch(new URL("labels.json", MODELS.find(({ classes }) => classes === 1000).url));
-      this.#refineUsed({ labels: await response.json() });
+      this.#refineUsed({ labels: await response.json(), labelsName: undefined });
     } catch (error) {
       showError({ name: "ModelError", message: `The names can't be had: ${error.message}` });
     }

@@ -9,6 +9,8 @@ import { SAMPLES } from "./samples.js";
 const CLASSIFIED = 0.85;
 /** What takes a moment with every network. */
 const FALLBACK = { method: "grad-cam", smooth: undefined };
+/** How many of the values that a network does not have are named. */
+const NAMED = 5;
 /** No picture at all; the opening one has no address. */
 const NONE = Symbol("none");
 
@@ -210,13 +212,14 @@ export class Stage {
     if (lacking.length > 0) {
       // A link to another network, most likely. The rest of it is shown, and what is not is said.
       this.#store.set(Object.fromEntries(lacking.map(([name]) => [name, undefined])));
-      const [one, ...more] = lacking.flatMap(([name, values]) =>
+      const all = lacking.flatMap(([name, values]) =>
         values.map((value) => `${name === "rather-than" ? "class" : name} ${value}`),
       );
+      const more = all.length > NAMED ? `, nor ${all.length - NAMED} others` : "";
       return showNotice(
-        more.length === 0
-          ? `${error.message.replace(/\.?$/, ".")} The usual is shown in its place.`
-          : `This network has no ${[one, ...more].join(" and no ")}. The usual is shown in their place.`,
+        all.length === 1
+          ? `${error.message.replace(/(?<![.?!])$/, ".")} The usual is shown in its place.`
+          : `This network has no ${all.slice(0, NAMED).join(" and no ")}${more}. The usual is shown in their place.`,
       );
     }
     const previous = this.#before;

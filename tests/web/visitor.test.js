@@ -612,7 +612,21 @@ test("a link to a class that the network does not have shows the usual one, and 
   const notice = await page.waitFor(
     () => document.querySelector("#notice").checkVisibility() && document.querySelector("#notice").textContent,
   );
-  assert.match(notice, /no such thing.* The usual is shown in its place\.$/);
+  assert.match(notice, /no such thing[^?.]*[?.] The usual is shown in its place\.$/);
+});
+
+test("of many layers that a network does not have some are named", async (t) => {
+  const page = await browser.open(
+    `${site.url}?${new URLSearchParams([["src", photo], ["backend", "cpu"], ...Array.from({ length: 40 }, (_, i) => ["layer", `x${i}`])])}`,
+    t,
+  );
+  assert.equal((await settled(page)).error, undefined);
+  const notice = await page.waitFor(() => document.querySelector("#notice").textContent);
+  assert.equal(
+    notice,
+    "This network has no layer x0 and no layer x1 and no layer x2 and no layer x3 and no layer x4, nor 35 others. " +
+      "The usual is shown in their place.",
+  );
 });
 
 test("maps that were compared for another class say so", async (t) => {
