@@ -1,6 +1,6 @@
 // Many images, one after the other.
 
-import { GradCamError, asGradCamError, throwIfAborted } from "./errors.js";
+import { GradCamError, asGradCamError, orAborted, throwIfAborted } from "./errors.js";
 
 /** How many images are under way: while the worker explains one, the next is fetched, and one waits in between. */
 const AT_ONCE = 3;
@@ -31,22 +31,44 @@ export async function* explainAll(model, images, options = {}) {
     }
   };
   const underWay = [];
-  const next = async () => {
-    const result = await underWay.shift();
-    throwIfAborted(signal);
-    if (total) onProgress?.((result.index + 1) / total);
-    return result;
+  const iterator = (images[Symbol.asyncIterator] ?? images[Symbol.iterator]).call(images);
+  let taken = 0;
+  /** The source owes an image. @type {Promise<void> | undefined} */
+  let coming;
+  let isOver = false;
+  let failure;
+  /** Asks the source for an image and begins with it. What came before a source failed is answered first. */
+  const take = async () => {
+    try {
+      const { done, value } = await iterator.next();
+      isOver = Boolean(done);
+      if (!done) underWay.push(explain(taken++, await value));
+    } catch (error) {
+      isOver = true;
+      failure = { error };
+    }
   };
   try {
-    let taken = 0;
-    for await (const image of images) {
-      underWay.push(explain(taken++, image));
-      if (underWay.length === AT_ONCE) yield await next();
+    while (!isOver || underWay.length > 0) {
+      throwIfAborted(signal);
+      if (!isOver && underWay.length < AT_ONCE) coming ??= take().then(() => (coming = undefined));
+      // A source may be slow, wait for the last answer before it goes on, or never go on.
+      const result = await orAborted(Promise.race([...underWay.slice(0, 1), ...(coming ? [coming] : [])]), signal);
+      if (!result) continue;
+      underWay.shift();
+      if (total) onProgress?.((result.index + 1) / total);
+      yield result;
     }
-    while (underWay.length > 0) yield await next();
+    if (failure) throw failure.error;
   } finally {
     // Whoever leaves the loop wants no more.
     stopAll();
     signal?.removeEventListener("abort", stopAll);
+    if (!isOver) {
+      const closed = (async () => iterator.return?.())();
+      // A source that owes an image closes once that is there, if ever.
+      if (coming) closed.catch(() => {});
+      else await closed;
+    }
   }
 }

@@ -112,7 +112,7 @@ export function configure(options: {
 
 /**
  * Explains many images, one after the other, in their order; the next are fetched meanwhile. An image that can't be explained
- * has an `error` and does not end the others.
+ * has an `error` and does not end the others; what the list itself throws comes after the answers to the images before.
  * @throws {GradCamError} `AbortError`, `TargetError` if there is no model or no list of images
  */
 export function explainAll(

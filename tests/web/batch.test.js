@@ -60,6 +60,77 @@ test("explainAll answers in the order of the images, tells what fails, and stops
   assert.deepEqual([found.refused, found.aborted], ["TargetError", "AbortError"]);
 });
 
+test("explainAll takes what a source gives, when it gives it, and waits for nothing else", async (t) => {
+  const page = await browser.open(site.blank, t);
+  const found = await page.evaluate(
+    async (address, model, photo) => {
+      const { explainAll, loadModel } = await import(address);
+      const loaded = await loadModel(model, { backend: "cpu" });
+      const named = ({ name }) => name;
+      const indices = [];
+      const all = async (images, signal) => {
+        indices.length = 0;
+        for await (const { index } of explainAll(loaded, images, { signal })) indices.push(index);
+      };
+
+      // The next image is chosen by the last answer.
+      const chosen = async function* () {
+        for (let count = 0; count < 4; count++) {
+          yield photo;
+          while (indices.length <= count) await new Promise((resolve) => setTimeout(resolve));
+        }
+      };
+      await all(chosen());
+      const byAnswer = [...indices];
+
+      // The source gives nothing more, and can't be closed either.
+      const stop = new AbortController();
+      const silent = async function* () {
+        yield photo;
+        setTimeout(() => stop.abort());
+        await new Promise(() => {});
+      };
+      const aborted = await all(silent(), stop.signal).catch(named);
+
+      // It fails, at once or later: what came before is answered.
+      let closed = 0;
+      const failing = [
+        function* () {
+          yield photo;
+          yield photo;
+          throw new RangeError("no more");
+        },
+        async function* () {
+          yield* failing[0]();
+        },
+      ];
+      const failed = [];
+      for (const source of failing) failed.push([await all(source()).catch(named), ...indices]);
+
+      // Who leaves closes it.
+      const closing = function* () {
+        try {
+          for (;;) yield photo;
+        } finally {
+          closed++;
+        }
+      };
+      for await (const { index } of explainAll(loaded, closing())) {
+        failed.push(index);
+        break;
+      }
+      return { byAnswer, aborted, failed, closed };
+    },
+    PACKAGE,
+    MODEL,
+    PHOTO,
+  );
+  assert.deepEqual(found.byAnswer, [0, 1, 2, 3]);
+  assert.equal(found.aborted, "AbortError");
+  assert.deepEqual(found.failed, [["RangeError", 0, 1], ["RangeError", 0, 1], 0]);
+  assert.equal(found.closed, 1);
+});
+
 test("two copies on one page work together", async (t) => {
   const page = await browser.open(site.blank, t);
   const found = await page.evaluate(
