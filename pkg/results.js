@@ -202,9 +202,12 @@ function checkSeed(seed) {
   throw new GradCamError("TargetError", `The seed is ${seed}; a whole number from 0 to ${MOST} is accepted.`);
 }
 
+/** In how many smaller sizes an image is kept: for a list and its thumbnails. */
+const SIZES_KEPT = 2;
+
 /** The image under all maps of a prediction, in the sizes that it is drawn in. */
 class Canvas {
-  /** Smaller pictures by their longer side. @type {Map<number, { width: number, height: number, rgba: Uint8Array }>} */
+  /** The last smaller pictures by their longer side. @type {Map<number, { width: number, height: number, rgba: Uint8Array }>} */
   #small = new Map();
 
   /**
@@ -232,6 +235,7 @@ class Canvas {
     let small = this.#small.get(size);
     if (!small) {
       small = shrink(this.screen, Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
+      if (this.#small.size === SIZES_KEPT) this.#small.delete(this.#small.keys().next().value);
       this.#small.set(size, small);
     }
     return small;

@@ -441,6 +441,36 @@ test("without a GPU, auto takes the CPU and says why, and WebGPU is refused by n
   assert.deepEqual([found.backend, found.backendReason, found.name], ["cpu", "no WebGPU adapter", "DeviceError"]);
 });
 
+test("a picture is kept in the last two smaller sizes that it was drawn in", async (t) => {
+  const browser = await chromium();
+  t.after(() => browser.close());
+  const page = await browser.open(site.blank, t);
+  const made = await page.evaluate(
+    async (address, file, photo) => {
+      const { loadModel } = await import(address);
+      const explanation = await (await loadModel(file, { backend: "cpu" })).explain(photo);
+      const canvas = new OffscreenCanvas(1, 1);
+      // A smaller picture is drawn from the whole one.
+      let count = 0;
+      const { prototype } = OffscreenCanvasRenderingContext2D;
+      const { drawImage } = prototype;
+      prototype.drawImage = function (...given) {
+        count++;
+        drawImage.apply(this, given);
+      };
+      return [100, 50, 100, 50, 25, 50, 100].map((maxSize) => {
+        count = 0;
+        explanation.draw(canvas, { maxSize });
+        return count > 0;
+      });
+    },
+    PACKAGE,
+    site.material("data/bright.onnx"),
+    site.material("data/images/photo.jpg"),
+  );
+  assert.deepEqual(made, [true, true, false, false, true, false, true]);
+});
+
 test("auto refuses a GPU made of software, and says so", async (t) => {
   const browser = await chromium({ webgpu: true });
   t.after(() => browser.close());
