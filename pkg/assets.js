@@ -6,7 +6,8 @@ import { GradCamError } from "./errors.js";
 let folder;
 
 /** See `configure` in index.d.ts. */
-export function configure({ assets } = {}) {
+export function configure(options) {
+  const { assets } = options ?? {};
   if (assets === undefined) return;
   try {
     const address = new URL(assets, globalThis.document?.baseURI ?? globalThis.location?.href);

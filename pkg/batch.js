@@ -10,14 +10,14 @@ const AT_ONCE = 3;
  *
  * @param {import("./model.js").Model} model @param {Iterable<any> | AsyncIterable<any>} images @param {object} [options]
  */
-export async function* explainAll(model, images, options = {}) {
+export async function* explainAll(model, images, options) {
   if (typeof model?.explain !== "function") {
     throw new GradCamError("TargetError", "explainAll takes a model from loadModel, then the images.");
   }
   const isList = typeof images !== "string" && (images?.[Symbol.iterator] ?? images?.[Symbol.asyncIterator]);
   if (!isList)
     throw new GradCamError("TargetError", "explainAll takes a list of images, or what gives one after the other.");
-  const { signal, onProgress, ...asked } = options;
+  const { signal, onProgress, ...asked } = options ?? {};
   throwIfAborted(signal);
   const total = images.length ?? images.size;
   const stop = new AbortController();

@@ -7,8 +7,8 @@ import { Session } from "./session.js";
 import { loadView } from "./view.js";
 
 /** See `loadModel` in index.d.ts. */
-export async function loadModel(source, options = {}) {
-  const { backend = "auto", preprocess, labels, signal } = options;
+export async function loadModel(source, options) {
+  const { backend = "auto", preprocess, labels, signal } = options ?? {};
   if (!BACKENDS.includes(backend)) {
     throw new GradCamError("TargetError", `There is no backend "${backend}"; there are ${BACKENDS.join(", ")}.`);
   }
@@ -24,7 +24,7 @@ export async function loadModel(source, options = {}) {
   const end = () => stop.abort();
   signal?.addEventListener("abort", end);
   try {
-    return await load(source, options, stop.signal);
+    return await load(source, options ?? {}, stop.signal);
   } catch (error) {
     end();
     throw error;
@@ -107,7 +107,8 @@ export class Model {
     return { ...this.#session.stats };
   }
 
-  async classify(image, { signal } = {}) {
+  async classify(image, options) {
+    const { signal } = options ?? {};
     const source = await readSource(image, signal);
     throwIfAborted(signal);
     const classified = await this.#session.ask(source, undefined, { signal });
@@ -119,12 +120,13 @@ export class Model {
   }
 
   /** The same for an element: `onPrediction` hears the prediction before, `urgency` says how soon it is wanted. */
-  async [explain](image, { onProgress, signal, onPrediction, urgency, ...options } = {}) {
+  async [explain](image, options) {
+    const { onProgress, signal, onPrediction, urgency, ...rest } = options ?? {};
     const source = await readSource(image, signal);
     throwIfAborted(signal);
     let asked, refusal, prediction;
     try {
-      asked = { op: "explain", args: this.#session.questionOf(options) };
+      asked = { op: "explain", args: this.#session.questionOf(rest) };
     } catch (error) {
       // What the network says of the image is worth showing all the same.
       if (!onPrediction) throw error;

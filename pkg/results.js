@@ -3,7 +3,7 @@
 import { DEFAULT_STYLE, METHODS, SENSES } from "./catalog.js";
 import { certaintyOf } from "./certainty.js";
 import { highest } from "./classes.js";
-import { GradCamError, arrived } from "./errors.js";
+import { GradCamError, arrived, throwIfAborted } from "./errors.js";
 import { npyOf } from "./npy.js";
 import {
   boxesOf,
@@ -86,15 +86,17 @@ export class Prediction {
     return certaintyOf(this.scores, this.top(1)[0], this.#session.certainty, this.#canvas.picture.rgba);
   }
 
-  async explain({ onProgress, signal, ...options } = {}) {
-    const question = this.#session.questionOf(options);
+  async explain(options) {
+    const { onProgress, signal, ...rest } = options ?? {};
+    const question = this.#session.questionOf(rest);
     return this[explained](await this.#ask("explain", question, { signal, onProgress }), question);
   }
 
-  async sanityCheck({ steps = 8, seed = 1, onProgress, signal, ...options } = {}) {
-    checkSteps(steps);
-    checkSeed(seed);
-    const question = this.#session.questionOf(options);
+  async sanityCheck(options) {
+    const { steps = 8, seed = 1, onProgress, signal, ...rest } = options ?? {};
+    checkWhole("number of steps", steps);
+    checkWhole("seed", seed, 0);
+    const question = this.#session.questionOf(rest);
     const asked = { ...question, steps, seed };
     const { answer: found, milliseconds } = await this.#ask("sanityCheck", asked, { signal, onProgress });
     return found.map(({ explanation: answer, ...step }) => {
@@ -110,30 +112,26 @@ export class Prediction {
     return new Explanation(construct, this, { ...question, ...answer, explain }, this.#canvas, this.#timings, ask);
   }
 
-  async factorize({ concepts = 5, targetLayer, seed = 0, onProgress, signal } = {}) {
-    if (!Number.isInteger(concepts) || concepts < 1) {
-      throw new GradCamError(
-        "TargetError",
-        `The number of concepts is ${concepts}; a whole number from 1 to 16 is accepted.`,
-      );
-    }
-    checkSeed(seed);
+  async factorize(options) {
+    const { concepts = 5, targetLayer, seed = 0, onProgress, signal } = options ?? {};
+    checkWhole("number of concepts", concepts, 1, 16);
+    checkWhole("seed", seed, 0);
     const args = { layer: String(targetLayer ?? this.model.defaultLayer), concepts, seed };
     const { answer } = await this.#ask("factorize", args, { signal, onProgress });
     return new Factorization(construct, answer, this.model.labels, this.#canvas);
   }
 
-  async units({ targetClass, targetLayer, count = 12, signal } = {}) {
-    if (!Number.isInteger(count) || count < 1) {
-      throw new GradCamError("TargetError", `The count of units is ${count}; a whole number above 0 is accepted.`);
-    }
+  async units(options) {
+    const { targetClass, targetLayer, count = 12, signal } = options ?? {};
+    checkWhole("count of units", count);
     const layer = String(targetLayer ?? this.model.defaultLayer);
     const args = { targetClass: this.#session.classOf(targetClass), layer, count };
     const { answer } = await this.#ask("units", args, { signal });
     return answer.map((unit) => new Unit(construct, unit, this.#canvas));
   }
 
-  cellAt(x, y, { targetLayer } = {}) {
+  cellAt(x, y, options) {
+    const { targetLayer } = options ?? {};
     const [, height, width] = this.#layer(targetLayer).shape;
     const [left, top, wide, high] = this.#canvas.rect;
     const [column, row] = [Math.floor(((x - left) * width) / wide), Math.floor(((y - top) * height) / high)];
@@ -150,7 +148,9 @@ export class Prediction {
     };
   }
 
-  async classesAt(x, y, { targetLayer, likeliest = 10, signal } = {}) {
+  async classesAt(x, y, options) {
+    const { targetLayer, likeliest = 10, signal } = options ?? {};
+    checkWhole("number of likeliest classes", likeliest);
     const cell = this.cellAt(x, y, { targetLayer });
     if (!cell) throw new GradCamError("TargetError", `The network did not look at the point ${x}, ${y} of the image.`);
     const args = { layer: this.#layer(targetLayer).name, column: cell.column, row: cell.row, likeliest };
@@ -173,6 +173,7 @@ export class Prediction {
 
   /** Asks the worker something about this prediction: with the image, if the worker no longer has it. */
   async #ask(op, args, { signal, onProgress }) {
+    throwIfAborted(signal);
     const answer = await withRespawn(async () => {
       const { worker, prediction } = this.#kept;
       const options = { signal, onProgress, onStall: this.#session.onStall, urgency: () => KEPT };
@@ -192,14 +193,12 @@ const KEPT = 1.5;
 /** As large as the engine counts. */
 const MOST = 2 ** 32 - 1;
 
-function checkSteps(steps) {
-  if (Number.isInteger(steps) && steps > 0 && steps <= MOST) return;
-  throw new GradCamError("TargetError", `The number of steps is ${steps}; a whole number above 0 is accepted.`);
-}
-
-function checkSeed(seed) {
-  if (Number.isInteger(seed) && seed >= 0 && seed <= MOST) return;
-  throw new GradCamError("TargetError", `The seed is ${seed}; a whole number from 0 to ${MOST} is accepted.`);
+function checkWhole(what, value, least = 1, most = MOST) {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  throw new GradCamError(
+    "TargetError",
+    `The ${what} is ${value}; a whole number from ${least} to ${most} is accepted.`,
+  );
 }
 
 /** In how many smaller sizes an image is kept: for a list and its thumbnails. */
@@ -280,7 +279,8 @@ class MapOverImage {
     return sentenceOf(this.map);
   }
 
-  draw(canvas, { maxSize, ...style } = {}) {
+  draw(canvas, options) {
+    const { maxSize, ...style } = options ?? {};
     if (maxSize !== undefined && !(maxSize >= 1))
       throw new GradCamError("TargetError", `The maxSize is ${maxSize}; a number from 1 on is accepted.`);
     draw(this.#canvas.under(this.map, maxSize), canvas, style);
@@ -308,11 +308,13 @@ class MapOverImage {
     return pngOf(canvas);
   }
 
-  boxes({ threshold } = {}) {
+  boxes(options) {
+    const { threshold } = options ?? {};
     return boxesOf(this.#canvas.under(this.map), threshold);
   }
 
-  contours({ threshold } = {}) {
+  contours(options) {
+    const { threshold } = options ?? {};
     return contoursOf(this.#canvas.under(this.map), threshold);
   }
 
@@ -321,23 +323,25 @@ class MapOverImage {
     return npyOf({ width, height, values: valuesOf(this.#canvas.under(this.map)) });
   }
 
-  async toSvg(style = {}) {
+  async toSvg(style) {
     const { svgOf } = await arrived(import("./figure.js"));
     return svgOf(
       this,
       this[CAPTION],
       this.#canvas.picture,
-      style,
-      await colors(style.colormap ?? DEFAULT_STYLE.colormap),
+      style ?? {},
+      await colors(style?.colormap ?? DEFAULT_STYLE.colormap),
     );
   }
 
-  async toFigure(style = {}) {
+  async toFigure(style) {
     const { width, height } = this.#canvas.picture;
     const canvas = createCanvas(width, height);
     this.draw(canvas, style);
     const { figureOf } = await arrived(import("./figure.js"));
-    return pngOf(figureOf(this[CAPTION], canvas, await colors(style.colormap ?? DEFAULT_STYLE.colormap), createCanvas));
+    return pngOf(
+      figureOf(this[CAPTION], canvas, await colors(style?.colormap ?? DEFAULT_STYLE.colormap), createCanvas),
+    );
   }
 
   /** What it is, in a line. */
@@ -411,9 +415,10 @@ export class Explanation extends MapOverImage {
     });
   }
 
-  async measure({ steps = 20, noise = 0.01, seed = 1, onProgress, signal } = {}) {
-    checkSteps(steps);
-    checkSeed(seed);
+  async measure(options) {
+    const { steps = 20, noise = 0.01, seed = 1, onProgress, signal } = options ?? {};
+    checkWhole("number of steps", steps);
+    checkWhole("seed", seed, 0);
     if (!(noise >= 0 && noise < Infinity)) {
       throw new GradCamError("TargetError", `The noise is ${noise}; 0 or a positive number is accepted.`);
     }

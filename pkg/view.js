@@ -81,7 +81,9 @@ export function heatmapAt(map, width, height) {
       `A heatmap of ${width} × ${height} can't be had: whole numbers above 0 are accepted.`,
     );
   }
-  return { width, height, values: withMap(map, (map) => map.heatmapAt(width, height)) };
+  // What is more than the engine counts would begin at 0 again: it refuses the most that it counts, too.
+  const counted = (side) => Math.min(side, 2 ** 32 - 1);
+  return { width, height, values: withMap(map, (map) => map.heatmapAt(counted(width), counted(height))) };
 }
 
 /** What there is to see in a map, for a person. @param {Grid} map */
@@ -226,11 +228,8 @@ export function valueAt(explained, x, y) {
 }
 
 /** Draws several maps of one size over their picture, each in its colour. @param {{ picture: Picture, rect: Float64Array, maps: Grid[] }} concepts */
-export function drawConcepts(
-  { picture: { width, height, rgba }, rect, maps },
-  canvas,
-  { opacity = DEFAULT_STYLE.opacity } = {},
-) {
+export function drawConcepts({ picture: { width, height, rgba }, rect, maps }, canvas, style) {
+  const { opacity = DEFAULT_STYLE.opacity } = style ?? {};
   if (typeof opacity !== "number")
     throw new GradCamError("TargetError", `The opacity is ${opacity}; a number from 0 to 1 is accepted.`);
   const [{ width: mapWidth, height: mapHeight }] = maps;

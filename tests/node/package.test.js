@@ -62,6 +62,11 @@ test("a manifest that can't serve is refused with its reason", async () => {
   await check(42, /A model is an address/);
 });
 
+test("null stands for no options", async () => {
+  gradcam.configure(null);
+  await assert.rejects(gradcam.loadModel("x.onnx", null), refuses("DeviceError", /in browsers only/));
+});
+
 test("a manifest brings its file, labels and preprocessing along", async () => {
   const preprocess = { width: 64, height: 32, resize: "letterbox", mean: [0], std: [1] };
   const model = await readModel(json({ name: "Two", file: "data:,model", labels: "data:,a%0Ab%0A", preprocess }), {});

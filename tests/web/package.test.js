@@ -441,6 +441,71 @@ test("without a GPU, auto takes the CPU and says why, and WebGPU is refused by n
   assert.deepEqual([found.backend, found.backendReason, found.name], ["cpu", "no WebGPU adapter", "DeviceError"]);
 });
 
+test("null stands for no options, and every value that can't be is refused by name", async (t) => {
+  const browser = await chromium();
+  t.after(() => browser.close());
+  const page = await browser.open(site.blank, t);
+  const { fine, refused } = await page.evaluate(
+    async (address, file, photo) => {
+      const { explainAll, loadModel } = await import(address);
+      const model = await loadModel(file, null);
+      const prediction = await model.classify(photo, null);
+      const explanation = await prediction.explain(null);
+      const canvas = new OffscreenCanvas(1, 1);
+      explanation.draw(canvas, null);
+      const concepts = await prediction.factorize({ concepts: 1 });
+      concepts.draw(canvas, null);
+      const all = [];
+      for await (const { error } of explainAll(model, [photo], null)) all.push(error);
+      const fine = [
+        ...[await model.explain(photo, null), await prediction.units(null), await prediction.classesAt(9, 9, null)],
+        ...[prediction.cellAt(9, 9, null), explanation.boxes(null), explanation.contours(null)],
+        ...[await explanation.toBlob(null), await explanation.toSvg(null), await explanation.toFigure(null)],
+        ...[await explanation.measure(null), await prediction.sanityCheck(null), !all[0]],
+      ];
+      const signal = 5;
+      const tries = [
+        () => model.classify(photo, { signal }),
+        () => model.explain(photo, { signal }),
+        () => prediction.explain({ signal }),
+        () => prediction.sanityCheck({ signal }),
+        () => prediction.factorize({ concepts: 1, signal }),
+        () => prediction.units({ signal }),
+        () => prediction.classesAt(9, 9, { signal }),
+        () => explanation.measure({ signal }),
+        () => prediction.classesAt(9, 9, { likeliest: -1 }),
+        () => prediction.classesAt(9, 9, { likeliest: "abc" }),
+        () => prediction.factorize({ concepts: 17 }),
+        () => prediction.units({ count: 2 ** 32 }),
+        async () => explanation.heatmapAt(0, 5),
+        async () => explanation.heatmapAt(2 ** 32 + 5, 5),
+        async () => explanation.heatmapAt(5, 2 ** 33),
+      ];
+      const refused = [];
+      for (const attempt of tries) refused.push(await attempt().catch(({ name, message }) => `${name}: ${message}`));
+      return { fine: fine.map(Boolean), refused };
+    },
+    PACKAGE,
+    site.material("data/bright.onnx"),
+    site.material("data/images/photo.jpg"),
+  );
+  assert.deepEqual(fine, Array(12).fill(true));
+  const whole = (what) => `TargetError: The ${what}; a whole number from 1 to `;
+  const expected = [
+    ...Array(8).fill("TargetError: The signal is 5; an AbortSignal is accepted."),
+    whole("number of likeliest classes is -1"),
+    whole("number of likeliest classes is abc"),
+    whole("number of concepts is 17"),
+    whole("count of units is 4294967296"),
+    "TargetError: A heatmap of 0 × 5 can't be had",
+    ...Array(2).fill("TargetError: the heatmap is too large"),
+  ];
+  assert.deepEqual(
+    refused.map((said, i) => String(said).slice(0, expected[i].length)),
+    expected,
+  );
+});
+
 test("a picture is kept in the last two smaller sizes that it was drawn in", async (t) => {
   const browser = await chromium();
   t.after(() => browser.close());
