@@ -82,8 +82,13 @@ export async function readSource(image, signal) {
     return fromFile(await fetched(image, signal));
   }
   if (image instanceof Blob) return fromFile(new Bytes(image));
-  if (isTensor(image)) return { tensor: copyOf(image.tensor), shape: Array.from(image.shape) };
-  if (is(image, "ImageData")) return fromPixels(image.width, image.height, image.data);
+  if (isTensor(image)) return fromTensor(image);
+  if (is(image, "ImageData")) {
+    const { width, height, data } = image;
+    // Wide ones have numbers from 0 to 1.
+    const isWide = data.BYTES_PER_ELEMENT > 1;
+    return fromPixels(width, height, isWide ? Uint8ClampedArray.from(data, (level) => 255 * level) : data);
+  }
   if (is(image, "HTMLImageElement")) return fromImageElement(image, signal);
   if (is(image, "HTMLVideoElement")) {
     if (image.readyState < 2) throw new GradCamError("ImageError", "The video has no frame to show yet.");
@@ -106,6 +111,15 @@ function is(value, constructorName) {
 
 function isTensor(image) {
   return typeof image === "object" && image !== null && "tensor" in image && Array.isArray(image.shape);
+}
+
+/** @returns {Source} */
+function fromTensor({ tensor, shape }) {
+  try {
+    return { tensor: copyOf(tensor), shape: Array.from(shape) };
+  } catch (cause) {
+    throw new GradCamError("ImageError", "The tensor can't be read: a Float32Array is accepted.", { cause });
+  }
 }
 
 function describe(value) {

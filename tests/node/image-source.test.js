@@ -45,6 +45,17 @@ test("a fetch that several want goes on when one of them leaves, and ends with t
   await again;
 });
 
+test("a tensor of no numbers is refused by name, and wide pixels become bytes", async () => {
+  const shape = [1, 1, 1, 1];
+  for (const tensor of [undefined, null, new BigInt64Array(1), { length: 1e12 }])
+    await assert.rejects(readSource({ tensor, shape }), { name: "ImageError", message: /a Float32Array is accepted/ });
+
+  // A stand-in: not every Node has numbers of 16 bits.
+  const data = Float32Array.of(0, 0.5, 1, 2);
+  const { rgba } = await readSource({ [Symbol.toStringTag]: "ImageData", width: 1, height: 1, data });
+  assert.deepEqual([...rgba], [0, 128, 255, 255]);
+});
+
 test("whoever reads a picture that an element expects keeps it when the element leaves", async (t) => {
   const fetched = heldBack(t);
   const element = new AbortController();
