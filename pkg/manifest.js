@@ -280,7 +280,8 @@ function absolute(address, base) {
 
 function fileName(address) {
   if (!/^https?:/.test(address)) return undefined;
-  const name = new URL(address).pathname.split("/").pop();
+  // A folder has no name of its own.
+  const name = new URL(address).pathname.split("/").pop() || address;
   try {
     return decodeURIComponent(name);
   } catch {

@@ -62,6 +62,14 @@ test("a manifest that can't serve is refused with its reason", async () => {
   await check(42, /A model is an address/);
 });
 
+test("a web page without a name is called by its address", async (t) => {
+  t.mock.method(globalThis, "fetch", async () => new Response("<!doctype html>"));
+  await assert.rejects(
+    readModel("https://example.org", {}),
+    refuses("ModelError", /^https:\/\/example\.org\/ is a web page/),
+  );
+});
+
 test("null stands for no options", async () => {
   gradcam.configure(null);
   await assert.rejects(gradcam.loadModel("x.onnx", null), refuses("DeviceError", /in browsers only/));
