@@ -6,7 +6,7 @@ import { Controls, create, holdable } from "./element-controls.js";
 import { STYLE } from "./element-style.js";
 import { GradCamError, asGradCamError } from "./errors.js";
 import { expectImage } from "./image-source.js";
-import { DEFAULT_MODEL, addressOfModel } from "./manifest.js";
+import { DEFAULT_MODEL, absolute, addressOfModel } from "./manifest.js";
 import { explain } from "./model.js";
 import { drawForScreen } from "./results.js";
 import { borrowModel } from "./shared-models.js";
@@ -105,6 +105,7 @@ export class GradCamElement extends ElementWithProperties {
    */
   show(map = this.#explanation) {
     if (!map || !this.#prediction) return;
+    if (!map[drawForScreen]) throw new GradCamError("TargetError", "show takes an explanation or a unit.");
     this.#shown = map;
     if ("method" in map) {
       this.#run?.abort();
@@ -326,7 +327,7 @@ export class GradCamElement extends ElementWithProperties {
         if (signal.aborted) return;
       }
     } catch (error) {
-      if (!signal.aborted) this.#fail(asGradCamError(error, "DeviceError"));
+      if (!signal.aborted) this.#fail(error);
     } finally {
       if (this.#run === run) this.#run = undefined;
     }
@@ -339,16 +340,16 @@ export class GradCamElement extends ElementWithProperties {
     this.#release();
     // Its address says nothing of the model's, so that both can come at once.
     expectImage(this.#source(), signal);
-    let model = typeof this.model === "string" ? undefined : await this.model;
-    if (!model) {
+    let given = this.model || DEFAULT_MODEL;
+    if (typeof given === "string") {
       const base = this.ownerDocument.baseURI;
-      const labels = this.labels ? new URL(this.labels, base).href : undefined;
-      this.#borrowed = borrowModel(
-        addressOfModel(this.model || DEFAULT_MODEL, base),
-        { backend: this.backend, labels },
-        onProgress,
-      );
-      model = await this.#borrowed.model;
+      const labels = this.labels ? absolute(this.labels, base, "The attribute labels: ") : undefined;
+      this.#borrowed = borrowModel(addressOfModel(given, base), { backend: this.backend, labels }, onProgress);
+      given = this.#borrowed.model;
+    }
+    const model = await given;
+    if (!model?.[explain]) {
+      throw new GradCamError("ModelError", "The property model takes an address, or a model from loadModel.");
     }
     if (!signal.aborted) this.#model = model;
   }
@@ -441,7 +442,8 @@ export class GradCamElement extends ElementWithProperties {
     }
   }
 
-  #fail(error) {
+  #fail(thrown) {
+    const error = asGradCamError(thrown, "DeviceError");
     this.#setState("error");
     this.#parts.message.textContent = error.message;
     this.#show();

@@ -648,6 +648,7 @@ export class GradCamElement extends HTMLElement {
   /**
    * Shows a map that was computed already over the image, until an attribute asks for another. An explanation takes the
    * place of the one that the attributes ask for, a unit only hides it; without a map the explanation is shown again.
+   * @throws {GradCamError} `TargetError` if it is neither
    */
   show(map?: Explanation | Unit): void;
   /** Shows the image without its heatmap as long as `on`. */

@@ -270,11 +270,12 @@ export function checkPreprocess(preprocess, name, who) {
 /** A value of a manifest in a sentence: JSON has objects that can't be made a string. @param {unknown} value */
 const shown = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
 
-function absolute(address, base) {
+/** @param {string | URL} address @param {string} base @param {string} [what] it is, before it in the error's sentence */
+export function absolute(address, base, what = "") {
   try {
     return new URL(address, base).href;
   } catch (cause) {
-    throw new GradCamError("ModelError", `"${address}" is no address.`, { cause });
+    throw new GradCamError("ModelError", `${what}"${address}" is no address.`, { cause });
   }
 }
 

@@ -330,6 +330,40 @@ test("after a list of names that can't be had nothing goes on", async (t) => {
   assert.deepEqual(found, { name: "ModelError", later: 0 });
 });
 
+test("what is no model, no address or no map is refused by name", async (t) => {
+  const page = await pageWith(t, `<grad-cam {model} src="{photo}"></grad-cam>`);
+  await drawn(page);
+  const found = await page.evaluate(async (model) => {
+    const element = document.querySelector("grad-cam");
+    const said = ({ name, message }) => `${name}: ${message}`;
+    const shown = [5, {}].map((map) => {
+      try {
+        return element.show(map);
+      } catch (error) {
+        return said(error);
+      }
+    });
+    const errors = [];
+    const refused = async (change) => {
+      const failed = new Promise((resolve) => element.addEventListener("error", resolve, { once: true }));
+      change();
+      errors.push(said((await failed).detail));
+    };
+    for (const model of [{}, [], new Blob(["x"]), Promise.resolve(), Promise.resolve("imagenet")])
+      await refused(() => (element.model = model));
+    await refused(() => Object.assign(element, { model, labels: "http://[" }));
+    element.labels = null;
+    await refused(() => (element.src = { tensor: null, shape: [1, 3, 2, 2] }));
+    return { shown, errors };
+  }, MODEL);
+  assert.deepEqual(found.shown, Array(2).fill("TargetError: show takes an explanation or a unit."));
+  assert.deepEqual(found.errors, [
+    ...Array(5).fill("ModelError: The property model takes an address, or a model from loadModel."),
+    'ModelError: The attribute labels: "http://[" is no address.',
+    "ImageError: The tensor can't be read: a Float32Array is accepted.",
+  ]);
+});
+
 test("other languages come from a table", async (t) => {
   const page = await pageWith(t, "");
   const found = await page.evaluate(
