@@ -88,7 +88,7 @@ export class GradCamElement extends ElementWithProperties {
   get prediction() {
     return this.#prediction;
   }
-  /** What the attributes ask for, once `explain` was dispatched. */
+  /** What the attributes ask for, once `explain` was dispatched; none after `error`. */
   get explanation() {
     return this.#explanation;
   }
@@ -446,6 +446,9 @@ export class GradCamElement extends ElementWithProperties {
     const error = asGradCamError(thrown, "DeviceError");
     this.#setState("error");
     this.#parts.message.textContent = error.message;
+    // What is not shown is not there to be had, and comes again with the next try.
+    this.#explanation = this.#shown = undefined;
+    this.#dirty = Math.min(this.#dirty, STAGE.explain);
     this.#show();
     this.#emit("error", error);
   }

@@ -364,6 +364,34 @@ test("what is no model, no address or no map is refused by name", async (t) => {
   ]);
 });
 
+test("after an error there is no explanation, until one is shown again", async (t) => {
+  const page = await pageWith(t, `<grad-cam {model} src="{photo}"></grad-cam>`);
+  await drawn(page);
+  const found = await page.evaluate(async () => {
+    const element = document.querySelector("grad-cam");
+    const next = (type) => new Promise((resolve) => element.addEventListener(type, resolve, { once: true }));
+    const saved = () =>
+      element.toBlob().then(
+        ({ type }) => type,
+        ({ name }) => name,
+      );
+    const { explanation } = element;
+    const failed = next("error");
+    element.method = "nonsense";
+    await failed;
+    const after = [element.explanation, await saved(), Boolean(element.prediction)];
+    element.show(explanation);
+    const again = [element.explanation === explanation, await saved()];
+    const explained = next("explain");
+    element.method = "hirescam";
+    await explained;
+    return { after, again, later: [element.explanation.method, await saved()] };
+  });
+  assert.deepEqual(found.after, [null, "ImageError", true]);
+  assert.deepEqual(found.again, [true, "image/png"]);
+  assert.deepEqual(found.later, ["hirescam", "image/png"]);
+});
+
 test("other languages come from a table", async (t) => {
   const page = await pageWith(t, "");
   const found = await page.evaluate(
