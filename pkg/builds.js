@@ -1,7 +1,7 @@
 // The wasm builds that the worker uses, fetched and compiled by the page.
 
 import { assetUrl } from "./assets.js";
-import { counter } from "./download.js";
+import { counter, counting, listening } from "./download.js";
 import { GradCamError } from "./errors.js";
 
 /** @typedef {"cpu" | "webgpu" | "decode" | "formats"} BuildName */
@@ -80,23 +80,29 @@ export async function compile(name, { signal, onProgress } = {}) {
   const { folder, beside } = BUILDS[name];
   const wasm = assetUrl(`${folder}/gradcam_web_bg.wasm`, beside);
   let isPage = false;
+  const line = listening(signal);
   try {
     // The sizes are known once everything is built, and the package can be imported before.
-    const [response, { WASM_BYTES }] = await Promise.all([fetch(wasm, { signal }), import("./sizes.js")]);
+    const [response, { WASM_BYTES }] = await Promise.all([fetch(wasm, { signal: line.signal }), import("./sizes.js")]);
     if (!response.ok)
       throw new GradCamError("DeviceError", `${wasm} answered ${response.status} ${response.statusText}`.trim());
     isPage = response.headers.get("content-type")?.startsWith("text/html") ?? false;
     const bytes = WASM_BYTES[folder];
     const isCounted = onProgress && bytes > WORTH_COUNTING;
+    if (!isCounted) line.done();
     // A response that is passed on as it came may have been compiled at an earlier visit. Not every server knows wasm's type.
     const isReady = !isCounted && response.headers.get("content-type") === "application/wasm";
-    const body = isCounted ? response.body.pipeThrough(counter(bytes, onProgress)) : response.body;
+    const body = isCounted
+      ? response.body.pipeThrough(counter(counting(bytes, onProgress, line.heard)))
+      : response.body;
     return await WebAssembly.compileStreaming(
       isReady ? response : new Response(body, { headers: { "content-type": "application/wasm" } }),
     );
   } catch (error) {
     if (error instanceof GradCamError) throw error;
-    const why = isPage ? "the server sent a web page in its place" : error.message;
+    const why = isPage ? "the server sent a web page in its place" : (line.signal.reason ?? error).message;
     throw new GradCamError("DeviceError", `${wasm} can't be had: ${why}`, { cause: error });
+  } finally {
+    line.done();
   }
 }

@@ -4,6 +4,32 @@ import { GradCamError, aborted, throwIfAborted } from "./errors.js";
 /** Up to here bytes are held as they came, until they are first used: a Blob takes some milliseconds to make and to read. */
 const AT_HAND = 16e6;
 
+/** How long a server may send nothing before it is given up, in milliseconds. Tests shorten it. */
+export const SILENCE = { limit: 60_000 };
+
+/**
+ * The signal for a download, aborted by the caller's or after too long a silence. `heard` is to be called with each part that comes,
+ * and `done` at the end.
+ *
+ * @param {AbortSignal} [signal]
+ */
+export function listening(signal) {
+  const line = new AbortController();
+  const hangUp = () => line.abort();
+  /** @type {ReturnType<typeof setTimeout>} */ let timer;
+  signal?.addEventListener("abort", hangUp);
+  const done = () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", hangUp);
+  };
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => line.abort(new Error(`nothing came for ${SILENCE.limit / 1000} s`)), SILENCE.limit);
+  };
+  heard();
+  return { signal: line.signal, heard, done };
+}
+
 /** A file's bytes, to be had again and again: the first time as they came, then from a Blob, which browsers may keep out of memory. */
 export class Bytes {
   /** @type {ArrayBuffer | undefined} */ #fresh;
@@ -67,8 +93,9 @@ export async function download(url, { kind, what, bytes, signal, onProgress }) {
   throwIfAborted(signal);
   const address = String(url);
   const shown = address.startsWith("data:") ? "the data: address" : address;
+  const line = listening(signal);
   try {
-    const response = await fetch(address, { signal });
+    const response = await fetch(address, { signal: line.signal });
     if (!response.ok) {
       throw new GradCamError(
         kind,
@@ -77,27 +104,30 @@ export async function download(url, { kind, what, bytes, signal, onProgress }) {
     }
     const total = bytes ?? plainLength(response);
     const type = response.headers.get("content-type") ?? "";
-    if (total !== undefined && total <= AT_HAND) return new Bytes(await read(response, total, onProgress), type);
-    if (!onProgress || !response.body) return new Bytes(await response.blob());
+    const onBytes = counting(total, onProgress, line.heard);
+    if (total !== undefined && total <= AT_HAND) return new Bytes(await read(response, onBytes), type);
+    if (!response.body) return new Bytes(await response.blob());
     return new Bytes(
-      await new Response(response.body.pipeThrough(counter(total, onProgress)), {
-        headers: { "content-type": type },
-      }).blob(),
+      await new Response(response.body.pipeThrough(counter(onBytes)), { headers: { "content-type": type } }).blob(),
     );
   } catch (error) {
     if (signal?.aborted) throw aborted();
     if (error instanceof GradCamError) throw error;
     const foreign = isForeign(address) ? " Another site must allow it with CORS headers." : "";
-    throw new GradCamError(kind, `Can't fetch ${what}: nothing came from ${shown}.${foreign}`, { cause: error });
+    const { reason } = line.signal;
+    const why = reason ? `${shown} was silent: ${reason.message}.` : `nothing came from ${shown}.${foreign}`;
+    throw new GradCamError(kind, `Can't fetch ${what}: ${why}`, { cause: error });
+  } finally {
+    line.done();
   }
 }
 
 /**
- * @param {Response} response @param {number} total @param {(fraction: number) => void} [onProgress]
+ * @param {Response} response @param {(length: number) => void} onBytes hears of each part
  * @returns {Promise<ArrayBuffer>}
  */
-async function read(response, total, onProgress) {
-  if (!onProgress || !response.body) return response.arrayBuffer();
+async function read(response, onBytes) {
+  if (!response.body) return response.arrayBuffer();
   const reader = response.body.getReader();
   /** @type {Uint8Array[]} */
   const chunks = [];
@@ -105,7 +135,7 @@ async function read(response, total, onProgress) {
   for (let { value } = await reader.read(); value; { value } = await reader.read()) {
     chunks.push(value);
     seen += value.byteLength;
-    if (seen <= total) onProgress(seen / total);
+    onBytes(value.byteLength);
   }
   const all = new Uint8Array(seen);
   for (let i = chunks.length; i-- > 0;) all.set(chunks[i], (seen -= chunks[i].byteLength));
@@ -123,16 +153,28 @@ function plainLength(response) {
 }
 
 /**
- * A stream that passes everything on and reports the fraction of `total` that went through.
- * @param {number | undefined} total @param {(fraction: number) => void} onProgress
+ * What is to hear how long each part is: it reports the fraction of `total` that came, where that is known.
+ * @param {number | undefined} total @param {((fraction: number) => void) | undefined} onProgress @param {() => void} heard
+ * @returns {(length: number) => void}
+ */
+export function counting(total, onProgress, heard) {
+  let seen = 0;
+  return (length) => {
+    heard();
+    seen += length;
+    if (total && seen <= total) onProgress?.(seen / total);
+  };
+}
+
+/**
+ * A stream that passes everything on.
+ * @param {(length: number) => void} onBytes hears of each part
  * @returns {TransformStream<Uint8Array, Uint8Array>}
  */
-export function counter(total, onProgress) {
-  let seen = 0;
+export function counter(onBytes) {
   return new TransformStream({
     transform(chunk, controller) {
-      seen += chunk.byteLength;
-      if (total && seen <= total) onProgress(seen / total);
+      onBytes(chunk.byteLength);
       controller.enqueue(chunk);
     },
   });

@@ -127,3 +127,51 @@ test(`${chosen.length} faults of a server are survived`, async (t, browser) => {
     [],
   );
 });
+
+test("a server that falls silent is given up, at once or in the middle of a file", async (t, browser) => {
+  const silences = {
+    "at once": () => {},
+    "in the middle": (response) => {
+      response.writeHead(200, { "content-type": "application/octet-stream", "content-length": 1_500_000 });
+      response.write(Buffer.alloc(1000, 8));
+    },
+  };
+  const engine = `/${browser.name === "webkit" ? "cpu" : "relaxed"}/gradcam_web_bg.wasm`;
+  for (const [part, silence, expected] of [
+    [
+      "/everyday.onnx",
+      "at once",
+      /^ModelError: Can't fetch the model: .*\/everyday\.onnx was silent: nothing came for 1 s\.$/,
+    ],
+    ["/everyday.onnx", "in the middle", /^ModelError: .* was silent: nothing came for 1 s\.$/],
+    ["/labels.json", "at once", /^ModelError: Can't fetch the labels: .* nothing came for 1 s\.$/],
+    ["/photo.jpg", "at once", /^ImageError: Can't fetch the image: .* nothing came for 1 s\.$/],
+    ["/photo.jpg", "in the middle", /^ImageError: .* nothing came for 1 s\.$/],
+    [engine, "at once", /^DeviceError: .*\.wasm can't be had: nothing came for 1 s/],
+    [engine, "in the middle", /^DeviceError: .*\.wasm can't be had: /],
+  ]) {
+    const page = await browser.open(site.blank, t);
+    const explain = () =>
+      page.evaluate(
+        async (address, model, photo) => {
+          const { loadModel } = await import(address);
+          const { SILENCE } = await import(new URL("download.js", address));
+          SILENCE.limit = 1_000;
+          const explained = async () => {
+            const loaded = await loadModel(model, { backend: "cpu" });
+            return [...(await loaded.explain(photo)).map.values].join();
+          };
+          return explained().catch(({ name, message }) => `${name}: ${message}`);
+        },
+        PACKAGE,
+        site.material("models/everyday/model.json"),
+        site.material("data/images/photo.jpg"),
+      );
+    broken = { part, answer: silences[silence] };
+    const first = await explain();
+    broken = undefined;
+    assert.match(first, expected, `${part}, ${silence}`);
+    assert.match(await explain(), /^[\d.e-]+,/, `${part}, ${silence}, after that`);
+    await page.close();
+  }
+});
