@@ -130,10 +130,19 @@ struct Component {
     across: usize,
     down: usize,
     samples: Vec<u8>,
-    /// Of progressive files: 64 for each block.
-    coefficients: Vec<i16>,
+    /// Of progressive files.
+    blocks: Vec<Block>,
     /// How many low bits of each coefficient are not there yet; -1 if nothing is.
     missing: [i8; 64],
+}
+
+/// What is there of a block's coefficients.
+#[derive(Clone)]
+struct Block {
+    numbers: [i16; 64],
+    /// Which of them are not 0, but for the first, by their order in the file: a bit for each. A scan looks at nothing else, or it
+    /// would pass over all of a million blocks to refine one number in each.
+    there: u64,
 }
 
 impl<'a> Decoder<'a> {
@@ -232,7 +241,7 @@ impl<'a> Decoder<'a> {
                 across,
                 down,
                 samples: Vec::new(),
-                coefficients: Vec::new(),
+                blocks: Vec::new(),
                 missing: [-1; 64],
             }
         });
@@ -318,7 +327,7 @@ impl<'a> Decoder<'a> {
             }
             let blocks = component.across * component.down;
             if frame.progressive {
-                component.coefficients.resize(64 * blocks, 0);
+                component.blocks.resize(blocks, Block { numbers: [0; 64], there: 0 });
                 component.missing[first..=last].fill(low as i8);
             } else if !component.samples.is_empty() {
                 return Err(damaged(TWICE));
@@ -404,8 +413,7 @@ impl Scan {
                     for row in y * v..(y + 1) * v {
                         for column in x * h..(x + 1) * h {
                             if self.progressive {
-                                let at = 64 * (row * component.across + column);
-                                let block = component.coefficients[at..].first_chunk_mut().expect("64 for each block");
+                                let block = &mut component.blocks[row * component.across + column];
                                 self.read_band(block, member, bits, &mut end_of_bands)?;
                             } else {
                                 let mut block = [0; 64];
@@ -425,7 +433,8 @@ impl Scan {
     }
 
     /// A block's share of a progressive scan (ITU T.81, annex G).
-    fn read_band(&self, block: &mut [i16; 64], member: &mut Member, bits: &mut Bits, ends: &mut u32) -> Result<()> {
+    fn read_band(&self, block: &mut Block, member: &mut Member, bits: &mut Bits, ends: &mut u32) -> Result<()> {
+        let Block { numbers: block, there } = block;
         let plus = 1i16 << self.low;
         if self.first == 0 {
             if self.high == 0 {
@@ -456,7 +465,9 @@ impl Scan {
                     k += usize::from(run);
                     if size > 0 {
                         let at = *ZIGZAG.get(k).ok_or_else(bad_code)?;
-                        block[usize::from(at)] = (bits.signed(size)? << self.low) as i16;
+                        let number = bits.signed(size)? << self.low;
+                        block[usize::from(at)] = number.try_into().map_err(|_| bad_code())?;
+                        *there |= 1 << k;
                     }
                 } else {
                     if size > 1 {
@@ -482,19 +493,18 @@ impl Scan {
                     if new != 0 {
                         let at = *ZIGZAG.get(k).filter(|_| k <= self.last).ok_or_else(bad_code)?;
                         block[usize::from(at)] = new;
+                        *there |= 1 << k;
                     }
                 }
                 k += 1;
             }
         }
         if *ends > 0 {
-            // Most blocks have nothing to be refined.
-            if self.high > 0 && block[1..].iter().any(|&number| number != 0) {
-                for k in k..=self.last {
-                    let number = &mut block[usize::from(ZIGZAG[k])];
-                    if *number != 0 {
-                        refine(number, bits)?;
-                    }
+            if self.high > 0 && k <= self.last {
+                let mut rest = *there >> k << k & u64::MAX >> (63 - self.last);
+                while rest > 0 {
+                    refine(&mut block[usize::from(ZIGZAG[rest.trailing_zeros() as usize])], bits)?;
+                    rest &= rest - 1;
                 }
             }
             *ends -= 1;
@@ -783,12 +793,12 @@ impl Frame {
             let stride = 8 * component.across;
             component.samples = vec![0; stride * 8 * component.down];
             let steps = component.steps.as_ref().ok_or_else(too_early)?;
-            for (index, block) in component.coefficients.as_chunks::<64>().0.iter().enumerate() {
+            for (index, block) in component.blocks.iter().enumerate() {
                 let at = 8 * (index / component.across * stride + index % component.across);
-                let is_flat = block[1..].iter().all(|&number| number == 0);
-                samples_from_block(block, steps, is_flat, &mut component.samples[at..], stride)?;
+                let is_flat = block.there == 0;
+                samples_from_block(&block.numbers, steps, is_flat, &mut component.samples[at..], stride)?;
             }
-            component.coefficients = Vec::new();
+            component.blocks = Vec::new();
         }
         Ok(())
     }
