@@ -35,7 +35,7 @@ impl Image {
         if format == ImageFormat::Jpeg {
             let jpeg = jpeg::decode(bytes)?;
             let image = Image { width: jpeg.width, height: jpeg.height, rgba: jpeg.rgba, is_animated: false };
-            return Ok(upright(image, jpeg.exif.as_deref().and_then(headers::orientation)));
+            return Ok(upright(image, headers::orientation(&jpeg.exif)));
         }
         let damaged = |error: ImageError| match error {
             ImageError::Unsupported(error) => {

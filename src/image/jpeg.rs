@@ -17,8 +17,8 @@ pub(super) struct Jpeg {
     pub height: u32,
     /// Row-major, four bytes a pixel.
     pub rgba: Vec<u8>,
-    /// What stands behind `Exif\0\0`.
-    pub exif: Option<Vec<u8>>,
+    /// What stands behind `Exif\0\0`, from the first segment that has something there.
+    pub exif: Vec<u8>,
 }
 
 /// Where the coefficient that comes `k`-th in the file lies in its block (ITU T.81, figure A.6).
@@ -53,6 +53,7 @@ const MAX_SCANS: usize = 500;
 /// again and again; the largest picture may have 67 scans of whole planes.
 const MAX_UNITS: usize = 1 << 26;
 
+const TOO_EARLY: &str = "its data ends too early";
 const TWICE: &str = "a component comes twice";
 
 fn damaged(reason: &str) -> Error {
@@ -64,15 +65,15 @@ fn unsupported(reason: &str) -> Error {
 }
 
 fn too_early() -> Error {
-    damaged("its data ends too early")
+    damaged(TOO_EARLY)
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Jpeg> {
     let mut decoder = Decoder { bytes, at: 2, ..Decoder::default() };
-    decoder.read()?;
+    let lack = decoder.read()?;
     let Decoder { frame, exif, jfif, adobe, .. } = decoder;
     let mut frame = frame.ok_or_else(too_early)?;
-    frame.finish()?;
+    frame.finish(lack)?;
     let rgba = frame.rgba(jfif, adobe);
     Ok(Jpeg { width: frame.width as u32, height: frame.height as u32, rgba, exif })
 }
@@ -104,7 +105,7 @@ struct Decoder<'a> {
     jfif: bool,
     /// The colour transform that an Adobe marker names.
     adobe: Option<u8>,
-    exif: Option<Vec<u8>>,
+    exif: Vec<u8>,
 }
 
 struct Frame {
@@ -146,11 +147,12 @@ struct Block {
 }
 
 impl<'a> Decoder<'a> {
-    fn read(&mut self) -> Result<()> {
+    /// Gives the reason why something is missing, should it be.
+    fn read(&mut self) -> Result<&'static str> {
         loop {
-            let Some(marker) = next_marker(self.bytes, &mut self.at) else { return Ok(()) };
+            let Some(marker) = next_marker(self.bytes, &mut self.at) else { return Ok(TOO_EARLY) };
             match marker {
-                0xd9 => return Ok(()),
+                0xd9 => return Ok("it ends before its last scan"),
                 0xd8 => return Err(damaged("it begins twice")),
                 0x01 | 0xd0..=0xd7 => {}
                 _ => {
@@ -161,7 +163,7 @@ impl<'a> Decoder<'a> {
                     if self.frame.as_ref().is_some_and(|frame| !frame.progressive && frame.is_complete()) {
                         let mut markers = std::iter::from_fn(|| next_marker(self.bytes, &mut self.at));
                         let next = markers.find(|marker| !matches!(marker, 0x01 | 0xd0..=0xd7));
-                        return if next == Some(0xda) { Err(damaged(TWICE)) } else { Ok(()) };
+                        return if next == Some(0xda) { Err(damaged(TWICE)) } else { Ok(TOO_EARLY) };
                     }
                 }
             }
@@ -193,8 +195,11 @@ impl<'a> Decoder<'a> {
                 [high, low] => self.restart_interval = usize::from(u16::from_be_bytes([high, low])),
                 _ => return Err(damaged("its restart interval is no number")),
             },
+            0xf7 => return Err(unsupported("JPEG-LS")),
+            // What comes behind the first pixels says nothing of the picture.
+            _ if self.scans > 0 => {}
             0xe0 => self.jfif |= segment.len() >= 14 && segment.starts_with(b"JFIF\0"),
-            0xe1 if self.exif.is_none() => self.exif = segment.strip_prefix(b"Exif\0\0").map(<[u8]>::to_vec),
+            0xe1 if self.exif.is_empty() => self.exif = segment.strip_prefix(b"Exif\0\0").unwrap_or_default().to_vec(),
             0xee if segment.len() >= 12 && segment.starts_with(b"Adobe") => self.adobe = Some(segment[11]),
             _ => {}
         }
@@ -273,7 +278,8 @@ impl<'a> Decoder<'a> {
             let symbols = rest.get(..size).filter(|_| size <= 256).ok_or_else(wrong)?;
             let tables = if kind >> 4 == 0 { &mut self.dc } else { &mut self.ac };
             let table = tables.get_mut(usize::from(kind & 15)).filter(|_| kind >> 4 <= 1).ok_or_else(wrong)?;
-            *table = Some(Huffman::new(counts, symbols).ok_or_else(wrong)?);
+            // One that makes no sense has no code, and does no harm while nothing is read by it.
+            *table = Some(Huffman::new(counts, symbols).unwrap_or_default());
             segment = &rest[size..];
         }
         Ok(())
@@ -316,10 +322,10 @@ impl<'a> Decoder<'a> {
         }
         let mut members: Vec<Member> = Vec::with_capacity(count);
         for &[id, tables] in listed.as_chunks::<2>().0 {
-            let index = frame.components.iter().position(|component| component.id == id).ok_or_else(wrong)?;
-            if members.iter().any(|member| member.index == index) {
-                return Err(wrong());
-            }
+            // Components may share a name: the next one of it, as in libjpeg.
+            let is_next =
+                |&index: &usize| frame.components[index].id == id && members.iter().all(|member| member.index != index);
+            let index = (0..frame.components.len()).find(is_next).ok_or_else(wrong)?;
             let component = &mut frame.components[index];
             if component.steps.is_none() {
                 let table = self.quantizers.get(component.quantizer).copied().flatten();
@@ -782,12 +788,12 @@ impl Frame {
         }
     }
 
-    /// Samples from a progressive file's coefficients.
-    fn finish(&mut self) -> Result<()> {
+    /// Samples from a progressive file's coefficients; `lack` says why some are missing, should they be.
+    fn finish(&mut self, lack: &str) -> Result<()> {
         // libjpeg smooths over what is missing of the first ten coefficients; the rest are simply 0.
         let is_there = |component: &Component| component.missing[..10].iter().all(|&bits| bits == 0);
         if !self.components.iter().all(is_there) {
-            return Err(too_early());
+            return Err(damaged(lack));
         }
         for component in self.components.iter_mut().filter(|_| self.progressive) {
             let stride = 8 * component.across;

@@ -268,6 +268,66 @@ fn a_webp_file_is_turned_only_if_it_says_that_it_has_exif_data() {
     assert_eq!((stored.width(), stored.height()), (upright.height(), upright.width()));
 }
 
+/// The file with a segment before the `nth` marker of this kind.
+fn with_segment(file: &[u8], marker: u8, nth: usize, segment: &[u8]) -> Vec<u8> {
+    let at = (0..file.len()).filter(|&at| file[at..].starts_with(&[0xff, marker])).nth(nth).unwrap();
+    [&file[..at], segment, &file[at..]].concat()
+}
+
+#[test]
+fn what_stands_between_scans_says_nothing_of_the_picture() {
+    // YCbCr, without JFIF.
+    let mut file = bytes("pictures/separate_420.jpg");
+    file.drain(2..20);
+    let image = Image::decode(&file).unwrap();
+    let adobe = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0";
+    assert_ne!(Image::decode(&with_segment(&file, 0xda, 0, adobe)).unwrap(), image);
+    assert_eq!(Image::decode(&with_segment(&file, 0xda, 1, adobe)).unwrap(), image);
+    let exif = b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    assert_ne!(Image::decode(&with_segment(&file, 0xda, 0, exif)).unwrap(), image);
+    assert_eq!(Image::decode(&with_segment(&file, 0xda, 1, exif)).unwrap(), image);
+}
+
+#[test]
+fn an_empty_exif_segment_hides_none() {
+    let file = bytes("images/orientation_6.jpg");
+    let with_empty = [&file[..2], b"\xff\xe1\0\x08Exif\0\0", &file[2..]].concat();
+    assert_eq!(Image::decode(&with_empty).unwrap(), decode("orientation_6.jpg"));
+}
+
+#[test]
+fn jpeg_components_may_share_a_name() {
+    let mut file = bytes("images/photo.jpg");
+    let frame = file.windows(4).position(|bytes| bytes == [0xff, 0xc0, 0, 17]).unwrap() + 10;
+    let scan = file.windows(4).position(|bytes| bytes == [0xff, 0xda, 0, 12]).unwrap() + 5;
+    for component in 0..3 {
+        (file[frame + 3 * component], file[scan + 2 * component]) = (1, 1);
+    }
+    assert_eq!(Image::decode(&file).unwrap(), decode("photo.jpg"));
+}
+
+#[test]
+fn a_huffman_table_that_makes_no_sense_harms_only_who_reads_by_it() {
+    let file = bytes("images/photo.jpg");
+    // Two codes of one bit, the fourth table and the first.
+    let table = |number: u8| [&[0xff, 0xc4, 0, 21, number, 2], &[0; 15][..], &[1, 2]].concat();
+    assert_eq!(Image::decode(&with_segment(&file, 0xda, 0, &table(3))).unwrap(), decode("photo.jpg"));
+    let error = Image::decode(&with_segment(&file, 0xda, 0, &table(0))).unwrap_err();
+    assert_eq!(error.message(), "this JPEG image is damaged: its compressed data makes no sense");
+}
+
+#[test]
+fn a_jpeg_file_that_ends_before_its_last_scan_is_refused_as_such() {
+    let file = bytes("images/progressive.jpg");
+    let last = (0..file.len()).rfind(|&at| file[at..].starts_with(&[0xff, 0xda])).unwrap();
+    let first = file.windows(2).position(|bytes| bytes == [0xff, 0xda]).unwrap();
+    assert!(first < last);
+    for (end, reason) in [(&[0xff, 0xd9][..], "it ends before its last scan"), (&[], "its data ends too early")] {
+        let error = Image::decode(&[&file[..last], end].concat()).unwrap_err();
+        assert_eq!(error.message(), format!("this JPEG image is damaged: {reason}"));
+    }
+}
+
 #[test]
 fn jpeg_data_that_decoders_read_differently_is_refused() {
     let refused = |file: &[u8], reason: &str| {
