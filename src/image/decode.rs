@@ -22,7 +22,7 @@ const MAX_ALLOCATION: u64 = 1 << 30;
 impl Image {
     /// Reads a PNG, JPEG, WebP, GIF (its first frame) or BMP file.
     ///
-    /// The picture is turned upright as its EXIF data asks. 16-bit samples are rounded to 8 bits, grey becomes equal
+    /// The picture is turned upright as its EXIF data asks (XMP is not read). 16-bit samples are rounded to 8 bits, grey becomes equal
     /// red, green and blue; embedded colour profiles are ignored, as Pillow does.
     ///
     /// # Errors
@@ -57,24 +57,25 @@ impl Image {
             ImageFormat::Bmp => headers::with_offset(bytes),
             _ => None,
         };
-        let bytes = mended.as_deref().unwrap_or(bytes);
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let mut reader = ImageReader::with_format(Cursor::new(mended.as_deref().unwrap_or(bytes)), format);
         let mut limits = Limits::no_limits();
         limits.max_alloc = Some(MAX_ALLOCATION);
         reader.limits(limits);
-        let mut decoder = reader.into_decoder().map_err(damaged)?;
+        let decoder = reader.into_decoder().map_err(damaged)?;
         let (width, height) = decoder.dimensions();
         check_size(&format!("this {name} image"), width, height)?;
-        // Damaged EXIF data is no reason to refuse the picture.
-        let has_exif = format != ImageFormat::WebP || headers::has_exif(bytes);
-        let exif = has_exif.then(|| decoder.exif_metadata().ok().flatten()).flatten();
+        let exif = match format {
+            ImageFormat::Png => headers::png_exif(bytes),
+            ImageFormat::WebP => headers::webp_exif(bytes),
+            _ => None,
+        };
         let color = decoder.color_type();
         let mut samples = vec![0; decoder.total_bytes() as usize];
         decoder.read_image(&mut samples).map_err(damaged)?;
         let rgba = rgba_from_samples(samples, color)
             .ok_or_else(|| refuse(format!("this {name} image has {color:?} pixels, which are not supported")))?;
         let is_animated = headers::is_animated(format, bytes);
-        Ok(upright(Image { width, height, rgba, is_animated }, exif.as_deref().and_then(headers::orientation)))
+        Ok(upright(Image { width, height, rgba, is_animated }, exif.and_then(headers::orientation)))
     }
 }
 
@@ -304,25 +305,91 @@ mod tests {
         );
     }
 
+    /// A chunk of a PNG file.
+    fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+        let named = [kind, data].concat();
+        [&(data.len() as u32).to_be_bytes()[..], &named, &headers::checksum(&named).to_be_bytes()].concat()
+    }
+
+    /// A PNG file of four pixels in a row, which are the first four of these colours.
+    fn four_colors(palette: &[u8], alphas: &[u8], others: &[Vec<u8>]) -> Vec<u8> {
+        let pixels = b"x\x9cc``db\x06\x00\x00\x0f\x00\x07";
+        [
+            &b"\x89PNG\r\n\x1a\n"[..],
+            &chunk(b"IHDR", b"\0\0\0\x04\0\0\0\x01\x08\x03\0\0\0"),
+            &others.concat(),
+            &chunk(b"PLTE", palette),
+            &chunk(b"tRNS", alphas),
+            &chunk(b"IDAT", pixels),
+            &chunk(b"IEND", b""),
+        ]
+        .concat()
+    }
+
+    #[track_caller]
+    fn check_pixels(bytes: &[u8], pixels: &[[u8; 4]]) {
+        assert_eq!(Image::decode(bytes).unwrap().rgba().as_chunks().0, pixels);
+    }
+
+    const FOUR: [u8; 12] = [255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 8, 7];
+
+    #[test]
+    fn bytes_of_a_palette_that_are_no_colour_are_left_out() {
+        // Pillow and Chromium have black for colours that are not there.
+        const BLACK: [u8; 4] = [0, 0, 0, 255];
+        let [red, green, blue] = [[255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 255, 255]];
+        check_pixels(&four_colors(&FOUR[..4], &[], &[]), &[red, BLACK, BLACK, BLACK]);
+        check_pixels(&four_colors(&FOUR[..8], &[], &[]), &[red, green, BLACK, BLACK]);
+        check_pixels(&four_colors(&FOUR[..11], &[], &[]), &[red, green, blue, BLACK]);
+    }
+
+    #[test]
+    fn transparencies_of_no_colour_are_left_out() {
+        let alphas: Vec<u8> = (0..=255).map(|index: u8| index.wrapping_mul(50)).collect();
+        let pixels = [[255, 0, 0, 0], [0, 255, 0, 50], [0, 0, 255, 100], [9, 8, 7, 150]];
+        check_pixels(&four_colors(&FOUR, &alphas, &[]), &pixels);
+    }
+
+    #[test]
+    fn chunks_that_nobody_reads_make_no_png_file_wrong() {
+        // A background before its palette, colours of no known kind, an animation without frames and one without a size.
+        let others = [(b"bKGD", &b"\x03"[..]), (b"cICP", &[1, 2, 3, 4]), (b"acTL", &[0; 8]), (b"fcTL", &[0; 5])];
+        let others = others.map(|(kind, data)| chunk(kind, data));
+        assert_eq!(
+            Image::decode(&four_colors(&FOUR, &[], &others)).unwrap(),
+            Image::decode(&four_colors(&FOUR, &[], &[])).unwrap()
+        );
+    }
+
+    #[test]
+    fn exif_data_behind_the_pixels_and_with_their_jpeg_prefix_count() {
+        let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0";
+        let whole = four_colors(&FOUR, &[], &[]);
+        let exif = chunk(b"eXIf", &[b"Exif\0\0", &tiff[..]].concat());
+        let turned = [&whole[..whole.len() - 12], &exif, &whole[whole.len() - 12..]].concat();
+        let image = Image::decode(&turned).unwrap();
+        assert_eq!((image.width(), image.height()), (1, 4));
+    }
+
     #[test]
     fn colour_profiles_are_not_unpacked() {
         // Two of them, of no compression that exists: a decoder that looked at them would say so.
         let png = include_bytes!("../../tests/data/pictures/exif.png");
         let profile = b"\0\0\0\x04iCCPx\0\xff\xff\0\0\0\0";
         let with_profiles = [&png[..33], profile, profile, &png[33..]].concat();
-        assert_eq!(headers::plain_png(&with_profiles), png);
+        assert_eq!(headers::plain_png(&with_profiles), headers::plain_png(png));
         assert_eq!(Image::decode(&with_profiles).unwrap(), Image::decode(png).unwrap());
     }
 
     #[test]
     fn exif_data_that_are_longer_than_their_file_are_left_out() {
         let whole = include_bytes!("../../tests/data/pictures/exif.webp");
-        assert!(headers::has_exif(whole));
+        assert!(headers::webp_exif(whole).is_some());
         let turned = Image::decode(whole).unwrap();
         let mut bytes = whole.to_vec();
         let at = bytes.windows(4).position(|name| name == b"EXIF").unwrap() + 4;
         bytes[at..at + 4].copy_from_slice(&3_385_393_178_u32.to_le_bytes());
-        assert!(!headers::has_exif(&bytes));
+        assert!(headers::webp_exif(&bytes).is_none());
         let image = Image::decode(&bytes).unwrap();
         assert_eq!((image.width(), image.height()), (turned.height(), turned.width()));
     }

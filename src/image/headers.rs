@@ -1,13 +1,18 @@
 //! What is read from a file's headers before a decoder gets it.
 
+use std::ops::Range;
+
 use image::ImageFormat;
 use image::metadata::Orientation;
+
+/// The flag of a WebP file that has frames.
+const ANIMATION: u8 = 2;
 
 /// Whether a file has more than the one frame that is decoded.
 pub(super) fn is_animated(format: ImageFormat, bytes: &[u8]) -> bool {
     match format {
         ImageFormat::Gif => has_second_frame(bytes) == Some(true),
-        ImageFormat::WebP => bytes.get(12..16) == Some(b"VP8X") && bytes.get(20).is_some_and(|flags| flags & 2 != 0),
+        ImageFormat::WebP => webp_flags(bytes).is_some_and(|flags| flags & ANIMATION != 0),
         ImageFormat::Png => {
             // The chunk stands before the pixels and begins with the number of frames.
             let control = chunks(bytes).take_while(|chunk| chunk.kind != *b"IDAT").find(|chunk| chunk.kind == *b"acTL");
@@ -69,20 +74,39 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk> {
     })
 }
 
-/// A PNG file with its end, which may be missing, and without its colour profile, which nobody reads here: its decoder would make up
-/// to a gigabyte of a megabyte. Files whose pixels end too early stay so.
+/// A PNG file of what its pixels are made of, with its end, which may be missing. Nobody reads the rest here, of which some would be
+/// refused, and a colour profile unpacked, a gigabyte of a megabyte. Files whose pixels end too early stay so.
+///
+/// Bytes of the palette that make no whole colour are left out, as are transparencies of colours that it does not have: Pillow and
+/// browsers pass over both, the decoder panics at the one and takes the other for damage.
 pub(super) fn plain_png(bytes: &[u8]) -> Vec<u8> {
     const END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
     let mut plain = bytes[..8].to_vec();
     let mut end = &[][..];
-    for chunk in chunks(bytes) {
-        match (&chunk.kind, bytes.get(chunk.at..chunk.next)) {
-            (b"iCCP", _) => {}
+    let mut colors = 0;
+    for Chunk { kind, at, next } in chunks(bytes) {
+        let is_optional = kind[0].is_ascii_lowercase() && kind != *b"tRNS";
+        match (&kind, bytes.get(at..next)) {
+            _ if is_optional => {}
             (b"IEND", Some(_)) => break,
-            (b"IDAT", None) => return [&plain, &bytes[chunk.at..]].concat(),
-            (kind, Some(whole)) => {
-                plain.extend(whole);
-                if kind == b"IDAT" {
+            (b"IDAT", None) => return [&plain, &bytes[at..]].concat(),
+            (_, Some(whole)) => {
+                let length = whole.len() - 12;
+                let most = match &kind {
+                    b"PLTE" => {
+                        colors = length / 3;
+                        3 * colors
+                    }
+                    b"tRNS" if bytes.get(25) == Some(&3) => colors,
+                    _ => length,
+                };
+                if length > most {
+                    let data = &whole[4..8 + most];
+                    plain.extend([&(most as u32).to_be_bytes(), data, &checksum(data).to_be_bytes()].concat());
+                } else {
+                    plain.extend(whole);
+                }
+                if kind == *b"IDAT" {
                     end = END;
                 }
             }
@@ -91,6 +115,19 @@ pub(super) fn plain_png(bytes: &[u8]) -> Vec<u8> {
     }
     plain.extend(end);
     plain
+}
+
+/// That of a PNG file's chunk: CRC-32.
+pub(super) fn checksum(bytes: &[u8]) -> u32 {
+    let shift = |sum: u32| if sum & 1 == 0 { sum >> 1 } else { sum >> 1 ^ 0xedb8_8320 };
+    !bytes.iter().fold(!0, |sum, &byte| (0..8).fold(sum ^ u32::from(byte), |sum, _| shift(sum)))
+}
+
+/// A PNG file's EXIF data: the last ones, wherever they are, as Pillow takes them.
+pub(super) fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
+    let chunk =
+        chunks(bytes).take_while(|chunk| chunk.kind != *b"IEND").filter(|chunk| chunk.kind == *b"eXIf").last()?;
+    bytes.get(chunk.at + 8..chunk.next - 4)
 }
 
 /// Width and height that hold a GIF file's first frame, where its screen does not: as large Pillow and browsers show it.
@@ -126,30 +163,39 @@ pub(super) fn with_offset(bytes: &[u8]) -> Option<Vec<u8>> {
     Some([&bytes[..10], &start.to_le_bytes(), &bytes[14..]].concat())
 }
 
-/// Whether a WebP file says that it has EXIF data, without which Pillow and browsers look at none, and these end in the file.
-/// Otherwise its decoder would ask for as much memory as their length says.
-pub(super) fn has_exif(bytes: &[u8]) -> bool {
-    const EXIF: u8 = 8;
-    if bytes.get(20).is_none_or(|flags| flags & EXIF == 0) {
-        return false;
-    }
-    let mut at = 12usize;
-    while let Some(&[a, b, c, d, ref length @ ..]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+/// What flags a WebP file has, if it has any.
+fn webp_flags(bytes: &[u8]) -> Option<u8> {
+    bytes.get(12..21)?.strip_prefix(b"VP8X").map(|rest| rest[4])
+}
+
+/// Where the data of a WebP file's first chunk of this kind are, if they end in the file.
+fn webp_chunk(bytes: &[u8], kind: &[u8; 4]) -> Option<Range<usize>> {
+    let mut at = 12_usize;
+    loop {
+        let &[a, b, c, d, ref length @ ..] = bytes.get(at..)?.first_chunk::<8>()?;
         let length = u32::from_le_bytes(*length) as usize;
-        let Some(end) = at.checked_add(8).and_then(|start| start.checked_add(length)) else { return false };
-        if [a, b, c, d] == *b"EXIF" && end > bytes.len() {
-            return false;
+        let data = at + 8..(at + 8).checked_add(length).filter(|&end| end <= bytes.len())?;
+        if [a, b, c, d] == *kind {
+            return Some(data);
         }
-        let Some(next) = end.checked_add(length % 2) else { return false };
-        at = next;
+        at = data.end + length % 2;
     }
-    true
+}
+
+/// A WebP file's EXIF data, if it says that it has some, without which Pillow and browsers look at none, and they end in the file.
+pub(super) fn webp_exif(bytes: &[u8]) -> Option<&[u8]> {
+    const EXIF: u8 = 8;
+    webp_flags(bytes).filter(|flags| flags & EXIF != 0)?;
+    webp_chunk(bytes, b"EXIF").map(|data| &bytes[data])
 }
 
 /// How EXIF data, from its TIFF header on, asks for the picture to be turned: a number of any integer type, and the first of
-/// several, as Pillow takes it.
-pub(super) fn orientation(exif: &[u8]) -> Option<Orientation> {
+/// several, as Pillow takes it. What leads them in JPEG files may do so elsewhere.
+pub(super) fn orientation(mut exif: &[u8]) -> Option<Orientation> {
     const ORIENTATION: u64 = 0x0112;
+    while let Some(rest) = exif.strip_prefix(b"Exif\0\0") {
+        exif = rest;
+    }
     let is_big = match exif.get(..4)? {
         b"MM\0*" => true,
         b"II*\0" => false,
