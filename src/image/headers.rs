@@ -26,7 +26,7 @@ pub(super) fn is_animated(format: ImageFormat, bytes: &[u8]) -> bool {
 
 /// Whether another frame follows a GIF file's first one.
 fn has_second_frame(bytes: &[u8]) -> Option<bool> {
-    let first = first_gif_frame(bytes)?;
+    let first = gif_frame_from(bytes, 13 + color_table(*bytes.get(10)?))?;
     let end = gif_blocks_end(bytes, first + 11 + color_table(*bytes.get(first + 9)?))?;
     Some(gif_frame_from(bytes, end).is_some())
 }
@@ -34,10 +34,6 @@ fn has_second_frame(bytes: &[u8]) -> Option<bool> {
 /// The bytes of a GIF file's colour table.
 fn color_table(packed: u8) -> usize {
     if packed & 0x80 == 0 { 0 } else { 6 << (packed & 7) }
-}
-
-fn first_gif_frame(bytes: &[u8]) -> Option<usize> {
-    gif_frame_from(bytes, 13 + color_table(*bytes.get(10)?))
 }
 
 /// Where the next frame begins, extensions skipped.
@@ -130,18 +126,51 @@ pub(super) fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(chunk.at + 8..chunk.next - 4)
 }
 
-/// Width and height that hold a GIF file's first frame, where its screen does not: as large Pillow and browsers show it.
-pub(super) fn gif_room(bytes: &[u8]) -> Option<[u32; 2]> {
-    let number = |at: usize| Some(u32::from(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?)));
-    let at = first_gif_frame(bytes)?;
-    let side = |axis: usize| Some((number(6 + axis)?, number(at + 1 + axis)? + number(at + 5 + axis)?));
-    let [(width, right), (height, bottom)] = [side(0)?, side(2)?];
-    (right > width || bottom > height).then_some([width.max(right), height.max(bottom)])
+/// A GIF file's first frame alone.
+pub(super) struct Gif {
+    /// The file of it: its screen holds the frame, whose rows come as they are stored, and it has 256 colours of its own.
+    pub plain: Vec<u8>,
+    /// Width and height of the screen, as large as Pillow and browsers show it, or of a frame without pixels.
+    pub size: [u32; 2],
+    /// The frame's rows, if every eighth of them is stored first, then those between.
+    pub interlaced: Option<Range<usize>>,
 }
 
-/// The GIF file with a screen of that size.
-pub(super) fn with_screen(bytes: &[u8], [width, height]: [u16; 2]) -> Vec<u8> {
-    [&bytes[..6], &width.to_le_bytes(), &height.to_le_bytes(), &bytes[10..]].concat()
+/// `None` where there is no frame.
+///
+/// The decoder refuses extensions that it does not know and files without colours, which are grey in Pillow; it leaves out pixels
+/// whose colour the file does not have, which are black in Pillow and browsers; and it calls sound files damaged if it puts rows in
+/// order (<https://github.com/image-rs/weezl/issues/68>).
+pub(super) fn plain_gif(bytes: &[u8]) -> Option<Gif> {
+    let shared = color_table(*bytes.get(10)?);
+    let mut at = 13 + shared;
+    // It says which colour is none. Of several the last one counts, and of its blocks the first.
+    let mut control = None;
+    while *bytes.get(at)? == 0x21 {
+        let next = gif_blocks_end(bytes, at + 2)?;
+        if let [0xf9, 4..=255, a, b, c, d, ..] = bytes[at + 1..next] {
+            control = Some([0x21, 0xf9, 4, a, b, c, d, 0]);
+        }
+        at = next;
+    }
+    let frame: &[u8; 10] = bytes.get(at..)?.first_chunk().filter(|frame| frame[0] == 0x2c)?;
+    let (own, data) = bytes[at + 10..].split_at_checked(color_table(frame[9]))?;
+    let greys: Vec<u8> = (0..=255).flat_map(|level| [level; 3]).collect();
+    let colors = match own {
+        [] if shared > 0 => &bytes[13..13 + shared],
+        [] => &greys,
+        _ => own,
+    };
+    let number = |bytes: &[u8], at: usize| u32::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let [left, top, width, height] = [1, 3, 5, 7].map(|at| number(frame, at));
+    let screen = [number(bytes, 6).max(left + width), number(bytes, 8).max(top + height)];
+    let size = if width == 0 || height == 0 { [width, height] } else { screen };
+    let [across, down] = screen.map(|side| (side as u16).to_le_bytes());
+    let control = control.as_slice().as_flattened();
+    let black = vec![0; 3 * 256 - colors.len()];
+    let plain = [&bytes[..6], &across, &down, &[0; 3], control, &frame[..9], &[0x87], colors, &black, data].concat();
+    let rows = top as usize..(top + height) as usize;
+    Some(Gif { plain, size, interlaced: (frame[9] & 0x40 != 0).then_some(rows) })
 }
 
 /// A BMP file that does not say where its pixels begin, with their place: behind its headers, as Pillow and browsers read it.
