@@ -37,24 +37,30 @@ impl Image {
             let image = Image { width: jpeg.width, height: jpeg.height, rgba: jpeg.rgba, is_animated: false };
             return Ok(upright(image, headers::orientation(&jpeg.exif)));
         }
-        let damaged = |error: ImageError| match error {
-            ImageError::Unsupported(error) => {
-                refuse(format!("this {name} image is of a kind that is not supported: {error}"))
-            }
-            ImageError::Limits(_) => refuse(format!("this {name} image needs too much memory to decode")),
-            error => refuse(format!("this {name} image is damaged: {error}")),
+        // What decoders say is made for those who use them in a program.
+        let damaged = |error: ImageError| {
+            refuse(match error {
+                ImageError::Unsupported(_) => format!("this {name} image is of a kind that is not supported"),
+                ImageError::Limits(_) => format!("this {name} image needs too much memory to decode"),
+                _ => format!("this {name} image is damaged or ends too early"),
+            })
         };
-
         let check_size = |[width, height]: [u32; 2]| check_size(&format!("this {name} image"), width, height);
 
         let mut interlaced = None;
         let (size, mended) = match format {
-            ImageFormat::Png => (None, Some(headers::plain_png(bytes))),
+            ImageFormat::Png => (headers::png_size(bytes), Some(headers::plain_png(bytes))),
             ImageFormat::Gif if cfg!(feature = "formats") => headers::plain_gif(bytes).map_or((None, None), |gif| {
                 interlaced = gif.interlaced;
                 (Some(gif.size), Some(gif.plain))
             }),
-            ImageFormat::Bmp if cfg!(feature = "formats") => (None, headers::with_offset(bytes)),
+            ImageFormat::Bmp if cfg!(feature = "formats") => {
+                if let Some(oddity) = headers::bmp_oddity(bytes) {
+                    return Err(refuse(format!("this BMP image is of a kind that is not supported: {oddity}")));
+                }
+                (headers::bmp_size(bytes), headers::plain_bmp(bytes))
+            }
+            ImageFormat::WebP if cfg!(feature = "formats") => (None, headers::plain_webp(bytes)),
             _ => (None, None),
         };
         size.map_or(Ok(()), check_size)?;
@@ -67,14 +73,13 @@ impl Image {
         check_size([width, height])?;
         let exif = match format {
             ImageFormat::Png => headers::png_exif(bytes),
-            ImageFormat::WebP => headers::webp_exif(bytes),
+            ImageFormat::WebP if cfg!(feature = "formats") => headers::webp_exif(bytes),
             _ => None,
         };
         let color = decoder.color_type();
         let mut samples = vec![0; decoder.total_bytes() as usize];
         decoder.read_image(&mut samples).map_err(damaged)?;
-        let mut rgba = rgba_from_samples(samples, color)
-            .ok_or_else(|| refuse(format!("this {name} image has {color:?} pixels, which are not supported")))?;
+        let mut rgba = rgba_from_samples(samples, color);
         if let Some(rows) = interlaced {
             in_order(&mut rgba[4 * width as usize * rows.start..4 * width as usize * rows.end], rows.len());
         }
@@ -176,8 +181,7 @@ fn in_order(rows: &mut [u8], count: usize) {
     }
 }
 
-/// `None` for samples that none of the five formats has.
-fn rgba_from_samples(samples: Vec<u8>, color: ColorType) -> Option<Vec<u8>> {
+fn rgba_from_samples(samples: Vec<u8>, color: ColorType) -> Vec<u8> {
     fn grey([l]: [u8; 1]) -> [u8; 4] {
         [l, l, l, 255]
     }
@@ -190,7 +194,7 @@ fn rgba_from_samples(samples: Vec<u8>, color: ColorType) -> Option<Vec<u8>> {
     fn each<const N: usize>(samples: &[u8], pixel: impl Fn([u8; N]) -> [u8; 4]) -> Vec<u8> {
         samples.as_chunks::<N>().0.iter().map(|&samples| pixel(samples)).collect::<Vec<_>>().into_flattened()
     }
-    Some(match color {
+    match color {
         ColorType::Rgba8 => samples,
         ColorType::L8 => each(&samples, grey),
         ColorType::La8 => each(&samples, grey_alpha),
@@ -199,8 +203,8 @@ fn rgba_from_samples(samples: Vec<u8>, color: ColorType) -> Option<Vec<u8>> {
         ColorType::La16 => each(&eight_bits(&samples), grey_alpha),
         ColorType::Rgb16 => each(&eight_bits(&samples), rgb),
         ColorType::Rgba16 => eight_bits(&samples),
-        _ => return None,
-    })
+        _ => unreachable!("none of the five formats has such samples"),
+    }
 }
 
 /// 16-bit samples in native byte order, rounded to the nearest of the 256 levels.
@@ -410,6 +414,86 @@ mod tests {
     fn a_gif_file_without_colours_is_grey() {
         let gif = b"GIF89a\x02\0\x01\0p\0\0,\0\0\0\0\x02\0\x01\0\0\x08\x05\0\x03 \x0b\x08\0;";
         check_pixels(gif, &[[1, 1, 1, 255], [200, 200, 200, 255]]);
+    }
+
+    /// A BMP file of two pixels, colours 1 and 2 of three, four bits each.
+    fn bmp() -> Vec<u8> {
+        let mut file = b"BM\0\0\0\0\0\0\0\0\x42\0\0\0\x28\0\0\0\x02\0\0\0\x01\0\0\0\x01\0\x04\0".to_vec();
+        file.extend(
+            [&[0; 16], &[3_u8, 0, 0, 0, 0, 0, 0, 0][..], &[1, 1, 1, 0, 2, 2, 2, 0, 3, 3, 3, 0], &[0x12, 0, 0, 0]]
+                .concat(),
+        );
+        file
+    }
+
+    #[test]
+    fn planes_and_colours_of_a_bmp_file_are_put_right() {
+        let pixels = [[2, 2, 2, 255], [3, 3, 3, 255]];
+        check_pixels(&bmp(), &pixels);
+        for planes in [0, 5] {
+            let mut file = bmp();
+            file[26] = planes;
+            check_pixels(&file, &pixels);
+        }
+        // Pixels where the colours are, or nowhere.
+        for start in [0, 54] {
+            let mut file = bmp();
+            file[10] = start;
+            check_pixels(&file, &pixels);
+        }
+        // 17 colours of 16.
+        let mut file = bmp();
+        file[46] = 17;
+        file[10] += 56;
+        file.splice(66..66, [0; 56]);
+        check_pixels(&file, &pixels);
+    }
+
+    #[test]
+    fn a_webp_file_is_as_transparent_as_its_pixels_are() {
+        // The flags say that nothing is.
+        let webp = b"RIFF\x34\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x01\0\0\0\0\0VP8L\x16\0\0\0/\x01\0\0\x10\x0fp\x0a\xa8+\xf8\x9e\xc2\
+            \xe3\x81\xff\xc1\x83\x8c\xe8\x7f\0";
+        check_pixels(webp, &[[200, 100, 50, 128], [10, 20, 30, 255]]);
+
+        // The flags say that something is, though it has no transparency.
+        let lossy = include_bytes!("../../tests/data/images/lossy.webp");
+        let [width, height] = [40, 24].map(|side: u8| [side - 1, 0, 0]);
+        let flags = [&b"RIFF\0\x10\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0"[..], &width, &height].concat();
+        assert_eq!(Image::decode(&[&flags, &lossy[12..]].concat()).unwrap(), Image::decode(lossy).unwrap());
+    }
+
+    #[test]
+    fn the_first_frame_of_a_webp_file_keeps_its_levels() {
+        // It is to be blended with what was there before.
+        let webp = b"RIFF\x5a\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\x01\0\0\0\0\0ANIM\x06\0\0\0\0\0\0\0\0\0ANMF.\0\0\0\0\0\0\0\0\0\x01\0\
+            \0\0\0\0\x64\0\0\0VP8L\x15\0\0\0/\x01\0\0\0\x0fp\x0a\xa8+\xf8\x9e\xc2c\xfe\x83\x07\x19\xd1\xff\0\0";
+        check_pixels(webp, &[[200, 100, 50, 255], [10, 20, 30, 255]]);
+    }
+
+    #[test]
+    fn refusals_are_sentences_of_our_own() {
+        let png = four_colors(&FOUR, &[], &[]);
+        let changed = |file: &[u8], at: usize, byte: u8| {
+            let mut file = file.to_vec();
+            file[at] = byte;
+            file
+        };
+        check_refused(&changed(&png, 19, 0), "this PNG image is empty (0 × 1 pixels)");
+        check_refused(&changed(&png, 30, 1), "this PNG image is damaged or ends too early");
+        check_refused(&png[..40], "this PNG image is damaged or ends too early");
+        let bmp = bmp();
+        check_refused(&changed(&bmp, 22, 0), "this BMP image is empty (2 × 0 pixels)");
+        check_refused(
+            &changed(&bmp, 20, 1),
+            "this BMP image is too large: 65538 × 1 pixels; at most 65535 pixels a side and 64 megapixels are accepted",
+        );
+        check_refused(&bmp[..68], "this BMP image is damaged or ends too early");
+        let odd = "this BMP image is of a kind that is not supported: ";
+        check_refused(&changed(&bmp, 30, 4), &format!("{odd}4 bits a pixel in compression 4"));
+        check_refused(&changed(&bmp, 14, 64), &format!("{odd}a header of 64 bytes"));
+        let gif = b"GIF89a\x02\0\x01\0p\0\0,\0\0\0\0\0\0\x01\0\0\x08\x05\0\x03 \x0b\x08\0;";
+        check_refused(gif, "this GIF image is empty (0 × 1 pixels)");
     }
 
     #[test]

@@ -70,6 +70,12 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk> {
     })
 }
 
+/// Width and height as a PNG file's header has them.
+pub(super) fn png_size(bytes: &[u8]) -> Option<[u32; 2]> {
+    let &[a, b, c, d, e, f, g, h] = bytes.get(12..)?.strip_prefix(b"IHDR")?.first_chunk()?;
+    Some([[a, b, c, d], [e, f, g, h]].map(u32::from_be_bytes))
+}
+
 /// A PNG file of what its pixels are made of, with its end, which may be missing. Nobody reads the rest here, of which some would be
 /// refused, and a colour profile unpacked, a gigabyte of a megabyte. Files whose pixels end too early stay so.
 ///
@@ -173,23 +179,57 @@ pub(super) fn plain_gif(bytes: &[u8]) -> Option<Gif> {
     Some(Gif { plain, size, interlaced: (frame[9] & 0x40 != 0).then_some(rows) })
 }
 
-/// A BMP file that does not say where its pixels begin, with their place: behind its headers, as Pillow and browsers read it.
-pub(super) fn with_offset(bytes: &[u8]) -> Option<Vec<u8>> {
+/// Width and height as a BMP file's header has them: a height below 0 says that the rows begin at the top.
+pub(super) fn bmp_size(bytes: &[u8]) -> Option<[u32; 2]> {
+    let &[a, b, c, d, e, f, g, h] = bytes.get(18..)?.first_chunk()?;
+    Some(match bytes[14] {
+        12 => [[a, b, 0, 0], [c, d, 0, 0]].map(u32::from_le_bytes),
+        _ => [[a, b, c, d], [e, f, g, h]].map(|side| i32::from_le_bytes(side).unsigned_abs()),
+    })
+}
+
+/// What in a BMP file's header the decoder does not know.
+pub(super) fn bmp_oddity(bytes: &[u8]) -> Option<String> {
     let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-    let (start, header) = (number(10)?, number(14)?);
-    if start != 0 {
-        return None;
-    }
-    let (bits, color) = if header == 12 { (number(22)? >> 16, 3) } else { (number(26)? >> 16, 4) };
-    let masks = match (header, number(30)?) {
-        (40, 3) => 12,
-        (40, 6) => 16,
-        _ => 0,
+    let header = number(14)?;
+    let (bits, compression) = match header {
+        12 => (number(22)? >> 16, None),
+        16 | 64 => return Some(format!("a header of {header} bytes")),
+        _ => (number(26)? >> 16, Some(number(30)?)),
     };
+    let known: &[u32] = match compression {
+        None => &[1, 4, 8, 24],
+        Some(0) => &[1, 2, 4, 8, 16, 24, 32],
+        Some(1) => &[8],
+        Some(2) => &[4],
+        Some(3) => &[16, 32],
+        _ => &[],
+    };
+    (!known.contains(&bits)).then(|| format!("{bits} bits a pixel in compression {}", compression.unwrap_or(0)))
+}
+
+/// A BMP file as Pillow reads it: with one plane, with no more colours than its bits can name, and with its pixels behind its headers
+/// if it does not say where they begin, or says that it is where its colours do.
+pub(super) fn plain_bmp(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut head = bytes[..bytes.len().min(50)].to_vec();
+    let header = bytes[14];
+    let (planes, entry) = if header == 12 { (22, 3) } else { (26, 4) };
+    head.get_mut(planes..planes + 2)?.copy_from_slice(&[1, 0]);
+    let bits = bytes.get(planes + 2..)?.first_chunk().map(|bits| u16::from_le_bytes(*bits))?;
+    let number = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let named = if header == 12 { 0 } else { number(46)? };
-    let colors = if bits > 8 || named > 0 { named } else { 1 << bits };
-    let start = header.checked_add(14 + masks)?.checked_add(colors.checked_mul(color)?)?;
-    Some([&bytes[..10], &start.to_le_bytes(), &bytes[14..]].concat())
+    if bits <= 8 && named > 1 << bits {
+        head[46..50].copy_from_slice(&(1_u32 << bits).to_le_bytes());
+    }
+    let start = number(10)?;
+    if start == 0 || bits <= 8 && start == 14 + u32::from(header) {
+        let masks = if header == 40 && number(30)? == 3 { 12 } else { 0 };
+        let colors = if bits > 8 || named > 0 { named } else { 1 << bits };
+        let start = colors.checked_mul(entry)?.checked_add(14 + masks + u32::from(header))?;
+        head[10..14].copy_from_slice(&start.to_le_bytes());
+    }
+    let (own, rest) = bytes.split_at(head.len());
+    (head != own).then(|| [&head, rest].concat())
 }
 
 /// What flags a WebP file has, if it has any.
@@ -209,6 +249,29 @@ fn webp_chunk(bytes: &[u8], kind: &[u8; 4]) -> Option<Range<usize>> {
         }
         at = data.end + length % 2;
     }
+}
+
+/// A WebP file that is right about whether it has transparency, as Pillow reads it, and whose first frame is not blended with the
+/// nothing behind it, which would make it a level darker.
+pub(super) fn plain_webp(bytes: &[u8]) -> Option<Vec<u8>> {
+    const ALPHA: u8 = 0x10;
+    const REPLACES: u8 = 2;
+    let flags = webp_flags(bytes)?;
+    let (at, byte) = if flags & ANIMATION != 0 {
+        let at = webp_chunk(bytes, b"ANMF")?.start + 15;
+        (at, bytes.get(at)? | REPLACES)
+    } else {
+        let has_alpha = match webp_chunk(bytes, b"VP8L") {
+            Some(pixels) => (flags | bytes[pixels].get(4)?) & ALPHA != 0,
+            None => flags & ALPHA != 0 && webp_chunk(bytes, b"ALPH").is_some(),
+        };
+        (20, if has_alpha { flags | ALPHA } else { flags & !ALPHA })
+    };
+    (bytes[at] != byte).then(|| {
+        let mut plain = bytes.to_vec();
+        plain[at] = byte;
+        plain
+    })
 }
 
 /// A WebP file's EXIF data, if it says that it has some, without which Pillow and browsers look at none, and they end in the file.
