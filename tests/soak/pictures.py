@@ -4,8 +4,9 @@ usage: pictures.py PIXELS [COUNT] [SEED]    PIXELS is the built example `pixels`
 
 Every picture of `tests/data/images` and `tests/data/pictures`, JPEG files of every sampling and GIF files of every size
 are taken as they are and then with random damage: bytes changed, runs of bytes removed, doubled or overwritten, numbers in
-headers replaced, files cut, and chunks of PNG files changed whose checksums are right again. Where the crate gives pixels and Pillow does too, they must be the same, within the tolerance below; where the crate
-refuses what Pillow reads, that is counted and never wrong. Pillow gives damaged files without a word, too: pixels that it
+headers replaced, files cut, and chunks of PNG files changed whose checksums are right again. Where the crate gives pixels and
+Pillow does too, they must be the same, within the tolerance below; where the crate refuses what Pillow reads, that is counted
+and never wrong. Pillow gives damaged files without a word, too: pixels that it
 fills in where data is missing say nothing, and the crate's refusal is right there.
 """
 
