@@ -289,7 +289,8 @@ pub(super) fn orientation(mut exif: &[u8]) -> Option<Orientation> {
         exif = rest;
     }
     let is_big = match exif.get(..4)? {
-        b"MM\0*" => true,
+        // The second is BigTIFF's, which Pillow does not tell apart here.
+        b"MM\0*" | b"MM\0+" => true,
         b"II*\0" => false,
         _ => return None,
     };

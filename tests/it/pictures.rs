@@ -253,6 +253,15 @@ fn the_first_of_several_orientations_counts() {
 }
 
 #[test]
+fn an_orientation_counts_behind_the_mark_of_large_files() {
+    // Pillow takes `MM\0+` for `MM\0*`.
+    let mut file = bytes("images/orientation_6.jpg");
+    let mark = file.windows(4).position(|bytes| bytes == b"MM\0*").unwrap();
+    file[mark + 3] = b'+';
+    assert_eq!(Image::decode(&file).unwrap(), decode("orientation_6.jpg"));
+}
+
+#[test]
 fn a_bmp_file_that_does_not_say_where_its_pixels_begin_has_them_behind_its_headers() {
     let mut file = bytes("images/plain.bmp");
     file[10..14].fill(0);
