@@ -92,9 +92,7 @@ export async function compile(name, { signal, onProgress } = {}) {
     if (!isCounted) line.done();
     // A response that is passed on as it came may have been compiled at an earlier visit. Not every server knows wasm's type.
     const isReady = !isCounted && response.headers.get("content-type") === "application/wasm";
-    const body = isCounted
-      ? response.body.pipeThrough(counter(counting(bytes, onProgress, line.heard)))
-      : response.body;
+    const body = isCounted ? response.body.pipeThrough(counter(counting(bytes, onProgress))) : response.body;
     return await WebAssembly.compileStreaming(
       isReady ? response : new Response(body, { headers: { "content-type": "application/wasm" } }),
     );

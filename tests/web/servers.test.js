@@ -1,6 +1,7 @@
 // What a server can do wrong with any file of a figure: it is right all the same, or a named error, and right once the server is.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after } from "node:test";
 import { ERROR_NAMES } from "../../pkg/errors.js";
 import { testIn } from "./browsers.js";
@@ -174,4 +175,32 @@ test("a server that falls silent is given up, at once or in the middle of a file
     assert.match(await explain(), /^[\d.e-]+,/, `${part}, ${silence}, after that`);
     await page.close();
   }
+});
+
+test("a server that is slow is waited for", async (t, browser) => {
+  const file = readFileSync(new URL("../../www/models/everyday/everyday.onnx", import.meta.url));
+  broken = {
+    part: "/everyday.onnx",
+    answer: async (response) => {
+      response.writeHead(200, { "content-type": "application/octet-stream", "content-length": file.length });
+      for (let at = 0; at < file.length; at += file.length / 10) {
+        response.write(file.subarray(at, at + file.length / 10));
+        await new Promise((resolve) => setTimeout(resolve, 250));
+      }
+      response.end();
+    },
+  };
+  const page = await browser.open(site.blank, t);
+  const classes = await page.evaluate(
+    async (address, model) => {
+      const { loadModel } = await import(address);
+      const { SILENCE } = await import(new URL("download.js", address));
+      SILENCE.limit = 1_500;
+      return (await loadModel(model, { backend: "cpu" })).labels.length;
+    },
+    PACKAGE,
+    site.material("models/everyday/model.json"),
+  );
+  broken = undefined;
+  assert.equal(classes, 100);
 });
