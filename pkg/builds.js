@@ -89,10 +89,13 @@ export async function compile(name, { signal, onProgress } = {}) {
     isPage = response.headers.get("content-type")?.startsWith("text/html") ?? false;
     const bytes = WASM_BYTES[folder];
     const isCounted = onProgress && bytes > WORTH_COUNTING;
-    if (!isCounted) line.done();
+    // Of the others nothing is heard until they are there.
+    if (isCounted) line.heard();
     // A response that is passed on as it came may have been compiled at an earlier visit. Not every server knows wasm's type.
     const isReady = !isCounted && response.headers.get("content-type") === "application/wasm";
-    const body = isCounted ? response.body.pipeThrough(counter(counting(bytes, onProgress))) : response.body;
+    const body = isCounted
+      ? response.body.pipeThrough(counter(counting(bytes, onProgress, line.heard)))
+      : response.body;
     return await WebAssembly.compileStreaming(
       isReady ? response : new Response(body, { headers: { "content-type": "application/wasm" } }),
     );

@@ -4,17 +4,18 @@ import { GradCamError, aborted, throwIfAborted } from "./errors.js";
 /** Up to here bytes are held as they came, until they are first used: a Blob takes some milliseconds to make and to read. */
 const AT_HAND = 16e6;
 
-/** How long servers may send nothing before a download is given up, in milliseconds. Tests shorten it. */
+/** How long a server may send nothing in the middle of a file before it is given up, in milliseconds. Tests shorten it. */
 export const SILENCE = { limit: 60_000 };
+
+/** Before that it may take so many times as long: browsers hold a request back while others to the same server are under way. */
+const BEFORE = 5;
 
 /** That time is counted in so many waits: a page that was frozen meanwhile counts one of them. */
 const WAITS = 6;
 
-/** How many parts came, of all downloads: those that the browser holds back behind others are not silent. */
-let parts = 0;
-
 /**
- * The signal for a download, aborted by the caller's or after too long a silence. `done` is to be called at the end.
+ * The signal for a download, aborted by the caller's or after too long a silence. `heard` is to be called with each sign of the
+ * server, and `done` at the end.
  *
  * @param {AbortSignal} [signal]
  */
@@ -22,17 +23,20 @@ export function listening(signal) {
   const line = new AbortController();
   const hangUp = () => line.abort();
   signal?.addEventListener("abort", hangUp);
-  let [known, waits] = [parts, 0];
+  let [waits, patience] = [0, BEFORE];
   const timer = setInterval(() => {
-    waits = parts === known ? waits + 1 : 0;
-    known = parts;
-    if (waits === WAITS) line.abort(new Error(`nothing came for ${SILENCE.limit / 1000} s`));
+    if (++waits < WAITS * patience) return;
+    line.abort(new Error(`nothing came for ${(SILENCE.limit * patience) / 1000} s`));
   }, SILENCE.limit / WAITS);
+  const heard = () => {
+    waits = 0;
+    patience = 1;
+  };
   const done = () => {
     clearInterval(timer);
     signal?.removeEventListener("abort", hangUp);
   };
-  return { signal: line.signal, done };
+  return { signal: line.signal, heard, done };
 }
 
 /** A file's bytes, to be had again and again: the first time as they came, then from a Blob, which browsers may keep out of memory. */
@@ -101,6 +105,7 @@ export async function download(url, { kind, what, bytes, signal, onProgress }) {
   const line = listening(signal);
   try {
     const response = await fetch(address, { signal: line.signal });
+    line.heard();
     if (!response.ok) {
       throw new GradCamError(
         kind,
@@ -109,7 +114,7 @@ export async function download(url, { kind, what, bytes, signal, onProgress }) {
     }
     const total = bytes ?? plainLength(response);
     const type = response.headers.get("content-type") ?? "";
-    const onBytes = counting(total, onProgress);
+    const onBytes = counting(total, onProgress, line.heard);
     if (total !== undefined && total <= AT_HAND) return new Bytes(await read(response, onBytes), type);
     if (!response.body) return new Bytes(await response.blob());
     return new Bytes(
@@ -159,13 +164,13 @@ function plainLength(response) {
 
 /**
  * What is to hear how long each part is: it reports the fraction of `total` that came, where that is known.
- * @param {number | undefined} total @param {((fraction: number) => void) | undefined} onProgress
+ * @param {number | undefined} total @param {((fraction: number) => void) | undefined} onProgress @param {() => void} heard
  * @returns {(length: number) => void}
  */
-export function counting(total, onProgress) {
+export function counting(total, onProgress, heard) {
   let seen = 0;
   return (length) => {
-    parts++;
+    heard();
     seen += length;
     if (total && seen <= total) onProgress?.(seen / total);
   };

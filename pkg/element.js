@@ -51,6 +51,8 @@ export class GradCamElement extends ElementWithProperties {
   #asked;
   #prediction;
   #explanation;
+  /** Whether what failed was the drawing: what it is drawn with may be put right. */
+  #isUndrawn = false;
   /** What is drawn: the explanation, or another map over the same image. @type {import("./results.js").Explanation | import("./results.js").Unit | undefined} */
   #shown;
   #original = false;
@@ -259,8 +261,7 @@ export class GradCamElement extends ElementWithProperties {
     } else {
       this.#draw();
       this.#show();
-      // What could not be drawn as it was asked for may now be.
-      if (!this.#explanation && !this.#run) this.#schedule(this.#dirty);
+      if (this.#isUndrawn && !this.#run) this.#schedule(this.#dirty);
     }
   }
 
@@ -288,6 +289,7 @@ export class GradCamElement extends ElementWithProperties {
   /** Has everything from `stage` on done again. What is under way is of no use any more. */
   #schedule(stage) {
     this.#dirty = Math.min(this.#dirty, stage);
+    this.#isUndrawn = false;
     this.#run?.abort();
     this.#run = undefined;
     if (this.#scheduled) return;
@@ -380,8 +382,7 @@ export class GradCamElement extends ElementWithProperties {
     const explanation = await (asked?.explanation ??
       this.#prediction.explain({ ...this.#question(), signal, onProgress }));
     if (signal.aborted) return undefined;
-    // Drawing also proves colormap and opacity.
-    explanation[drawForScreen](this.#parts.canvas, this.#style());
+    this.#paint(explanation);
     this.#explanation = this.#shown = explanation;
     return () => {
       this.#setState("ready");
@@ -432,10 +433,17 @@ export class GradCamElement extends ElementWithProperties {
     };
   }
 
+  /** Drawing also proves what it is drawn with. */
+  #paint(map) {
+    this.#isUndrawn = true;
+    map[drawForScreen](this.#parts.canvas, this.#style());
+    this.#isUndrawn = false;
+  }
+
   #draw() {
     if (!this.#shown) return;
     try {
-      this.#shown[drawForScreen](this.#parts.canvas, this.#style());
+      this.#paint(this.#shown);
       if (this.#dirty === STAGE.done) this.#setState("ready");
     } catch (error) {
       this.#fail(error);

@@ -420,9 +420,9 @@ export class EngineWorker {
     const requests = [...this.#held.values(), ...this.#waiting];
     this.#held.clear();
     this.#waiting = [];
-    requests.forEach(({ id, reject }, at) => {
+    requests.forEach(({ id, posted, reject }, at) => {
       // It may have been gone before the oldest one came.
-      const blame = id === running ? 1 : running === undefined && at === 0 ? 0.5 : 0;
+      const blame = id === running ? 1 : running === undefined && posted && at === 0 ? 0.5 : 0;
       reject(new WorkerCrash(message, blame));
     });
   }

@@ -18,6 +18,7 @@ export class Networks {
   #picture;
   #on;
   /** @type {AbortController | undefined} */ #loading;
+  /** How much of that came. */ #fraction = 0;
   /** The network in use. @type {import("gradcam-web").Model | undefined} */ model;
   /** The settings by which it was loaded. */
   #settled = { own: undefined, model: undefined, backend: "auto" };
@@ -58,7 +59,7 @@ export class Networks {
   /** Another network: own files, or an address. What was chosen of the one before means nothing to it. */
   use({ own, model }) {
     hideMessages();
-    this.#settings.set({ own, model, class: undefined, layer: undefined, "rather-than": undefined }, { step: true });
+    this.#settings.set({ own, model, ...choiceOf({}) }, { step: true });
   }
 
   /** Names and preprocessing for the network that was named last: nothing that was chosen of it changes its meaning. */
@@ -70,13 +71,14 @@ export class Networks {
 
   /** The same for the network in use, though another one may be on its way: who looks at the one means that. */
   #refineUsed(change) {
-    this.#settings.set({ ...this.#settled, ...this.#chosen });
+    if (!isSameNetwork(this.#settings.state, this.#settled)) this.#settings.set({ ...this.#settled, ...this.#chosen });
     this.refine(change);
   }
 
-  /** Whether one is on its way. */
-  get isComing() {
-    return this.#loading?.signal.aborted === false;
+  /** Shows how much came of the one that is on its way, if there is one. */
+  tellProgress() {
+    if (this.#loading?.signal.aborted === false) showProgress("Getting the network ready", this.#fraction);
+    else hideProgress();
   }
 
   /** Sees to it that there is a network, or one on its way: the first may have failed. */
@@ -94,7 +96,11 @@ export class Networks {
     const { own, model: address, backend } = this.#settings.state;
     const wanted = { own, model: address, backend };
     const choice = choiceOf(this.#settings.state);
-    const report = (fraction) => !signal.aborted && showProgress("Getting the network ready", fraction);
+    const report = (fraction) => {
+      if (signal.aborted) return;
+      this.#fraction = fraction;
+      showProgress("Getting the network ready", fraction);
+    };
     report(0);
     const { source, options } = own ? sourceOf(own) : { source: address ?? DEFAULT_MODEL, options: {} };
     const promise = loadModel(source, { ...options, backend, onProgress: report, signal });
@@ -132,7 +138,7 @@ export class Networks {
       const name = own && error.name === "TargetError" ? "ModelError" : error.name;
       // What has to come over the network may come the next time.
       const canRetry = error.name === "DeviceError" || (!own?.file && error.name !== "TargetError");
-      const retry = canRetry && (() => (isDefault ? void this.load() : this.use({ own, model: address })));
+      const retry = canRetry && (() => (isDefault ? void this.load() : this.#settings.set({ ...wanted, ...choice })));
       showError({ name, ...(own ? tellOf(own, error.message) : { message: error.message }) }, { retry });
     }
   }
@@ -145,6 +151,7 @@ export class Networks {
   /** Goes on with the network that is there. */
   #stay() {
     this.#loading?.abort();
+    this.#chosen = choiceOf(this.#settings.state);
     hideProgress();
     this.#list();
     this.#fillForm();

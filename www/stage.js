@@ -1,7 +1,7 @@
 // The picture with its heatmap, and the sentences under it.
 
 import { $ } from "./dom.js";
-import { hideMessages, hideProgress, showError, showNotice, showProgress } from "./messages.js";
+import { hideMessages, showError, showNotice, showProgress } from "./messages.js";
 import { noteOf, wordsAbout } from "./methods.js";
 import { SAMPLES } from "./samples.js";
 
@@ -186,6 +186,7 @@ export class Stage {
 
   #loaded(prediction) {
     this.#isPicture = true;
+    this.#isReturning = false;
     this.#state("busy");
     const { width, height } = prediction.image;
     this.#shape(width, height);
@@ -194,7 +195,7 @@ export class Stage {
 
   #explained(explanation) {
     this.#hasExplained = true;
-    if (!this.#networks.isComing) hideProgress();
+    this.#networks.tellProgress();
     this.#state("ready");
     for (const id of ["hint", "bench"]) $(id).hidden = false;
     $("save").disabled = $("save-figure").disabled = $("under").inert = false;

@@ -95,7 +95,8 @@ export class Store {
 
   /** A copy of a tab has its history, too. From then on each keeps what is its own. */
   #part() {
-    this.#local = Date.now();
+    // Two copies may part at once.
+    this.#local = Date.now() + Math.random();
     for (const [entry, kept] of this.#kept) this.#store(entry, kept);
     this.#write(false);
   }

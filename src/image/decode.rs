@@ -22,8 +22,8 @@ const MAX_ALLOCATION: u64 = 1 << 30;
 impl Image {
     /// Reads a PNG, JPEG, WebP, GIF (its first frame) or BMP file.
     ///
-    /// The picture is turned upright as its EXIF data asks (XMP is not read). 16-bit samples are rounded to 8 bits, grey becomes equal
-    /// red, green and blue; embedded colour profiles are ignored, as Pillow does.
+    /// The picture is turned upright as its EXIF data asks (XMP is not read). 16-bit samples are rounded to 8 bits, grey becomes
+    /// equal red, green and blue; embedded colour profiles are ignored, as Pillow does.
     ///
     /// # Errors
     /// `ImageError` if the bytes are something else, which is then named; if they are damaged or end too early; or if

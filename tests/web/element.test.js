@@ -638,3 +638,26 @@ test("a figure asks its own origin alone, sends nothing and keeps nothing", asyn
   ]);
   assert.deepEqual(kept, [0, 0, 0, 0]);
 });
+
+test("an error is told once, and what only changes the drawing tries nothing again", async (t) => {
+  const page = await pageWith(t, `<grad-cam {model} src="{photo}"></grad-cam>`);
+  await drawn(page);
+  const told = await page.evaluate(async () => {
+    const figure = document.querySelector("grad-cam");
+    const errors = [];
+    figure.addEventListener("error", ({ detail }) => errors.push(detail.name));
+    const after = (type) => new Promise((resolve) => figure.addEventListener(type, resolve, { once: true }));
+    const failed = after("error");
+    figure.targetLayer = "no such layer";
+    await failed;
+    for (const opacity of [0.1, 0.2, 0.3]) {
+      figure.opacity = opacity;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    const explained = after("explain");
+    figure.targetLayer = null;
+    await explained;
+    return errors;
+  });
+  assert.deepEqual(told, ["TargetError"]);
+});

@@ -230,3 +230,60 @@ test("without a connection the error is of the picture that was asked for, which
   await page.waitFor(() => document.querySelector("#stage").dataset.state === "ready");
   assert.doesNotMatch(await page.evaluate(() => String(document.querySelector("grad-cam").src)), /photo\.jpg/);
 });
+
+test("changes of the preparation that follow each other all count", async (t) => {
+  const page = await open(t, { model: BRIGHT });
+  await settled(page);
+  const change = (name, value) =>
+    page.evaluate(
+      (name, value) => {
+        const form = document.querySelector("#prepare-form");
+        form.elements[name].value = value;
+        form.dispatchEvent(new Event("change"));
+      },
+      name,
+      value,
+    );
+  hold(/bright\.onnx$/);
+  await change("resize", "crop");
+  await page.waitFor(() => !document.querySelector("#progress").hidden);
+  await change("mean", "0.4");
+  release();
+  const { resize, mean } = await page.waitFor(() => {
+    const { preprocess } = document.querySelector("grad-cam").prediction?.model ?? {};
+    return preprocess?.mean[0] === 0.4 && preprocess;
+  });
+  assert.deepEqual([resize, mean[0]], ["crop", 0.4]);
+});
+
+test("what goes wrong after a picture that was none is said, too", async (t) => {
+  const page = await open(t, { model: FLATTEN });
+  await settled(page);
+  await page.drop("body", { name: "text.jpg", bytes: Buffer.from("no picture") });
+  await page.waitFor(() => !document.querySelector("#error").hidden);
+  await page.waitFor(() => document.querySelector("#stage").dataset.state === "ready");
+  await page.evaluate(() => {
+    document.querySelector("#error-close").click();
+    const method = document.querySelector("#method");
+    method.value = "cam";
+    method.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  await page.waitFor(() => document.querySelector("#stage").dataset.state === "error");
+  assert.notEqual((await shown(page)).error, "");
+});
+
+test("who returns to a network has chosen nothing of it", async (t) => {
+  const page = await open(t);
+  await settled(page);
+  await pressClass(page, 3);
+  await page.waitFor(() => new URLSearchParams(location.search).get("class"));
+  hold(/everyday\.onnx$/);
+  await pickNetwork(page, "everyday");
+  await page.waitFor(() => !document.querySelector("#progress").hidden);
+  await pickNetwork(page, "imagenet");
+  release();
+  await use(page, site.material("data/no-first.onnx"));
+  await page.waitFor(() => !document.querySelector("#error").hidden);
+  await settled(page);
+  assert.equal(await page.evaluate(() => new URLSearchParams(location.search).get("class")), null);
+});

@@ -142,13 +142,12 @@ test("a server that falls silent is given up, at once or in the middle of a file
     [
       "/everyday.onnx",
       "at once",
-      /^ModelError: Can't fetch the model: .*\/everyday\.onnx was silent: nothing came for 1 s\.$/,
+      /^ModelError: Can't fetch the model: .*\/everyday\.onnx was silent: nothing came for 5 s\.$/,
     ],
     ["/everyday.onnx", "in the middle", /^ModelError: .* was silent: nothing came for 1 s\.$/],
-    ["/labels.json", "at once", /^ModelError: Can't fetch the labels: .* nothing came for 1 s\.$/],
-    ["/photo.jpg", "at once", /^ImageError: Can't fetch the image: .* nothing came for 1 s\.$/],
+    ["/photo.jpg", "at once", /^ImageError: Can't fetch the image: .* nothing came for 5 s\.$/],
     ["/photo.jpg", "in the middle", /^ImageError: .* nothing came for 1 s\.$/],
-    [engine, "at once", /^DeviceError: .*\.wasm can't be had: nothing came for 1 s/],
+    [engine, "at once", /^DeviceError: .*\.wasm can't be had: nothing came for 5 s/],
     [engine, "in the middle", /^DeviceError: .*\.wasm can't be had: /],
   ]) {
     const page = await browser.open(site.blank, t);
