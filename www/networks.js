@@ -63,10 +63,11 @@ export class Networks {
   }
 
   /** Names and preprocessing for the network that was named last: nothing that was chosen of it changes its meaning. */
-  refine(change, { own, model } = this.#settings.state) {
+  refine(change) {
     hideMessages();
+    const { own, model } = this.#settings.state;
     const base = own ?? { address: new URL(model ?? DEFAULT_MODEL, document.baseURI).href };
-    this.#settings.set({ own: { ...base, ...change }, model });
+    this.#settings.set({ own: { ...base, ...change } });
   }
 
   /** The same for the network in use, though another one may be on its way: who looks at the one means that. */
