@@ -1,5 +1,5 @@
 // @ts-check
-import { GradCamError, aborted, throwIfAborted } from "./errors.js";
+import { GradCamError, aborted, following, throwIfAborted } from "./errors.js";
 
 /** Up to here bytes are held as they came, until they are first used: a Blob takes some milliseconds to make and to read. */
 const AT_HAND = 16e6;
@@ -20,13 +20,11 @@ const WAITS = 6;
  * @param {AbortSignal} [signal]
  */
 export function listening(signal) {
-  const line = new AbortController();
-  const hangUp = () => line.abort();
-  signal?.addEventListener("abort", hangUp);
+  const { stop, done: leave } = following(signal);
   let [waits, patience] = [0, BEFORE];
   const timer = setInterval(() => {
     if (++waits < WAITS * patience) return;
-    line.abort(new Error(`nothing came for ${(SILENCE.limit * patience) / 1000} s`));
+    stop.abort(new Error(`nothing came for ${(SILENCE.limit * patience) / 1000} s`));
   }, SILENCE.limit / WAITS);
   const heard = () => {
     waits = 0;
@@ -34,9 +32,9 @@ export function listening(signal) {
   };
   const done = () => {
     clearInterval(timer);
-    signal?.removeEventListener("abort", hangUp);
+    leave();
   };
-  return { signal: line.signal, heard, done };
+  return { signal: stop.signal, heard, done };
 }
 
 /** A file's bytes, to be had again and again: the first time as they came, then from a Blob, which browsers may keep out of memory. */

@@ -52,6 +52,17 @@ export function throwIfAborted(signal) {
 }
 
 /**
+ * A controller of one's own, which the caller's signal aborts, too, until `done` is called.
+ * @param {AbortSignal} [signal]
+ */
+export function following(signal) {
+  const stop = new AbortController();
+  const end = () => stop.abort();
+  signal?.addEventListener("abort", end);
+  return { stop, done: () => signal?.removeEventListener("abort", end) };
+}
+
+/**
  * What a promise gives, unless the caller stops waiting before.
  * @template T @param {Promise<T>} promise @param {AbortSignal | undefined} signal @returns {Promise<T>}
  */

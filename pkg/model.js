@@ -1,5 +1,5 @@
 import { BACKENDS, openEngine } from "./backend.js";
-import { GradCamError, orAborted, throwIfAborted } from "./errors.js";
+import { GradCamError, following, orAborted, throwIfAborted } from "./errors.js";
 import { readSource } from "./image-source.js";
 import { checkLabels, checkPreprocess, readLabels, readModel } from "./manifest.js";
 import { Prediction, construct, explained, moved } from "./results.js";
@@ -20,16 +20,14 @@ export async function loadModel(source, options) {
     throw new GradCamError("DeviceError", "Models run in browsers only: here is no Worker to run them in.");
   }
   // What is left, when one part fails, is not waited for.
-  const stop = new AbortController();
-  const end = () => stop.abort();
-  signal?.addEventListener("abort", end);
+  const { stop, done } = following(signal);
   try {
     return await load(source, options ?? {}, stop.signal);
   } catch (error) {
-    end();
+    stop.abort();
     throw error;
   } finally {
-    signal?.removeEventListener("abort", end);
+    done();
   }
 }
 

@@ -6,6 +6,7 @@ import { highest } from "./classes.js";
 import { GradCamError, arrived, throwIfAborted } from "./errors.js";
 import { npyOf } from "./npy.js";
 import {
+  MOST,
   boxesOf,
   colors,
   conceptColors,
@@ -189,9 +190,6 @@ export class Prediction {
 
 /** How urgent questions are whose prediction the worker still has: it may not for long. */
 const KEPT = 1.5;
-
-/** As large as the engine counts. */
-const MOST = 2 ** 32 - 1;
 
 function checkWhole(what, value, least = 1, most = MOST) {
   if (Number.isInteger(value) && value >= least && value <= most) return;

@@ -73,6 +73,9 @@ export function heatmapOf(map) {
   return { width: map.width, height: map.height, values: withMap(map, (map) => map.heatmap()) };
 }
 
+/** As large as the engine counts. */
+export const MOST = 2 ** 32 - 1;
+
 /** @param {Grid} map @returns {Grid} */
 export function heatmapAt(map, width, height) {
   if (![width, height].every((side) => Number.isInteger(side) && side > 0)) {
@@ -82,7 +85,7 @@ export function heatmapAt(map, width, height) {
     );
   }
   // What is more than the engine counts would begin at 0 again: it refuses the most that it counts, too.
-  const counted = (side) => Math.min(side, 2 ** 32 - 1);
+  const counted = (side) => Math.min(side, MOST);
   return { width, height, values: withMap(map, (map) => map.heatmapAt(counted(width), counted(height))) };
 }
 

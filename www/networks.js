@@ -35,13 +35,12 @@ export class Networks {
     this.#settings = settings;
     this.#picture = picture;
     this.#on = on;
-    settings.watch(({ own, model, backend }, before, returned) => {
-      if (own === before.own && model === before.model && backend === before.backend) {
-        if (this.model) this.#chosen = choiceOf(settings.state);
+    settings.watch((state, before, returned) => {
+      if (isSameLoad(state, before)) {
+        if (this.model) this.#chosen = choiceOf(state);
         return;
       }
-      const isBack = own === this.#settled.own && model === this.#settled.model && backend === this.#settled.backend;
-      if (isBack && !returned && this.model) this.#stay();
+      if (isSameLoad(state, this.#settled) && !returned && this.model) this.#stay();
       else void this.load(before);
     });
     $("network").addEventListener("change", ({ target: { value } }) => this.#choose(value));
@@ -346,6 +345,11 @@ export class Networks {
 /** What is chosen of a network. @param {Partial<import("./store.js").Settings>} settings */
 function choiceOf({ class: targetClass, layer, "rather-than": rival }) {
   return { class: targetClass, layer, "rather-than": rival };
+}
+
+/** Whether two settings ask for the same network, described in the same way and on the same backend. */
+function isSameLoad(one, other) {
+  return one.own === other.own && one.model === other.model && one.backend === other.backend;
 }
 
 /** Whether two settings name the same network, however it is described and wherever it runs. */
